@@ -1,0 +1,1 @@
+"""The Kernel API: models, requests, retries and clients. Nothing in here knows of Airflow."""

@@ -1,0 +1,380 @@
+"""
+The two clients: the only places that talk to the network, and the only ones that know httpx.
+
+What to send, what an answer means and whether to try again is decided elsewhere, once for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import logging
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import httpx
+from tenacity import AsyncRetrying, Retrying
+
+from airflow_provider_kernel.api import requests
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.errors import (
+    Attempts,
+    ConnectionProblem,
+    KernelConfigurationError,
+    KernelConnectionError,
+    KernelError,
+    KernelResponseError,
+    KernelTimeoutError,
+)
+from airflow_provider_kernel.api.models import Page
+from airflow_provider_kernel.api.requests import Request
+from airflow_provider_kernel.api.responses import Response
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: No answer of the API comes near this; a larger one is refused before it fills the memory.
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+#: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
+_KEEPALIVE_SECONDS = 30.0
+
+
+#: The loggers with which httpx and httpcore tell of every request.
+_TRANSPORT_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
+_silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
+
+for _name in _TRANSPORT_LOGGERS:
+    logging.getLogger(_name).addFilter(lambda record: not _silent.get())
+
+
+@contextmanager
+def _silence(when: bool) -> Iterator[None]:
+    """
+    Keep the transport from logging in this thread.
+
+    A cancel that is sent while a signal handler holds up the main thread must not wait for a lock that the main
+    thread was interrupted in, and every logger has one.
+    """
+    token = _silent.set(when)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+@functools.lru_cache(maxsize=8)
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    # Loading the certificates takes longer than a whole request: once per process.
+    try:
+        if isinstance(verify, str):
+            return ssl.create_default_context(cafile=verify)
+        return httpx.create_ssl_context(verify=verify)
+    except OSError as error:
+        raise KernelConfigurationError(
+            f"verify_tls is {verify!r}; it takes true, false, or the path of a readable CA bundle: {error}"
+        ) from None
+
+
+class _BaseClient:
+    """What the two clients share: everything but sending and waiting."""
+
+    def __init__(self, config: KernelConfig, *, logger: logging.Logger | None = log) -> None:
+        self.config = config
+        self._logger = logger
+
+    def _options(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "base_url": config.base_url,
+            "headers": config.headers(),
+            "timeout": httpx.Timeout(config.read_timeout, connect=config.connect_timeout),
+            "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
+            "verify": _tls_context(config.verify_tls),
+            "follow_redirects": False,
+        }
+
+    def _retrying(self, request: Request[Any]) -> dict[str, Any]:
+        return self.config.retry.tenacity(request.resend, asked=str(request), logger=self._logger)
+
+    @staticmethod
+    def _build(http: httpx.Client | httpx.AsyncClient, request: Request[Any]) -> httpx.Request:
+        headers = {"Content-Type": "application/json"} if request.body is not None else None
+        return http.build_request(
+            request.method, request.path, params=request.query or None, content=request.body, headers=headers
+        )
+
+
+class _Body:
+    """Collects a body, and gives up on one that is endless in size or in time."""
+
+    def __init__(self, config: KernelConfig) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._seconds = config.connect_timeout + 2 * config.read_timeout
+        self._deadline = time.monotonic() + self._seconds
+
+    def feed(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > MAX_RESPONSE_BYTES:
+            raise KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")
+        if time.monotonic() > self._deadline:
+            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:.0f} s")
+        self._chunks.append(chunk)
+
+    def response(self, answer: httpx.Response) -> Response:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, b"".join(self._chunks))
+
+
+class KernelClient(_BaseClient):
+    """
+    A client of the Kernel API for threads.
+
+    Keep one and close it: it reuses its connections. All its methods raise :class:`KernelError` only.
+
+    :param config: where the API is, and as whom to call it.
+    :param sleep: waits between attempts, in seconds; replace it to make the waiting end early.
+    :param logger: told before each further attempt; ``None`` for a client that must not log.
+    """
+
+    def __init__(
+        self,
+        config: KernelConfig,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        logger: logging.Logger | None = log,
+    ) -> None:
+        super().__init__(config, logger=logger)
+        self._sleep = sleep
+        self._http = httpx.Client(**self._options())
+
+    def send(self, request: Request[T]) -> T:
+        """
+        Send a request, again where its rule and the policy allow it.
+
+        :param request: what to ask.
+        :return: the parsed answer.
+        :raises KernelError: when no attempt brought one; it tells what was asked and how often.
+        """
+        retrying = Retrying(sleep=self._sleep, **self._retrying(request))
+        with _silence(self._logger is None), _accounted(request, retrying):
+            answer: T = retrying(self._exchange, request)
+            return answer
+
+    def run(self, flow: Generator[Request[Any], Any, T]) -> T:
+        """
+        Carry out a flow of several requests.
+
+        :param flow: one of :mod:`airflow_provider_kernel.api.flows`.
+        :return: its result.
+        :raises KernelError: what the flow makes of errors on the way.
+        """
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    answer = self.send(request)
+                except KernelError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def pages(self, first: Request[Page[T]]) -> Iterator[T]:
+        """
+        Walk through a list, page by page, asking for each only when it is needed.
+
+        :param first: the request for the first page.
+        :return: the rows of all pages.
+        :raises KernelError: when a page cannot be had.
+        """
+        request: Request[Page[T]] | None = first
+        while request is not None:
+            page = self.send(request)
+            yield from page.items
+            request = requests.next_page(request, page)
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        self._http.close()
+
+    def __enter__(self) -> KernelClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _exchange(self, request: Request[T]) -> T:
+        body = _Body(self.config)
+        with _own_errors():
+            answer = self._http.send(self._build(self._http, request), stream=True)
+            try:
+                for chunk in answer.iter_bytes():
+                    body.feed(chunk)
+            finally:
+                answer.close()
+        return request.receive(body.response(answer))
+
+
+class AsyncKernelClient(_BaseClient):
+    """
+    A client of the Kernel API for one event loop.
+
+    Keep one for each loop and close it. All its methods raise :class:`KernelError` only.
+
+    :param config: where the API is, and as whom to call it.
+    :param sleep: waits between attempts, in seconds.
+    :param logger: told before each further attempt; ``None`` for a client that must not log.
+    """
+
+    def __init__(
+        self,
+        config: KernelConfig,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        logger: logging.Logger | None = log,
+    ) -> None:
+        super().__init__(config, logger=logger)
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(**self._options())
+
+    async def send(self, request: Request[T]) -> T:
+        """
+        Send a request, again where its rule and the policy allow it.
+
+        :param request: what to ask.
+        :return: the parsed answer.
+        :raises KernelError: when no attempt brought one; it tells what was asked and how often.
+        """
+        retrying = AsyncRetrying(sleep=self._sleep, **self._retrying(request))
+        with _silence(self._logger is None), _accounted(request, retrying):
+            return await retrying(self._exchange, request)
+
+    async def run(self, flow: Generator[Request[Any], Any, T]) -> T:
+        """
+        Carry out a flow of several requests.
+
+        :param flow: one of :mod:`airflow_provider_kernel.api.flows`.
+        :return: its result.
+        :raises KernelError: what the flow makes of errors on the way.
+        """
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    answer = await self.send(request)
+                except KernelError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def pages(self, first: Request[Page[T]]) -> AsyncIterator[T]:
+        """
+        Walk through a list, page by page, asking for each only when it is needed.
+
+        :param first: the request for the first page.
+        :return: the rows of all pages.
+        :raises KernelError: when a page cannot be had.
+        """
+        request: Request[Page[T]] | None = first
+        while request is not None:
+            page = await self.send(request)
+            for item in page.items:
+                yield item
+            request = requests.next_page(request, page)
+
+    async def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncKernelClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _exchange(self, request: Request[T]) -> T:
+        body = _Body(self.config)
+        with _own_errors():
+            answer = await self._http.send(self._build(self._http, request), stream=True)
+            try:
+                async for chunk in answer.aiter_bytes():
+                    body.feed(chunk)
+            finally:
+                await answer.aclose()
+        return request.receive(body.response(answer))
+
+
+@contextmanager
+def _accounted(request: Request[Any], retrying: Retrying | AsyncRetrying) -> Iterator[None]:
+    """Tell an error that gets away what was asked, how often and how long."""
+    started = time.monotonic()
+    try:
+        yield
+    except KernelError as error:
+        error.asked = str(request)
+        error.attempts = Attempts(retrying.statistics.get("attempt_number", 1), time.monotonic() - started)
+        raise
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Turn httpx's errors into ours; what the caller must know is whether the request can have been taken."""
+    try:
+        yield
+    except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise KernelTimeoutError(f"no connection in time ({type(error).__name__})", sent=False) from error
+    except httpx.TimeoutException as error:
+        raise KernelTimeoutError(f"no answer in time ({type(error).__name__})") from error
+    except (httpx.ConnectError, httpx.ProxyError) as error:
+        problem, text = _diagnose(error)
+        raise KernelConnectionError(text, sent=False, problem=problem) from error
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+        # Not str(error): it may quote a header, and with it the key.
+        raise KernelConfigurationError(f"the request cannot be sent ({type(error).__name__})") from None
+    except httpx.TransportError as error:
+        raise KernelConnectionError(
+            f"the connection was cut before the answer was complete ({error or type(error).__name__})"
+        ) from error
+    except httpx.DecodingError as error:
+        raise KernelResponseError(f"the body cannot be decoded: {error}") from error
+
+
+def _diagnose(error: BaseException) -> tuple[ConnectionProblem, str]:
+    """Find out which step towards a connection failed; httpx keeps the cause in its chain."""
+    for cause in _causes(error):
+        if isinstance(cause, socket.gaierror):
+            return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return ConnectionProblem.TLS, f"TLS failed ({cause.reason or cause})"
+        if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+            return ConnectionProblem.REFUSED, "the connection was refused"
+    return ConnectionProblem.NETWORK, f"no connection could be made ({error})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting.extend(c for c in (cause.__context__, cause.__cause__) if c is not None)
+        # anyio tries all addresses of a host and tells of them in a group.
+        waiting.extend(getattr(cause, "exceptions", ()))

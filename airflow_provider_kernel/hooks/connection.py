@@ -1,0 +1,134 @@
+"""From an Airflow connection, or the environment, to the configuration of a client."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kernel import __version__
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
+from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+
+def config_from_connection(connection: Connection) -> KernelConfig:
+    """
+    Read a connection of type ``kernel``.
+
+    :param connection: password = API key, host (and port) = base URL, the rest in the extra.
+    :return: what a client needs.
+    :raises KernelConfigurationError: naming the connection, the field, what it holds and what it may hold; never
+        the key.
+    """
+    try:
+        extra = _extra(connection)
+        return KernelConfig(
+            api_key=connection.password or "",
+            base_url=_base_url(connection),
+            project=extra["project"],
+            connect_timeout=extra["connect_timeout"],
+            read_timeout=extra["read_timeout"],
+            verify_tls=_verify_tls(extra["verify_tls"]),
+            retry=RetryPolicy(max_attempts=extra["max_attempts"], max_seconds=extra["max_retry_seconds"]),
+            user_agent=user_agent(),
+        )
+    except KernelConfigurationError as error:
+        raise KernelConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}") from None
+
+
+def config_from_environment() -> KernelConfig | None:
+    """
+    Read ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``, which Kernel's own tools use too.
+
+    :return: what a client needs, or ``None`` when there is no key in the environment.
+    :raises KernelConfigurationError: when one of them cannot work.
+    """
+    key = os.environ.get("KERNEL_API_KEY")
+    if not key:
+        return None
+    return KernelConfig(
+        api_key=key,
+        base_url=os.environ.get("KERNEL_BASE_URL") or DEFAULT_BASE_URL,
+        project=os.environ.get("KERNEL_PROJECT") or None,
+        user_agent=user_agent(),
+    )
+
+
+@functools.cache
+def user_agent() -> str:
+    """Build the ``User-Agent``, once per process."""
+    from airflow import __version__ as airflow_version
+
+    return f"airflow-provider-kernel/{__version__} apache-airflow/{airflow_version}"
+
+
+def _base_url(connection: Connection) -> str:
+    host = (connection.host or "").strip()
+    if not host:
+        return DEFAULT_BASE_URL
+    if "://" not in host and connection.schema in ("http", "https"):
+        host = f"{connection.schema}://{host}"
+    # The form's test button sends port 0 for an empty port.
+    if connection.port:
+        bare = host.rstrip("/")
+        if bare.rpartition("]")[2].count(":") > ("://" in bare):
+            raise KernelConfigurationError(
+                f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
+            )
+        host = f"{bare}:{connection.port}"
+    return host
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    try:
+        given = connection.extra_dejson
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise KernelConfigurationError("the extra is not a JSON object")
+    return {field.name: _read(field, given.get(field.name)) for field in EXTRA_FIELDS}
+
+
+def _read(field: ExtraField, value: Any) -> Any:
+    """Read one field; a connection URI holds everything as text, the form holds null for what was left empty."""
+    if isinstance(value, str):
+        value = value.strip()
+    if value is None or value == "":
+        return field.default
+    if field.type == "string":
+        if isinstance(value, (str, bool)):
+            return value
+        raise KernelConfigurationError(f"{field.name} in the extra is {value!r}; it takes text")
+    number = _number(value, whole=field.type == "integer")
+    low, high = field.minimum, field.maximum
+    if number is None or (low is not None and number < low) or (high is not None and number > high):
+        kind = "a whole number" if field.type == "integer" else "a number"
+        raise KernelConfigurationError(
+            f"{field.name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+        )
+    return number
+
+
+def _number(value: Any, *, whole: bool) -> float | int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if whole:
+        return int(number) if number.is_integer() else None
+    return number
+
+
+def _verify_tls(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    text = str(value)
+    return {"true": True, "false": False}.get(text.lower(), text)

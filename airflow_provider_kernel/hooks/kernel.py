@@ -1,0 +1,351 @@
+"""The hook for the Kernel API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import BaseHook, Connection
+
+from airflow_provider_kernel._compat import AirflowNotFoundException
+from airflow_provider_kernel.api import flows, requests
+from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.errors import (
+    KernelAPIError,
+    KernelConfigurationError,
+    KernelError,
+    KernelNotFoundError,
+    KernelResponseError,
+)
+from airflow_provider_kernel.api.models import (
+    UNSET,
+    AppVersion,
+    AuthContext,
+    Browser,
+    Invocation,
+    InvocationStatus,
+)
+from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
+from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+
+
+class KernelHook(BaseHook):
+    """
+    Talk to the Kernel API as an Airflow connection says.
+
+    The connection is looked up once, and one client is kept alive for all calls: use the hook as a context
+    manager, or :meth:`close` it. Every method raises only errors of
+    :mod:`airflow_provider_kernel.api.errors`.
+
+    Without a connection of that id, ``KERNEL_API_KEY`` (with ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``) is used.
+
+    :param kernel_conn_id: the Airflow connection, of type ``kernel``.
+    :param retry: when to send a request again, in place of what the connection says.
+    :param sleep: waits between attempts, in seconds; replace it to make the waiting end early.
+    """
+
+    conn_name_attr = "kernel_conn_id"
+    default_conn_name = "kernel_default"
+    conn_type = "kernel"
+    hook_name = "Kernel"
+
+    def __init__(
+        self,
+        kernel_conn_id: str = default_conn_name,
+        *,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__()
+        self.kernel_conn_id = kernel_conn_id
+        self._retry = retry
+        self._sleep = sleep
+        self._config: KernelConfig | None = None
+        self._client: KernelClient | None = None
+
+    # --- the connection form of Airflow 3.1; later versions read the provider metadata, from the same table ---
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Build the form fields of Airflow 3.1."""
+        from wtforms import IntegerField, StringField
+
+        # Airflow 3.1 takes no field for numbers with a fraction; they are typed as text and read as numbers.
+        kinds = {"string": StringField, "number": StringField, "integer": IntegerField}
+        return {
+            field.name: kinds[field.type](field.label, description=field.description, default=field.default)
+            for field in EXTRA_FIELDS
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the standard fields for Airflow 3.1."""
+        return {key.replace("-", "_"): value for key, value in ui_field_behaviour().items()}
+
+    # --- clients ----------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> KernelConfig:
+        """
+        What the connection says, looked up at the first use.
+
+        :raises KernelConfigurationError: when there is no such connection, or when it cannot work.
+        """
+        if self._config is None:
+            try:
+                connection = self.get_connection(self.kernel_conn_id)
+            except AirflowNotFoundException:
+                connection = None
+            self._config = self._read(connection)
+        return self._config
+
+    async def aget_config(self) -> KernelConfig:
+        """
+        Do what :attr:`config` does, without holding up the event loop.
+
+        :raises KernelConfigurationError: when there is no such connection, or when it cannot work.
+        """
+        if self._config is None:
+            try:
+                connection = await self.aget_connection(self.kernel_conn_id)
+            except AirflowNotFoundException:
+                connection = None
+            self._config = self._read(connection)
+        return self._config
+
+    def _read(self, connection: Connection | None) -> KernelConfig:
+        config = config_from_connection(connection) if connection else config_from_environment()
+        if config is None:
+            raise KernelConfigurationError(
+                f"There is no Airflow connection {self.kernel_conn_id!r}, and no KERNEL_API_KEY in the environment."
+                " Create a connection of type 'Kernel' with the API key as its password (Admin > Connections, or "
+                f"`airflow connections add {self.kernel_conn_id} --conn-type kernel --conn-password ...`)"
+            )
+        if connection is None:
+            self.log.info(
+                "There is no Airflow connection %r; using KERNEL_API_KEY of the environment for %s",
+                self.kernel_conn_id,
+                config.base_url,
+            )
+        return replace(config, retry=self._retry) if self._retry else config
+
+    def get_conn(self) -> KernelClient:
+        """Give the hook's client, made at the first use and kept until :meth:`close`."""
+        if self._client is None:
+            self._client = KernelClient(self.config, sleep=self._sleep)
+        return self._client
+
+    async def get_async_conn(self) -> AsyncKernelClient:
+        """Make a client for the running event loop. It belongs to the caller, who closes it."""
+        return AsyncKernelClient(await self.aget_config())
+
+    def close(self) -> None:
+        """Close the client's connections. The hook can be used again and then makes a new client."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def __enter__(self) -> KernelHook:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        app_name: str,
+        action_name: str,
+        payload: Any = UNSET,
+        *,
+        version: str = "latest",
+        async_timeout_seconds: int | None = None,
+    ) -> Invocation:
+        """
+        Start an invocation, and return as soon as Kernel has taken it.
+
+        The request is never sent twice unless the server provably did not take the first one.
+
+        :param app_name: the app.
+        :param action_name: one of its actions.
+        :param payload: any value that JSON can hold; text is sent as a JSON string. Left out, none is sent.
+        :param version: the app's version label.
+        :param async_timeout_seconds: when Kernel ends it by itself, 10 to 3600; by default Kernel's 900.
+        :return: the invocation as far as the answer tells it: id, action and status.
+        :raises KernelAmbiguousStartError: when the server may have started it although no usable answer came.
+        :raises KernelError: when it was not started.
+        """
+        request = requests.create_invocation(
+            app_name,
+            action_name,
+            payload=payload,
+            version=version,
+            async_timeout_seconds=async_timeout_seconds,
+        )
+        return self.get_conn().run(flows.start_invocation(request))
+
+    def get_invocation(self, invocation_id: str) -> Invocation:
+        """
+        Look at an invocation.
+
+        :param invocation_id: the invocation.
+        :raises KernelError: when it cannot be had.
+        """
+        return self.get_conn().send(requests.get_invocation(invocation_id))
+
+    def list_invocations(
+        self,
+        *,
+        app_name: str | None = None,
+        version: str | None = None,
+        action_name: str | None = None,
+        deployment_id: str | None = None,
+        status: InvocationStatus | str | None = None,
+        since: datetime | str | None = None,
+        query: str | None = None,
+    ) -> Iterator[Invocation]:
+        """
+        Walk through the invocations of the project, all pages, each fetched only when it is reached.
+
+        :param app_name: only this app's.
+        :param version: only this version label's.
+        :param action_name: only this action's.
+        :param deployment_id: only those that ran on this deployment.
+        :param status: only those in this state.
+        :param since: only those started after this time (with its zone), or this long ago, such as ``"5m"``.
+        :param query: free search over id, app and action name.
+        :raises KernelError: when a page cannot be had.
+        """
+        return self.get_conn().pages(
+            requests.list_invocations(
+                app_name=app_name,
+                version=version,
+                action_name=action_name,
+                deployment_id=deployment_id,
+                status=status,
+                since=since,
+                query=query,
+            )
+        )
+
+    def update_invocation(
+        self, invocation_id: str, status: InvocationStatus | str, output: Any = UNSET
+    ) -> Invocation:
+        """
+        End an invocation: set its status, and its output if one is given.
+
+        :param invocation_id: the invocation.
+        :param status: ``succeeded`` or ``failed``.
+        :param output: any value that JSON can hold; ``None`` is sent as ``null``, left out nothing is sent.
+        :return: the invocation afterwards.
+        :raises KernelInvocationFinishedError: when it had already ended in the other state.
+        :raises KernelError: when it could not be updated.
+        """
+        return self.get_conn().run(flows.update_invocation(invocation_id, status, output))
+
+    def complete_invocation(self, invocation_id: str, output: Any = UNSET) -> Invocation:
+        """
+        End an invocation as ``succeeded``.
+
+        :param invocation_id: the invocation.
+        :param output: its result; see :meth:`update_invocation`.
+        :return: the invocation afterwards.
+        :raises KernelInvocationFinishedError: when it had already failed.
+        :raises KernelError: when it could not be updated.
+        """
+        return self.update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output)
+
+    def cancel_invocation(self, invocation_id: str, reason: str = "Cancelled by Airflow") -> Invocation:
+        """
+        Cancel an invocation: end it as ``failed``, and end its browsers.
+
+        One that succeeded already is left alone.
+
+        :param invocation_id: the invocation.
+        :param reason: why; it becomes the invocation's output, ``{"error": reason}``.
+        :return: the invocation in its true state.
+        :raises KernelError: when it could not be cancelled.
+        """
+        cancellation = self.get_conn().run(flows.cancel_invocation(invocation_id, reason))
+        for level, text in cancellation.report():
+            self.log.log(level, text)
+        return cancellation.invocation
+
+    def list_invocation_browsers(self, invocation_id: str) -> list[Browser]:
+        """
+        List an invocation's browsers that are alive. Their URLs carry access tokens: treat them as secrets.
+
+        :param invocation_id: the invocation.
+        :raises KernelError: when they cannot be had.
+        """
+        return self.get_conn().send(requests.list_invocation_browsers(invocation_id))
+
+    def delete_invocation_browsers(self, invocation_id: str) -> None:
+        """
+        End an invocation's browsers. Its status stays as it is.
+
+        :param invocation_id: the invocation.
+        :raises KernelError: when they could not be ended.
+        """
+        self.get_conn().send(requests.delete_invocation_browsers(invocation_id))
+
+    def list_apps(
+        self, *, app_name: str | None = None, version: str | None = None, query: str | None = None
+    ) -> Iterator[AppVersion]:
+        """
+        Walk through the deployed app versions of the project, all pages.
+
+        :param app_name: only this app's.
+        :param version: only this version label.
+        :param query: free search over app names.
+        :raises KernelError: when a page cannot be had.
+        """
+        return self.get_conn().pages(requests.list_apps(app_name=app_name, version=version, query=query))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Ask the API whose key this is; changes nothing there.
+
+        :return: whether it worked, and a sentence for a person that never holds the key.
+        """
+        try:
+            config = self.config
+            # A person waits for this: one attempt, and no long silence.
+            impatient = replace(
+                config,
+                retry=RetryPolicy(max_attempts=1),
+                connect_timeout=min(config.connect_timeout, 10.0),
+                read_timeout=min(config.read_timeout, 15.0),
+            )
+            with KernelClient(impatient) as client:
+                context = client.send(requests.get_auth_context())
+        except KernelError as error:
+            return False, _why_not(error, self._config)
+        return True, _who(context, config)
+
+
+def _who(context: AuthContext, config: KernelConfig) -> str:
+    where = f"project {context.project_id}" if context.project_id else "its default project"
+    owner = context.organization.id
+    return f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}"
+
+
+def _why_not(error: KernelError, config: KernelConfig | None) -> str:
+    if config is None:
+        return str(error)
+    not_kernel = f"Something answers at {config.base_url}, but it is not the Kernel API"
+    if isinstance(error, KernelResponseError):
+        return f"{not_kernel}. {error}"
+    if isinstance(error, KernelNotFoundError):
+        if error.code == "project_not_found":
+            return f"The project {config.project!r} is unknown, or archived. {error}"
+        return f"{not_kernel}. {error}"
+    if isinstance(error, KernelAPIError) and error.code is None:
+        return f"{not_kernel}, or a proxy stands before it. {error}"
+    return f"{config.base_url}: {error}"

@@ -1,0 +1,1 @@
+"""Operators that start, complete, update and cancel invocations."""

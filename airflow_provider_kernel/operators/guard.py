@@ -1,0 +1,220 @@
+"""
+The guard of an invocation: it starts it, and sees to it that it does not outlive its task.
+
+``on_kill`` runs in a signal handler, on top of whatever the main thread was doing, and five seconds later the
+process is killed. Anything that takes a lock which the interrupted code may hold would wait for ever: the logger,
+the main client's pool, every call of Airflow. So whatever starts or cancels happens on a thread of the guard's own,
+with clients of its own, made before anything is started; and the two threads talk through ``SimpleQueue``, the one
+primitive that is documented to be safe in a signal handler.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+
+from airflow_provider_kernel.api import flows
+from airflow_provider_kernel.api.client import KernelClient
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.requests import Request
+from airflow_provider_kernel.api.retry import RetryPolicy
+
+log = logging.getLogger(__name__)
+
+#: What ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
+KILL_SECONDS = 3.5
+#: What a cancel may take when nobody is about to kill the process.
+CANCEL_SECONDS = 30.0
+
+_HASTY_TIMEOUT = 1.2
+_HASTY_RETRY = RetryPolicy(max_attempts=3, max_seconds=3.0, base_seconds=0.05, cap_seconds=0.3)
+
+
+class InvocationGuard:
+    """
+    Start one invocation and own it until it is released.
+
+    To be used by the main thread of a task process; :meth:`kill` may run in a signal handler on that thread at any
+    moment, also during the other methods.
+
+    :param config: how to reach the API.
+    :param cancel: whether to cancel the invocation at all, if the task does not end well.
+    """
+
+    def __init__(self, config: KernelConfig, *, cancel: bool = True) -> None:
+        self.invocation_id: str | None = None
+        self.killed = False
+        self._cancels = cancel
+        self._released = False
+        self._cancel_ordered = False
+        # The main thread is waiting in start() while the first of them works, so that one may log.
+        self._client = KernelClient(config, sleep=self._pause)
+        self._hasty_client = KernelClient(
+            replace(
+                config,
+                connect_timeout=min(config.connect_timeout, _HASTY_TIMEOUT),
+                read_timeout=min(config.read_timeout, _HASTY_TIMEOUT),
+                retry=_HASTY_RETRY,
+            ),
+            logger=None,
+        )
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._started: SimpleQueue[Invocation | BaseException] = SimpleQueue()
+        self._cancelled: SimpleQueue[None] = SimpleQueue()
+        self._wake_up: SimpleQueue[None] = SimpleQueue()
+        self._wake_up_worker: SimpleQueue[None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="kernel-invocation-guard", daemon=True)
+        self._thread.start()
+
+    def start(self, request: Request[Invocation]) -> Invocation:
+        """
+        Start the invocation.
+
+        :param request: what ``create_invocation`` built.
+        :return: the invocation as far as the answer tells it.
+        :raises KernelInvocationKilledError: when the task was killed meanwhile; then it is being cancelled.
+        :raises KernelError: when it was not started, or when that is unknown.
+        """
+        self._orders.put(lambda: self._start(request))
+        outcome = self._started.get()
+        self.check()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def wait(self, seconds: float) -> None:
+        """
+        Sleep, but wake up when the task is killed; a plain sleep would go on after the signal.
+
+        :param seconds: how long.
+        :raises KernelInvocationKilledError: when the task was killed.
+        """
+        self.check()
+        try:
+            self._wake_up.get(timeout=seconds)
+        except Empty:
+            return
+        self.check()
+
+    def check(self) -> None:
+        """
+        Refuse to go on in a killed task: after ``on_kill`` has returned, ``execute`` continues.
+
+        :raises KernelInvocationKilledError: when the task was killed.
+        """
+        if self.killed:
+            raise KernelInvocationKilledError(
+                "The task was killed while it waited for its invocation"
+                + (f" {self.invocation_id}" if self.invocation_id else "")
+            )
+
+    def release(self) -> None:
+        """Let go of the invocation: it is over, or meant to outlive the task. Nothing cancels it any more."""
+        self._released = True
+
+    def kill(self) -> None:
+        """
+        Cancel the invocation from a signal handler, in good time before the process is killed.
+
+        A create request under way is waited for: its answer may come in time. May be called more than once.
+        """
+        self.killed = True
+        self._wake_up.put(None)
+        self._wake_up_worker.put(None)
+        if self._order_cancel("The Airflow task was killed"):
+            self._await_cancel(KILL_SECONDS)
+
+    def cancel(self, reason: str) -> None:
+        """
+        Cancel the invocation because the task ends otherwise than well.
+
+        :param reason: why; it becomes the invocation's output.
+        """
+        self._order_cancel(reason)
+        if self._cancel_ordered and not self._await_cancel(CANCEL_SECONDS):
+            log.error(
+                "Invocation %s could not be cancelled within %.0f s; it ends at its async_timeout_seconds",
+                self.invocation_id or "(its id is not known yet)",
+                CANCEL_SECONDS,
+            )
+
+    def close(self) -> None:
+        """End the guard's thread and close its clients, once it is done with what it was told to do."""
+        self._orders.put(None)
+
+    def _order_cancel(self, reason: str) -> bool:
+        if self._released or self._cancel_ordered or not self._cancels:
+            return False
+        self._cancel_ordered = True
+        # Behind a create request under way, if there is one: the queue keeps the order.
+        self._orders.put(lambda: self._cancel(reason))
+        return True
+
+    def _await_cancel(self, seconds: float) -> bool:
+        try:
+            self._cancelled.get(timeout=seconds)
+        except Empty:
+            return False
+        self._cancelled.put(None)  # for whoever waits next
+        return True
+
+    # --- on the guard's thread ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        with self._client, self._hasty_client:
+            while (order := self._orders.get()) is not None:
+                order()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another attempt; a killed task makes no further attempt to start something."""
+        try:
+            self._wake_up_worker.get(timeout=seconds)
+        except Empty:
+            return
+        self._wake_up_worker.put(None)
+        self.check()
+
+    def _start(self, request: Request[Invocation]) -> None:
+        try:
+            self.check()
+            invocation = self._client.run(flows.start_invocation(request))
+            self.invocation_id = invocation.id
+        except BaseException as error:  # noqa: BLE001 (it is raised on the main thread)
+            self._started.put(error)
+        else:
+            self._started.put(invocation)
+
+    def _cancel(self, reason: str) -> None:
+        lines: list[tuple[int, str]] = []
+        try:
+            if self.invocation_id is not None:
+                lines += self._cancel_now(self.invocation_id, reason)
+        finally:
+            if self.killed:
+                # The main thread waits in the signal handler, perhaps on top of a log call: request before log.
+                self._cancelled.put(None)
+                self._tell(lines)
+            else:
+                self._tell(lines)
+                self._cancelled.put(None)
+
+    def _cancel_now(self, invocation_id: str, reason: str) -> list[tuple[int, str]]:
+        started = time.monotonic()
+        client = self._hasty_client if self.killed else self._client
+        try:
+            cancellation = client.run(flows.cancel_invocation(invocation_id, reason))
+        except KernelError as error:
+            return [(logging.ERROR, f"Invocation {invocation_id} could not be cancelled: {error}")]
+        took = f" (in {time.monotonic() - started:.1f} s)"
+        return [(level, text + took) for level, text in cancellation.report()]
+
+    @staticmethod
+    def _tell(lines: list[tuple[int, str]]) -> None:
+        for level, text in lines:
+            log.log(level, text)

@@ -1,0 +1,318 @@
+"""Operators for invocations: one that starts and owns them, three that end what something else started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow_provider_kernel._compat import AirflowSkipException
+from airflow_provider_kernel.api.defaults import (
+    DEFAULT_ASYNC_TIMEOUT_SECONDS,
+    MAX_ASYNC_TIMEOUT_SECONDS,
+    MIN_ASYNC_TIMEOUT_SECONDS,
+)
+from airflow_provider_kernel.api.errors import (
+    KernelInputError,
+    KernelInvocationFinishedError,
+    KernelInvocationTimeoutError,
+)
+from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
+from airflow_provider_kernel.operators.base import KernelBaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_kernel.operators.guard import InvocationGuard
+
+IfFinished = Literal["skip", "fail", "ignore"]
+
+#: How much longer than Kernel's own limit a blocking task waits: for the queue, and for Kernel to act on its limit.
+_DEADLINE_GRACE_SECONDS = 300
+
+
+class KernelInvokeOperator(KernelBaseOperator):
+    """
+    Start an invocation, wait for it, and return its output.
+
+    The invocation belongs to the task: whenever the task ends otherwise than by the invocation's own end (killed,
+    marked, cleared, timed out, any error), it is cancelled and its browsers are ended. Its id is pushed to XCom as
+    ``invocation_id`` as soon as it is known. Payload and output are never logged.
+
+    A failed invocation fails the task, and a retry of the task starts a new one. A start whose outcome is unknown
+    fails the task without a retry, since a retry could run the action twice.
+
+    :param app_name: the Kernel app (templated).
+    :param action_name: the app's action (templated).
+    :param payload: its input, any value that JSON can hold; text is sent as a JSON string. ``None``: no payload
+        (templated).
+    :param version: the app's version label (templated).
+    :param async_timeout_seconds: when Kernel ends the invocation by itself, 10 to 3600: the last backstop, for when
+        nothing of Airflow is left to cancel it. Default: the task's ``execution_timeout`` and a minute, within
+        that range; without an ``execution_timeout`` Kernel's own 900.
+    :param wait_for_completion: ``False`` returns the id at once, and the invocation outlives the task.
+    :param poll_interval: seconds between two looks at the invocation; the first ones come sooner.
+    :param cancel_on_kill: ``False`` leaves the invocation running when the task ends otherwise than well.
+    :param max_output_bytes: the largest output to put into XCom; a larger one fails the task, since the database
+        that holds XComs has limits too.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("app_name", "action_name", "payload", "version", "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"payload": "json"}
+
+    def __init__(
+        self,
+        *,
+        app_name: str,
+        action_name: str,
+        payload: Any = None,
+        version: str = "latest",
+        async_timeout_seconds: int | None = None,
+        wait_for_completion: bool = True,
+        poll_interval: float = 10.0,
+        cancel_on_kill: bool = True,
+        max_output_bytes: int = 1024 * 1024,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.app_name = app_name
+        self.action_name = action_name
+        self.payload = payload
+        self.version = version
+        self.async_timeout_seconds = async_timeout_seconds
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.max_output_bytes = max_output_bytes
+        if poll_interval <= 0:
+            raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
+        self._guard: InvocationGuard | None = None
+        self._killed = False
+
+    def run_with_hook(self, context: Context) -> Any:
+        """
+        Start the invocation and wait for it.
+
+        :param context: the task's context.
+        :return: the invocation's output; without ``wait_for_completion`` its id.
+        :raises KernelInvocationFailedError: when it ended as ``failed``.
+        :raises KernelInvocationKilledError: when the task was killed meanwhile.
+        :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
+        """
+        from airflow_provider_kernel.api import requests
+        from airflow_provider_kernel.api.finish import finish
+        from airflow_provider_kernel.operators.guard import InvocationGuard
+
+        time_limit = self._time_limit()
+        request = requests.create_invocation(
+            self.app_name,
+            self.action_name,
+            payload=UNSET if self.payload is None else self.payload,
+            version=self.version,
+            async_timeout_seconds=time_limit,
+        )
+        guard = self._guard = InvocationGuard(self.hook.config, cancel=self.cancel_on_kill)
+        try:
+            if self._killed:  # by a signal that came before there was a guard
+                guard.kill()
+            self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
+            started = guard.start(request)
+            self.log.info("Invocation %s was accepted", started.id)
+            context["ti"].xcom_push(key="invocation_id", value=started.id)
+            if not self.wait_for_completion:
+                guard.release()
+                return started.id
+            invocation = self._wait(guard, started.id, time_limit or DEFAULT_ASYNC_TIMEOUT_SECONDS)
+            guard.check()
+            guard.release()
+        except BaseException as error:
+            guard.cancel(f"The Airflow task ended before the invocation: {type(error).__name__}")
+            raise
+        finally:
+            guard.close()
+        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+        self.log.info("Invocation %s ended as %s%s", invocation.id, invocation.status, took)
+        return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+
+    def on_kill(self) -> None:
+        """Cancel the invocation. Runs in a signal handler; see :mod:`airflow_provider_kernel.operators.guard`."""
+        self._killed = True
+        if self._guard is not None:
+            self._guard.kill()
+
+    def _wait(self, guard: InvocationGuard, invocation_id: str, time_limit: int) -> Invocation:
+        """Look at the invocation until it is over."""
+        from airflow_provider_kernel.api.polling import poll_delays
+
+        deadline = time.monotonic() + time_limit + _DEADLINE_GRACE_SECONDS
+        status = InvocationStatus.QUEUED.value
+        for delay in poll_delays(self.poll_interval):
+            invocation = self.hook.get_invocation(invocation_id)
+            if invocation.is_final:
+                return invocation
+            if invocation.status != status:
+                status = invocation.status
+                self.log.info("Invocation %s is %s", invocation_id, status)
+            if time.monotonic() > deadline:
+                raise KernelInvocationTimeoutError(
+                    f"Invocation {invocation_id} is still {status}, {_DEADLINE_GRACE_SECONDS} s after Kernel "
+                    f"should have ended it at its limit of {time_limit} s"
+                )
+            guard.wait(delay)
+        raise AssertionError("poll_delays never ends")
+
+    def _time_limit(self) -> int | None:
+        if self.async_timeout_seconds is not None or self.execution_timeout is None:
+            return self.async_timeout_seconds
+        seconds = int(self.execution_timeout.total_seconds()) + 60
+        return max(MIN_ASYNC_TIMEOUT_SECONDS, min(seconds, MAX_ASYNC_TIMEOUT_SECONDS))
+
+
+class _EndInvocationOperator(KernelBaseOperator):
+    """
+    Base of the operators that end an invocation which something else started.
+
+    :param invocation_id: the invocation (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"`` the task, ``"fail"`` it, or ``"ignore"``
+        it and succeed. Default: ignore when it ended in the state that was asked for, else fail. The result of an
+        invocation that is over is never overwritten.
+    """
+
+    def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
+        if "output" in kwargs:
+            # BaseOperator.output is the reference to a task's XCom, and a template field is named as its argument.
+            raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
+        super().__init__(**kwargs)
+        self.invocation_id = invocation_id
+        self.if_finished = if_finished
+        if if_finished not in (None, "skip", "fail", "ignore"):
+            raise KernelInputError(
+                f"if_finished is {if_finished!r}; it takes 'skip', 'fail', 'ignore', or None for the default"
+            )
+
+    def run_with_hook(self, context: Context) -> str:
+        """
+        End the invocation unless it is over.
+
+        :param context: the task's context.
+        :return: the status that it has now.
+        :raises KernelInvocationFinishedError: when it was over and ``if_finished`` says to fail.
+        :raises AirflowSkipException: when it was over and ``if_finished`` says to skip.
+        """
+        # Look first: nobody documents what an update does to a finished invocation; it may overwrite its result.
+        before = self.hook.get_invocation(self.invocation_id)
+        if before.is_final:
+            return self._was_finished(before)
+        try:
+            invocation = self.end_invocation()
+        except KernelInvocationFinishedError as race:
+            return self._was_finished(race.invocation)
+        self.log.info("Invocation %s is now %s", invocation.id, invocation.status)
+        return invocation.status
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        raise NotImplementedError
+
+    def end_invocation(self) -> Invocation:
+        """End the invocation."""
+        raise NotImplementedError
+
+    def _was_finished(self, invocation: Invocation) -> str:
+        as_wanted = invocation.status == self.wanted_status()
+        decision = self.if_finished or ("ignore" if as_wanted else "fail")
+        finished = KernelInvocationFinishedError(invocation, self.wanted_status())
+        if decision == "fail":
+            raise finished
+        if decision == "skip":
+            raise AirflowSkipException(str(finished))
+        self.log.info("Invocation %s had already ended as %s", invocation.id, invocation.status)
+        return invocation.status
+
+
+class KernelUpdateInvocationOperator(_EndInvocationOperator):
+    """
+    Set an invocation's status, and its output if one is given: this ends it.
+
+    :param invocation_id: the invocation (templated).
+    :param status: ``"succeeded"`` or ``"failed"`` (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
+        nothing is sent (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it ended in the status that was asked for, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "status", "invocation_output", "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+
+    def __init__(self, *, status: str, invocation_output: Any = UNSET, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+        self.invocation_output = invocation_output
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return self.status
+
+    def end_invocation(self) -> Invocation:
+        """Update the invocation."""
+        return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
+
+
+class KernelCompleteInvocationOperator(_EndInvocationOperator):
+    """
+    End an invocation as ``succeeded``, with an output. It ends the invocation's browsers as well.
+
+    :param invocation_id: the invocation (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
+        nothing is sent (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it succeeded, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "invocation_output", "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+
+    def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.invocation_output = invocation_output
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return InvocationStatus.SUCCEEDED.value
+
+    def end_invocation(self) -> Invocation:
+        """Complete the invocation."""
+        return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
+
+
+class KernelCancelInvocationOperator(_EndInvocationOperator):
+    """
+    Cancel an invocation: end it as ``failed`` with a reason, and end its browsers.
+
+    :param invocation_id: the invocation (templated).
+    :param reason: why; it becomes the invocation's output, ``{"error": reason}`` (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it failed, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
+
+    def __init__(self, *, reason: str = "Cancelled by Airflow", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return InvocationStatus.FAILED.value
+
+    def end_invocation(self) -> Invocation:
+        """Cancel the invocation."""
+        invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)
+        if invocation.status == InvocationStatus.SUCCEEDED:
+            raise KernelInvocationFinishedError(invocation, self.wanted_status())
+        return invocation

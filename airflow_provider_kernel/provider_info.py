@@ -1,0 +1,43 @@
+"""What Airflow is told about this provider. It is read at the start of every Airflow process: no heavy imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe the provider, for the entry point ``apache_airflow_provider``."""
+    from airflow_provider_kernel import __version__
+    from airflow_provider_kernel.connection_form import conn_fields, ui_field_behaviour
+
+    integration = "Kernel"
+    return {
+        "package-name": "airflow-provider-kernel",
+        "name": "Kernel",
+        "description": (
+            "`Kernel <https://www.kernel.sh/>`__: cloud browsers for AI agents, and the apps that drive them."
+        ),
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://www.kernel.sh/docs",
+                "tags": ["service", "ai"],
+            }
+        ],
+        "hooks": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.hooks.kernel"]},
+        ],
+        "operators": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.operators.invocation"]},
+        ],
+        "connection-types": [
+            {
+                "connection-type": "kernel",
+                "hook-class-name": "airflow_provider_kernel.hooks.kernel.KernelHook",
+                "hook-name": "Kernel",
+                "conn-fields": conn_fields(),
+                "ui-field-behaviour": ui_field_behaviour(),
+            }
+        ],
+    }
