@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -21,32 +22,50 @@ def normalise_base_url(given: str) -> str:
     :raises KernelConfigurationError: when it has a path, a query or credentials, or is no URL.
     """
     text = given.strip()
-    has_scheme = "://" in text
-    # What follows an "@" may be a host, but what precedes it is a secret: never echo it.
-    shown = text if "@" not in text else "…@" + text.rpartition("@")[2]
+    if "@" in text:
+        # What follows an "@" may be a host, but what precedes it is a secret: never echo it, not in parts either.
+        raise _unusable(
+            "…@" + text.rpartition("@")[2],
+            "it holds credentials; the API key belongs into the connection's password",
+        )
     problem: str | None = None
     try:
-        url = urlsplit(text if has_scheme else f"https://{text}")
+        url = urlsplit(text if "://" in text else f"https://{text}")
         port = url.port
     except ValueError as error:
-        raise KernelConfigurationError(f"The host {shown!r} of the Kernel connection is no URL: {error}") from None
+        raise KernelConfigurationError(f"The host {text!r} of the Kernel connection is no URL: {error}") from None
     if url.scheme not in ("http", "https"):
         problem = f"its scheme is {url.scheme!r}; allowed are http and https"
     elif not url.hostname or any(c.isspace() for c in text):
         problem = "it names no host"
-    elif url.username is not None or url.password is not None or "@" in url.netloc:
-        problem = "it holds credentials; the API key belongs into the connection's password"
+    elif not text.isprintable() or not _can_be_a_host(url.hostname):
+        problem = f"{url.hostname!r} cannot be the name or address of a host"
     elif url.path not in ("", "/"):
         problem = f"it has a path ({url.path}); the API is at the root of its host"
     elif "?" in text or "#" in text:
         problem = "it has a query or a fragment"
     if problem or url.hostname is None:
-        raise KernelConfigurationError(
-            f"The host {shown!r} of the Kernel connection cannot be used: {problem}. "
-            f"Give a host such as 'api.onkernel.com' or a base URL such as {DEFAULT_BASE_URL!r}"
-        )
+        raise _unusable(text, problem or "it names no host")
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     return f"{url.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def _unusable(shown: str, problem: str) -> KernelConfigurationError:
+    return KernelConfigurationError(
+        f"The host {shown!r} of the Kernel connection cannot be used: {problem}. "
+        f"Give a host such as 'api.onkernel.com' or a base URL such as {DEFAULT_BASE_URL!r}"
+    )
+
+
+def _can_be_a_host(hostname: str) -> bool:
+    """Tell what the transport would refuse with an error of its own, when it is too late for a good one."""
+    if ":" not in hostname:
+        return all(c.isalnum() or c in "-._" for c in hostname)
+    try:
+        ipaddress.IPv6Address(hostname)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

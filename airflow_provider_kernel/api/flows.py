@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from airflow_provider_kernel.api import requests
@@ -22,7 +22,7 @@ from airflow_provider_kernel.api.errors import (
     KernelNotFoundError,
 )
 from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
-from airflow_provider_kernel.api.retry import may_have_acted
+from airflow_provider_kernel.api.retry import Resend, may_have_acted
 
 T = TypeVar("T")
 Flow = Generator[requests.Request[Any], Any, T]
@@ -111,7 +111,7 @@ class Cancellation:
             )
 
 
-def cancel_invocation(invocation_id: str, reason: str) -> Flow[Cancellation]:
+def cancel_invocation(invocation_id: str, reason: str, *, hasty: bool = False) -> Flow[Cancellation]:
     """
     Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
 
@@ -120,11 +120,13 @@ def cancel_invocation(invocation_id: str, reason: str) -> Flow[Cancellation]:
 
     :param invocation_id: the invocation.
     :param reason: why, for the invocation's output.
+    :param hasty: whether every second counts: then the look at its state gets one attempt only.
     :return: its true state, and what was left undone.
     :raises KernelError: when it could not be cancelled.
     """
+    look = requests.get_invocation(invocation_id)
     try:
-        before: Invocation | None = yield requests.get_invocation(invocation_id)
+        before: Invocation | None = yield replace(look, resend=Resend.NEVER) if hasty else look
     except KernelError as error:
         if error.permanent:
             raise

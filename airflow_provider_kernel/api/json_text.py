@@ -12,6 +12,8 @@ from airflow_provider_kernel.api.errors import KernelInputError
 PAYLOAD_WARN_BYTES = 64 * 1024
 PAYLOAD_MAX_BYTES = 4_500_000
 
+_PLACE_LIMIT = 200
+
 
 def to_json_text(value: Any, *, what: str) -> str:
     """
@@ -26,6 +28,8 @@ def to_json_text(value: Any, *, what: str) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         place, found = _find_culprit(value, what)
+        if len(place) > _PLACE_LIMIT:
+            place = f"{place[:_PLACE_LIMIT]}…"
         raise KernelInputError(
             f"{place} cannot be written as JSON: {found or error}. Use dict, list, str, int, float, bool and None; "
             "turn dates into text, and NaN into None"
@@ -57,7 +61,8 @@ def _find_culprit(value: Any, place: str, depth: int = 0) -> tuple[str, str | No
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
-        return place, f"{value!r} is not a JSON number"
+        # Python does not write out an int of thousands of digits, not for an error either.
+        return place, "a number of too many digits" if isinstance(value, int) else f"{value!r} is not a JSON number"
     except TypeError:
         return place, f"a value of type {type(value).__name__}"
     return place, None

@@ -9,6 +9,7 @@ nothing can be done without is required.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -76,6 +77,13 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is larger than a float can be")
+    return number
+
+
 def parse_json_leniently(text: str) -> Any:
     """
     Read an output.
@@ -84,7 +92,7 @@ def parse_json_leniently(text: str) -> Any:
     :return: the value, or the text itself when it is not JSON, or JSON that Python cannot hold.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
     except (ValueError, RecursionError):
         return text
 

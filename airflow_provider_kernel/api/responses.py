@@ -18,6 +18,7 @@ T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 
 _ERROR_TEXT_LIMIT = 300
+_DETAILS_LIMIT = 10
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def error_from(response: Response) -> errors.KernelAPIError:
         message,
         status_code=response.status_code,
         code=code,
-        details=details,
+        details=details[:_DETAILS_LIMIT],
         retry_after=parse_retry_after(response.headers.get("retry-after")),
-        request_id=response.headers.get("x-request-id"),
+        request_id=_text_or_none(response.headers.get("x-request-id")),
     )
 
 
@@ -152,7 +153,7 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
         return float(text)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=timezone.utc)
@@ -174,7 +175,7 @@ def _error_class(status_code: int) -> type[errors.KernelAPIError]:
 
 
 def _text_or_none(value: Any) -> str | None:
-    return _shorten(value) if isinstance(value, str) and value.strip() else None
+    return (_shorten(value) or None) if isinstance(value, str) else None
 
 
 def _shorten(text: str) -> str:

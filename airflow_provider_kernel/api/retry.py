@@ -39,6 +39,8 @@ class Resend(Enum):
     ALWAYS = "always"
     #: Only when the server provably did not take it: POST /invocations, which has no idempotency key.
     IF_REFUSED = "if refused"
+    #: What another attempt is not worth the time for.
+    NEVER = "never"
 
 
 #: Trouble that passes: request timeout, too early, rate limit, server trouble, no capacity (529).
@@ -86,12 +88,16 @@ def may_resend(resend: Resend, error: BaseException) -> bool:
     :param error: what came of sending it.
     :return: whether another attempt is allowed and may help.
     """
+    if resend is Resend.NEVER:
+        return False
+    if isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS:
+        # A certificate that was not trusted just now will not be trusted in a second either.
+        return False
     if resend is Resend.IF_REFUSED:
         return was_refused(error)
     if isinstance(error, KernelAPIError):
         return error.status_code in TRANSIENT_STATUSES
-    # A certificate that was not trusted just now will not be trusted in a second either.
-    return isinstance(error, KernelConnectionError) and error.problem is not ConnectionProblem.TLS
+    return isinstance(error, KernelConnectionError)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class RetryPolicy:
 
     :param max_attempts: sendings in all, at least 1.
     :param max_seconds: no new attempt starts later than this after the first, in seconds.
-    :param base_seconds: the first wait's upper end, in seconds.
+    :param base_seconds: half the first wait's upper end, in seconds.
     :param cap_seconds: the longest drawn wait, in seconds.
     """
 

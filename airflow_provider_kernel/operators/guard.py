@@ -206,9 +206,10 @@ class InvocationGuard:
 
     def _cancel_now(self, invocation_id: str, reason: str) -> list[tuple[int, str]]:
         started = time.monotonic()
-        client = self._hasty_client if self.killed else self._client
+        hasty = self.killed
+        client = self._hasty_client if hasty else self._client
         try:
-            cancellation = client.run(flows.cancel_invocation(invocation_id, reason))
+            cancellation = client.run(flows.cancel_invocation(invocation_id, reason, hasty=hasty))
         except KernelError as error:
             return [(logging.ERROR, f"Invocation {invocation_id} could not be cancelled: {error}")]
         took = f" (in {time.monotonic() - started:.1f} s)"

@@ -1,0 +1,26 @@
+"""The Kernel API on loopback, for demos and tests."""
+
+from __future__ import annotations
+
+from airflow_provider_kernel.testing.actions import ActionContext, ActionError, InvocationEndedError
+from airflow_provider_kernel.testing.emulator import KernelEmulator, run_emulator
+from airflow_provider_kernel.testing.faults import Fault
+from airflow_provider_kernel.testing.journal import RecordedRequest
+from airflow_provider_kernel.testing.projects import Project
+from airflow_provider_kernel.testing.state import InvocationRecord
+from airflow_provider_kernel.testing.switches import PAYLOAD_4_5_MB, PAYLOAD_64_KB, Switches
+
+__all__ = [
+    "KernelEmulator",
+    "Switches",
+    "Fault",
+    "RecordedRequest",
+    "InvocationRecord",
+    "ActionContext",
+    "ActionError",
+    "InvocationEndedError",
+    "Project",
+    "PAYLOAD_4_5_MB",
+    "PAYLOAD_64_KB",
+    "run_emulator",
+]

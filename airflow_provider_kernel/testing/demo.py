@@ -1,0 +1,72 @@
+"""The actions of the app `demo`, which every emulator has."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kernel.testing.actions import ActionError
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.testing.actions import ActionContext
+    from airflow_provider_kernel.testing.apps import Apps
+
+APP_NAME = "demo"
+
+
+def echo(ctx: ActionContext, payload: Any) -> Any:
+    """Return the payload."""
+    return payload
+
+
+def sleep(ctx: ActionContext, payload: Any) -> Any:
+    """Take `seconds` emulated seconds."""
+    seconds = _options(payload).get("seconds", 1)
+    ctx.wait(seconds)
+    return {"slept": seconds}
+
+
+def fail(ctx: ActionContext, payload: Any) -> Any:
+    """Fail with `message`; as plain text when `plain` is true, otherwise as JSON."""
+    options = _options(payload)
+    message = str(options.get("message", "failed as asked"))
+    raise ActionError(message, output=message if options.get("plain") else json.dumps({"error": message}))
+
+
+def logs(ctx: ActionContext, payload: Any) -> Any:
+    """Write `lines` log lines that begin with `message`, `per_second` of them in a second."""
+    options = _options(payload)
+    lines = int(options.get("lines", 10))
+    rate = options.get("per_second")
+    for number in range(1, lines + 1):
+        ctx.log(f"{options.get('message', 'line')} {number}")
+        if rate and number < lines and ctx.wait(1 / rate):
+            break
+    return {"lines": lines}
+
+
+def browsers(ctx: ActionContext, payload: Any) -> Any:
+    """Open `count` browsers and hold them for `seconds` emulated seconds."""
+    options = _options(payload)
+    sessions = [ctx.create_browser()["session_id"] for _ in range(int(options.get("count", 1)))]
+    ctx.wait(options.get("seconds", 1))
+    return {"sessions": sessions}
+
+
+def hang(ctx: ActionContext) -> Any:
+    """Never end by itself."""
+    ctx.wait()
+
+
+def install(apps: Apps) -> None:
+    """Deploy the app."""
+    for action in (echo, sleep, fail, logs, browsers, hang):
+        apps.register(APP_NAME, action.__name__, action)
+
+
+def _options(payload: Any) -> dict[str, Any]:
+    if payload is None:
+        return {}
+    if not isinstance(payload, dict):
+        raise TypeError(f"the payload is {payload!r}; this action takes a JSON object")
+    return payload

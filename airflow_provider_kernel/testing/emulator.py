@@ -1,0 +1,390 @@
+"""The emulator as its users see it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from airflow_provider_kernel.testing.apps import LATEST
+from airflow_provider_kernel.testing.faults import Fault, FaultMiddleware, Faults
+from airflow_provider_kernel.testing.journal import Journal, JournalMiddleware, RecordedRequest
+from airflow_provider_kernel.testing.platform import Platform
+from airflow_provider_kernel.testing.routes import build_app
+from airflow_provider_kernel.testing.server import EmulatorServer
+from airflow_provider_kernel.testing.state import FINAL, STATUSES, InvocationRecord, most_active_at_once
+from airflow_provider_kernel.testing.switches import Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from airflow_provider_kernel.testing.projects import Project
+
+DEFAULT_API_KEY = "sk-emulator"
+HOST = "127.0.0.1"
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+
+
+class KernelEmulator:
+    """
+    Kernel's API on loopback.
+
+    Used as a context manager, or with `start()` and `stop()`. It has an app `demo` with the actions `echo`,
+    `sleep`, `fail`, `logs`, `browsers` and `hang`; further actions are Python functions.
+
+    :param api_key: the org-wide key that clients must send.
+    :param port: port to listen on; 0 takes a free one, which a restart keeps.
+    :param switches: how to behave where Kernel's documentation is silent; may be changed later.
+    :param time_scale: emulated seconds in a real one, for how long runs and waits take: at 1000 a run's
+        timeout of 900 s passes in 0.9 s. Heartbeats and faults stay in real seconds.
+    """
+
+    def __init__(
+        self,
+        api_key: str = DEFAULT_API_KEY,
+        port: int = 0,
+        *,
+        switches: Switches | None = None,
+        time_scale: float = 1.0,
+    ) -> None:
+        self.api_key = api_key
+        self._port = port
+        self._platform = Platform(api_key, switches or Switches(), time_scale)
+        self._journal = Journal()
+        self._faults = Faults()
+        app = FaultMiddleware(build_app(self._platform), self._faults, lambda: self.switches)
+        self._app = JournalMiddleware(app, self._journal)
+        self._server: EmulatorServer | None = None
+
+    # Lifecycle
+
+    def start(self) -> KernelEmulator:
+        """Start the server; requests are answered when this returns."""
+        if self._server is not None:
+            raise RuntimeError(f"the emulator is running already, at {self.base_url}")
+        server = EmulatorServer(self._app, HOST, self._port)
+        server.start()
+        self._server, self._port = server, server.port
+        return self
+
+    def stop(self) -> None:
+        """
+        Stop the server and all actions, cutting open connections.
+
+        Records stay, of runs that had not ended too. Does nothing in a forked child.
+        """
+        server = self._server
+        if server is None or not server.is_here:
+            return
+        self._server = None
+        self._platform.store.stop_all()
+        server.stop()
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Refuse connections while the block runs; actions go on."""
+        if self._server is None:
+            raise RuntimeError("the emulator is not running; start() it before an outage")
+        self._server.stop()
+        self._server = None
+        try:
+            yield
+        finally:
+            self.start()
+
+    def __enter__(self) -> KernelEmulator:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def reset(self) -> None:
+        """Forget runs, requests and faults. Actions, projects, keys and switches stay."""
+        self._faults.clear()
+        self._platform.store.forget()
+        self._journal.clear()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if not self._port:
+            raise RuntimeError("the emulator has no port yet; start() it, or use it in a with statement")
+        return self._port
+
+    @property
+    def base_url(self) -> str:
+        """The base URL for clients."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def airflow_connection(self) -> str:
+        """The value of `AIRFLOW_CONN_KERNEL_DEFAULT` that leads to this emulator."""
+        return json.dumps({"conn_type": "kernel", "host": self.base_url, "password": self.api_key})
+
+    # Set-up
+
+    @property
+    def switches(self) -> Switches:
+        """How it behaves where Kernel's documentation is silent."""
+        return self._platform.switches
+
+    @switches.setter
+    def switches(self, switches: Switches) -> None:
+        self._platform.store.switches = switches
+
+    @property
+    def time_scale(self) -> float:
+        """Emulated seconds in a real one, for waits that begin from now on."""
+        return self._platform.clock.scale
+
+    @time_scale.setter
+    def time_scale(self, scale: float) -> None:
+        self._platform.clock.scale = scale
+
+    def register(
+        self, app_name: str, action_name: str, function: Callable[..., Any], version: str = LATEST
+    ) -> None:
+        """
+        Deploy a Python function as an action.
+
+        :param app_name: the app; made when it is new.
+        :param action_name: the action; one of the same name is replaced.
+        :param function: takes `(ctx)` or `(ctx, payload)`, sync or async. What it returns becomes the output;
+            an exception fails the run.
+        :param version: the version label.
+        """
+        self._platform.apps.register(app_name, action_name, function, version)
+
+    def action(self, app_name: str, action_name: str, version: str = LATEST) -> Callable[[_Function], _Function]:
+        """
+        Deploy the decorated function as an action.
+
+        :param app_name: the app.
+        :param action_name: the action.
+        :param version: the version label.
+        """
+
+        def decorate(function: _Function) -> _Function:
+            self.register(app_name, action_name, function, version)
+            return function
+
+        return decorate
+
+    def add_project(self, name: str, project_id: str | None = None) -> Project:
+        """
+        Add a project to the organisation, next to `default`.
+
+        :param name: its name.
+        :param project_id: its ID; one is made up otherwise.
+        """
+        return self._platform.projects.add(name, project_id)
+
+    def add_key(self, key: str, project: str | None = None) -> None:
+        """
+        Add an API key.
+
+        :param key: the key.
+        :param project: ID or name of the one project it may see; None for an org-wide key.
+        """
+        self._platform.projects.add_key(key, project)
+
+    def add_fault(self, fault: Fault) -> Fault:
+        """Put a fault in force, and return it."""
+        return self._faults.add(fault)
+
+    def clear_faults(self) -> None:
+        """Remove all faults, and let held answers go."""
+        self._faults.clear()
+
+    # What clients did
+
+    @property
+    def journal(self) -> tuple[RecordedRequest, ...]:
+        """Every request, in order."""
+        return self._journal.requests()
+
+    def requests(self, method: str | None = None, path: str | None = None) -> tuple[RecordedRequest, ...]:
+        """
+        Return some of the requests.
+
+        :param method: only this method.
+        :param path: only paths that fit this glob (as in `Fault`).
+        """
+        return self._journal.requests(method, path)
+
+    def wait_for(
+        self, method: str | None, path: str | None, count: int = 1, timeout: float = 10.0
+    ) -> tuple[RecordedRequest, ...]:
+        """
+        Wait until so many requests were received; they may not be answered yet.
+
+        :param method: only this method.
+        :param path: only paths that fit this glob (as in `Fault`).
+        :param count: how many.
+        :param timeout: real seconds.
+        :return: all that came.
+        :raises AssertionError: with the journal, when the time is over.
+        """
+        return self._journal.wait_for(method, path, count, timeout)
+
+    # What became of it
+
+    @property
+    def invocations(self) -> tuple[InvocationRecord, ...]:
+        """Every invocation as it stands, oldest first."""
+        with self._platform.store.signal:
+            return tuple(run.record() for run in self._platform.store.runs())
+
+    def invocation(self, invocation_id: str) -> InvocationRecord:
+        """
+        Return an invocation as it stands.
+
+        :param invocation_id: its ID.
+        :raises KeyError: with the known IDs, when there is none.
+        """
+        with self._platform.store.signal:
+            return self._platform.store.get(invocation_id).record()
+
+    def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:
+        """
+        Wait until something holds of the invocations, looking again whenever one changes.
+
+        :param predicate: such as `lambda: kernel.invocation(known).browsers == 2`.
+        :param timeout: real seconds.
+        :raises AssertionError: when the time is over.
+        """
+        if not self._platform.store.signal.wait_until(predicate, timeout):
+            records = "\n".join(f"  {record}" for record in self.invocations) or "  (none)"
+            raise AssertionError(f"waited {timeout:g} s in vain; the invocations are:\n{records}")
+
+    def wait_for_invocations(self, count: int = 1, timeout: float = 10.0) -> tuple[InvocationRecord, ...]:
+        """
+        Wait until so many invocations were made.
+
+        :param count: how many.
+        :param timeout: real seconds.
+        :raises AssertionError: when the time is over.
+        """
+        self.wait_until(lambda: len(self.invocations) >= count, timeout)
+        return self.invocations
+
+    def wait_for_status(self, invocation_id: str, status: str, timeout: float = 10.0) -> InvocationRecord:
+        """
+        Wait until an invocation has, or has had, a status.
+
+        :param invocation_id: its ID.
+        :param status: the status.
+        :param timeout: real seconds.
+        :raises AssertionError: when the time is over, or the invocation ended otherwise.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status is {status!r}; it must be one of {', '.join(STATUSES)}")
+        run = self._platform.store.get(invocation_id)
+        self._platform.store.signal.wait_until(lambda: status in run.statuses or run.finished, timeout)
+        record = self.invocation(invocation_id)
+        if status not in record.statuses:
+            raise AssertionError(f"waited {timeout:g} s for {invocation_id} to be {status}; it is {record}")
+        return record
+
+    def most_active_at_once(self, app_name: str | None = None, action_name: str | None = None) -> int:
+        """
+        Return how many invocations were queued or running at the same time, at most.
+
+        :param app_name: only this app's.
+        :param action_name: only this action's.
+        """
+        return most_active_at_once(
+            [
+                record
+                for record in self.invocations
+                if app_name in (None, record.app_name) and action_name in (None, record.action_name)
+            ]
+        )
+
+    def finish(
+        self,
+        invocation_id: str,
+        status: str = "succeeded",
+        output: Any = ABSENT,
+        *,
+        raw_output: str | None = None,
+    ) -> InvocationRecord:
+        """
+        End an invocation by hand, as if its action had.
+
+        :param invocation_id: its ID.
+        :param status: succeeded or failed.
+        :param output: any JSON value.
+        :param raw_output: the output as it is, such as plain text, instead.
+        :raises ValueError: when it has ended.
+        """
+        if status not in FINAL:
+            raise ValueError(f"status is {status!r}; it must be one of {', '.join(FINAL)}")
+        if raw_output is not None and output is not ABSENT:
+            raise ValueError("give either output or raw_output")
+        run = self._platform.store.get(invocation_id)
+        text = raw_output if output is ABSENT else json.dumps(output, allow_nan=False)
+        ended = self._platform.store.finish(
+            run,
+            status,
+            output=text,
+            reason=self.switches.reason_failed,
+            end_browsers=self.switches.run_end_ends_browsers,
+        )
+        if not ended:
+            raise ValueError(f"invocation {invocation_id} has ended already: {run.status}")
+        return self.invocation(invocation_id)
+
+
+def run_emulator(
+    port: int = 8787,
+    api_key: str = DEFAULT_API_KEY,
+    *,
+    switches: Switches | None = None,
+    time_scale: float = 1.0,
+    setup: Callable[[KernelEmulator], object] | None = None,
+    stream: TextIO | None = None,
+    until: threading.Event | None = None,
+) -> None:
+    """
+    Serve until interrupted, and say on the way in how to connect.
+
+    :param port: port to listen on; 0 takes a free one.
+    :param api_key: the key that clients must send.
+    :param switches: how to behave where Kernel's documentation is silent.
+    :param time_scale: emulated seconds in a real one.
+    :param setup: called with the emulator before it starts, to register actions.
+    :param stream: where to print; standard output otherwise.
+    :param until: ends the serving as well, when it is set.
+    """
+    emulator = KernelEmulator(api_key, port, switches=switches, time_scale=time_scale)
+    if setup is not None:
+        setup(emulator)
+    with emulator:
+        lines = (
+            f"Kernel emulator at {emulator.base_url}",
+            f"API key: {emulator.api_key}",
+            f"export AIRFLOW_CONN_KERNEL_DEFAULT='{emulator.airflow_connection}'",
+            "Stop with Ctrl-C.",
+        )
+        print(*lines, sep="\n", file=stream or sys.stdout, flush=True)
+        try:
+            (until or threading.Event()).wait()
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,316 @@
+"""Faults: what can go wrong between a client and Kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from airflow_provider_kernel.testing.errors import code_of
+from airflow_provider_kernel.testing.patterns import method_matches, path_matches
+from airflow_provider_kernel.testing.waiting import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from airflow_provider_kernel.testing.switches import Switches
+
+CONNECTION = "kernel_emulator_connection"
+
+
+class Connection(Protocol):
+    """A client's connection, which faults can cut."""
+
+    def drop(self, *, reset: bool) -> None:
+        """
+        Close it.
+
+        :param reset: with a TCP reset rather than an orderly end.
+        """
+
+
+@dataclass
+class _Gate:
+    signal: Signal = field(default_factory=Signal)
+    open: bool = False
+    held: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """
+    A rule for what goes wrong with which requests.
+
+    Steps are taken in this order: `delay`; `drop="before"`; processing; `delay_answer`; `hold`;
+    `drop="after"`; the answer, whole, replaced or cut. Times are real seconds.
+
+    :param method: HTTP method, `*` for any.
+    :param path: glob over the path: `*` within one segment (`/invocations/*`), `**` across; `*` alone is any.
+    :param nth: which of the fitting requests, counted from 1: a number, a tuple such as `(1, 3)`,
+        `range(1, 4)` for the first three, or None for every one.
+    :param delay: wait before processing.
+    :param delay_answer: wait after processing, before the answer goes out.
+    :param hold: park the answer, after processing, until `release()`.
+    :param status: answer with this status instead. The request is not processed unless `processed`.
+    :param headers: headers of that answer; without `status` and `body`, headers added to the real one.
+    :param body: body of that answer: bytes or str as they are (a str that begins with `<` is HTML), anything
+        else as JSON. None is Kernel's `Error` body for a status from 400 on and nothing below; `b""` is empty.
+    :param processed: process the request before the answer is replaced, so that its effect stays.
+    :param drop: close the connection with no answer, `"before"` or `"after"` processing.
+    :param reset: drop with a TCP reset.
+    :param truncate: announce the whole body, send half of it, and close.
+    :param cut_after: end an event stream after so many events.
+    :param cut: how: `"drop"` breaks the connection, `"end"` ends the stream as if it were complete.
+    """
+
+    method: str
+    path: str
+    nth: int | Container[int] | None = (1,)
+    delay: float = field(default=0.0, kw_only=True)
+    delay_answer: float = field(default=0.0, kw_only=True)
+    hold: bool = field(default=False, kw_only=True)
+    status: int | None = field(default=None, kw_only=True)
+    headers: Mapping[str, str] | None = field(default=None, kw_only=True)
+    body: Any = field(default=None, kw_only=True)
+    processed: bool = field(default=False, kw_only=True)
+    drop: Literal["before", "after"] | None = field(default=None, kw_only=True)
+    reset: bool = field(default=False, kw_only=True)
+    truncate: bool = field(default=False, kw_only=True)
+    cut_after: int | None = field(default=None, kw_only=True)
+    cut: Literal["drop", "end"] = field(default="drop", kw_only=True)
+    _gate: _Gate = field(default_factory=_Gate, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a fault that could never do what was meant."""
+        path_matches(self.path, "/")
+        if self.nth is not None and not isinstance(self.nth, (int, Container)):
+            raise TypeError(f"nth is {self.nth!r}; give a number, a tuple or range of numbers, or None for all")
+        for name, value, allowed in (
+            ("drop", self.drop, (None, "before", "after")),
+            ("cut", self.cut, ("drop", "end")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; it takes one of {', '.join(map(repr, allowed))}")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise ValueError(f"status is {self.status!r}; it must be from 200 to 599")
+        if self.delay < 0 or self.delay_answer < 0:
+            raise ValueError("delay and delay_answer are seconds and must not be negative")
+        if self.cut_after is not None and self.cut_after < 0:
+            raise ValueError(f"cut_after is {self.cut_after}; it counts events and must be 0 or more")
+        if self.drop is not None and (self.replaces or self.truncate or self.cut_after is not None):
+            raise ValueError("drop leaves no answer to replace, truncate or cut; give two faults")
+        if self.drop == "before" and (self.hold or self.delay_answer):
+            raise ValueError('hold and delay_answer come after processing; use delay, or drop="after"')
+        if self.processed and not self.replaces:
+            raise ValueError("processed says what happens before `status` or `body` replace the answer; give one")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the answer is replaced."""
+        return self.status is not None or self.body is not None
+
+    def fires(self, count: int) -> bool:
+        """
+        Tell whether it takes effect on a fitting request.
+
+        :param count: which one it is, from 1.
+        """
+        if self.nth is None:
+            return True
+        return count == self.nth if isinstance(self.nth, int) else count in self.nth
+
+    def release(self) -> None:
+        """Let held answers go, those to come as well."""
+        with self._gate.signal:
+            self._gate.open = True
+            self._gate.signal.notify()
+
+    def wait_until_held(self, count: int = 1, timeout: float = 10.0) -> None:
+        """
+        Wait until a request was processed and its answer is parked.
+
+        :param count: how many answers.
+        :param timeout: real seconds.
+        :raises AssertionError: when the time is over.
+        """
+        if not self._gate.signal.wait_until(lambda: self._gate.held >= count, timeout):
+            raise AssertionError(
+                f"waited {timeout:g} s for {count} held answers, there are {self._gate.held}: {self}"
+            )
+
+    async def park(self) -> None:
+        """Wait for the release."""
+        with self._gate.signal:
+            self._gate.held += 1
+            self._gate.signal.notify()
+        await self._gate.signal.until(lambda: self._gate.open)
+
+
+class Faults:
+    """The faults in force, and how often each was met."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._counts: dict[Fault, int] = {}
+
+    def add(self, fault: Fault) -> Fault:
+        """Add a fault; where several fire at once the one added first does."""
+        with self._lock:
+            if fault in self._counts:
+                raise ValueError(f"this fault was added already; make another one: {fault}")
+            self._faults.append(fault)
+            self._counts[fault] = 0
+        return fault
+
+    def clear(self) -> None:
+        """Remove all faults, and let held answers go."""
+        with self._lock:
+            faults = list(self._faults)
+            self._faults.clear()
+            self._counts.clear()
+        for fault in faults:
+            fault.release()
+
+    def pick(self, method: str, path: str) -> Fault | None:
+        """Count a request, and return the fault that it meets."""
+        picked = None
+        with self._lock:
+            for fault in self._faults:
+                if method_matches(fault.method, method) and path_matches(fault.path, path):
+                    self._counts[fault] += 1
+                    if picked is None and fault.fires(self._counts[fault]):
+                        picked = fault
+        return picked
+
+
+class FaultMiddleware:
+    """
+    Lets faults happen; the layer between the journal and the endpoints.
+
+    :param app: what it wraps.
+    :param faults: the faults in force.
+    :param switches: returns the switches in force.
+    """
+
+    def __init__(self, app: ASGIApp, faults: Faults, switches: Callable[[], Switches]) -> None:
+        self._app = app
+        self._faults = faults
+        self._switches = switches
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        fault = self._faults.pick(scope["method"], scope["path"])
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        await asyncio.sleep(fault.delay)
+        answer = _Answer(fault, scope, receive, send, self._switches())
+        if fault.drop == "before":
+            await answer.drop()
+        elif fault.replaces and not fault.processed:
+            await answer.replace()
+        else:
+            await self._app(scope, receive, answer.send)
+
+
+class _Answer:
+    """The way out for one answer under a fault."""
+
+    def __init__(self, fault: Fault, scope: Scope, receive: Receive, send: Send, switches: Switches) -> None:
+        self._fault = fault
+        self._connection = cast("Connection", scope["state"][CONNECTION])
+        self._receive = receive
+        self._send = send
+        self._switches = switches
+        self._over = False
+        self._events = 0
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the real answer."""
+        if self._over:
+            return
+        fault = self._fault
+        if message["type"] == "http.response.start":
+            if fault.drop == "after":
+                await self._before_answer()
+                await self.drop()
+            elif fault.replaces:
+                await self.replace()
+            else:
+                await self._before_answer()
+                await self._send({**message, "headers": [*message.get("headers", ()), *_raw(fault.headers or {})]})
+                await self._cut_if_due()
+            return
+        if fault.truncate:
+            await self._send_half(message["body"])
+            return
+        await self._send(message)
+        if message.get("more_body"):
+            self._events += 1
+            await self._cut_if_due()
+
+    async def replace(self) -> None:
+        """Send the fault's own answer."""
+        await self._before_answer()
+        fault = self._fault
+        status = 200 if fault.status is None else fault.status
+        body, media_type = self._body(status)
+        headers = {"content-length": str(len(body)), **({"content-type": media_type} if media_type else {})}
+        headers.update({name.lower(): value for name, value in (fault.headers or {}).items()})
+        if status in (204, 304):
+            del headers["content-length"]
+        await self._send({"type": "http.response.start", "status": status, "headers": _raw(headers)})
+        if fault.truncate:
+            await self._send_half(body)
+        else:
+            self._over = True
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def drop(self) -> None:
+        """Close the connection, and wait until it is closed: an answer after that goes nowhere."""
+        self._over = True
+        self._connection.drop(reset=self._fault.reset)
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+    async def _before_answer(self) -> None:
+        await asyncio.sleep(self._fault.delay_answer)
+        if self._fault.hold:
+            await self._fault.park()
+
+    async def _send_half(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        await self.drop()
+
+    async def _cut_if_due(self) -> None:
+        if self._fault.cut_after is None or self._events < self._fault.cut_after:
+            return
+        self._over = True
+        if self._fault.cut == "drop":
+            # Without waiting for the end: the stream itself listens for it.
+            self._connection.drop(reset=self._fault.reset)
+        else:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _body(self, status: int) -> tuple[bytes, str | None]:
+        body = self._fault.body
+        if body is None:
+            if status < 400:
+                return b"", None
+            body = {"code": code_of(status, self._switches), "message": "A fault of the emulator"}
+        if isinstance(body, bytes):
+            return body, None
+        if isinstance(body, str):
+            kind = "html" if body.lstrip().startswith("<") else "plain"
+            return body.encode(), f"text/{kind}; charset=utf-8"
+        return json.dumps(body).encode(), "application/json"
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,0 +1,182 @@
+"""The record of every request, in order."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from airflow_provider_kernel.testing.patterns import method_matches, path_matches
+from airflow_provider_kernel.testing.waiting import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """
+    A request that the emulator received.
+
+    :param number: its place, from 1.
+    :param method: HTTP method.
+    :param path: path, decoded, without the query.
+    :param query: query parameters.
+    :param headers: headers by lower-case name; `authorization` holds the scheme alone.
+    :param body: the body as it came.
+    :param received_at: `time.monotonic()` when the whole request was there.
+    :param status: the status of the answer, or None when there was none (yet).
+    """
+
+    number: int
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes
+    received_at: float
+    status: int | None = None
+
+    @property
+    def json(self) -> Any:
+        """The body, parsed; None when it is empty."""
+        return json.loads(self.body) if self.body else None
+
+    def __str__(self) -> str:
+        """Return one line for a person to read."""
+        query = "&".join(f"{name}={value}" for name, value in self.query.items())
+        body = self.body[:200].decode(errors="replace")
+        parts = [f"#{self.number}", self.method, self.path + (f"?{query}" if query else "")]
+        return " ".join([*parts, *([body] if body else []), "->", str(self.status or "no answer")])
+
+
+class Journal:
+    """All requests since the start or the last reset."""
+
+    def __init__(self) -> None:
+        self.signal = Signal()
+        self._requests: list[RecordedRequest] = []
+        self._round = 0
+
+    def add(self, scope: Scope, body: bytes) -> tuple[int, int]:
+        """
+        Record a request.
+
+        :param scope: its ASGI scope.
+        :param body: its body.
+        :return: a handle for `answered`.
+        """
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            if name == "authorization":
+                value = value.partition(" ")[0] if " " in value else "[redacted]"
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        with self.signal:
+            number = len(self._requests) + 1
+            self._requests.append(
+                RecordedRequest(number, scope["method"], scope["path"], query, headers, body, time.monotonic())
+            )
+            self.signal.notify()
+            return self._round, number
+
+    def answered(self, handle: tuple[int, int], status: int) -> None:
+        """
+        Note the status of an answer.
+
+        :param handle: what `add` returned.
+        :param status: the HTTP status.
+        """
+        with self.signal:
+            number = handle[1]
+            if handle[0] == self._round:  # not of a request from before a reset
+                self._requests[number - 1] = replace(self._requests[number - 1], status=status)
+                self.signal.notify()
+
+    def requests(self, method: str | None = None, path: str | None = None) -> tuple[RecordedRequest, ...]:
+        """
+        Return the recorded requests.
+
+        :param method: only this method.
+        :param path: only paths that fit this glob.
+        """
+        with self.signal:
+            return tuple(
+                request
+                for request in self._requests
+                if method_matches(method, request.method) and path_matches(path, request.path)
+            )
+
+    def wait_for(
+        self, method: str | None, path: str | None, count: int, timeout: float
+    ) -> tuple[RecordedRequest, ...]:
+        """
+        Wait until so many requests have come.
+
+        :param method: only this method.
+        :param path: only paths that fit this glob.
+        :param count: how many.
+        :param timeout: real seconds.
+        :return: all that have come.
+        :raises AssertionError: with the journal, when the time is over.
+        """
+        if self.signal.wait_until(lambda: len(self.requests(method, path)) >= count, timeout):
+            return self.requests(method, path)
+        came = len(self.requests(method, path))
+        lines = "\n".join(f"  {request}" for request in self.requests()) or "  (nothing)"
+        raise AssertionError(
+            f"waited {timeout:g} s for {count} x {method or '*'} {path or '*'}, {came} came; "
+            f"the emulator received:\n{lines}"
+        )
+
+    def clear(self) -> None:
+        """Forget every request."""
+        with self.signal:
+            self._requests.clear()
+            self._round += 1
+            self.signal.notify()
+
+
+class JournalMiddleware:
+    """
+    Records requests; the outermost layer.
+
+    :param app: what it wraps.
+    :param journal: where to record.
+    """
+
+    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+        self._app = app
+        self._journal = journal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the request, record it, pass it on."""
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        handle = self._journal.add(scope, body)
+        replayed = False
+
+        async def receive_again() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._journal.answered(handle, message["status"])
+            await send(message)
+
+        await self._app(scope, receive_again, send_and_note)

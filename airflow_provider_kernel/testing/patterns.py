@@ -1,0 +1,37 @@
+"""Globs over request paths."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+@lru_cache(maxsize=256)
+def _compiled(glob: str) -> re.Pattern[str]:
+    if glob in ("*", "**"):
+        return re.compile(".*", re.DOTALL)
+    if not glob.startswith("/"):
+        raise ValueError(f"path is {glob!r}; it must begin with / (such as /invocations/*), or be * for every path")
+    parts = re.split(r"(\*\*|\*)", glob)
+    wild = {"*": "[^/]*", "**": ".*"}
+    return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def path_matches(glob: str | None, path: str) -> bool:
+    """
+    Tell whether a path fits a glob.
+
+    :param glob: `*` stands for anything within one segment, `**` for anything; a lone `*` or None fits all.
+    :param path: the path, without the query.
+    """
+    return glob is None or _compiled(glob).fullmatch(path) is not None
+
+
+def method_matches(wanted: str | None, method: str) -> bool:
+    """
+    Tell whether a method fits.
+
+    :param wanted: a method, or `*` or None for any.
+    :param method: the request's.
+    """
+    return wanted in (None, "*") or str(wanted).upper() == method.upper()

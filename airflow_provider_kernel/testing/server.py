@@ -1,0 +1,175 @@
+"""uvicorn in a daemon thread, on a socket that is bound beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from airflow_provider_kernel.testing.faults import CONNECTION
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_GRACE_SECONDS = 0.5
+_THREAD_SECONDS = 5.0
+
+
+class _Protocol(H11Protocol):
+    """A connection that puts itself into the scope of its requests, so that faults can cut it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Here rather than in the configuration, where it would strip the handlers of uvicorn's logger.
+        self.access_log = False
+        self.app_state = {**self.app_state, CONNECTION: self}
+
+    def drop(self, *, reset: bool) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None:
+            # Now rather than when the loop has told of the loss: until then a write would be an error.
+            self.cycle.disconnected = True
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            # Ends the connection even while a forked child still holds a copy of the socket; and after
+            # what was written, which close() alone would not promise.
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
+        self.transport.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self.stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def request_stop(self) -> None:
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def main_loop(self) -> None:
+        """Wait for the stop as an event, where uvicorn looks ten times a second."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        await self.on_tick(0)
+        self.ready.set()
+        while not self._stop.is_set():
+            try:
+                await asyncio.wait_for(self._stop.wait(), 1.0)
+            except asyncio.TimeoutError:
+                await self.on_tick(0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Cut every connection rather than wait for streams and runs that may never end."""
+        self.stopping = True
+        for sock in sockets or ():
+            with contextlib.suppress(OSError):  # macOS has no shutdown of a listening socket
+                # A forked child may hold a copy of the socket, which would keep listening after close().
+                sock.shutdown(socket.SHUT_RDWR)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            cast("_Protocol", connection).drop(reset=False)
+        await asyncio.sleep(0)
+        tasks = set(self.server_state.tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=0.05)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_GRACE_SECONDS)
+
+
+class EmulatorServer:
+    """
+    Serves an ASGI application until it is stopped.
+
+    :param app: the application.
+    :param host: address to bind.
+    :param port: port to bind; 0 takes a free one.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._app = app
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._owner = os.getpid()
+        self._error: BaseException | None = None
+        config = uvicorn.Config(
+            self._guarded,
+            http=_Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=60,
+        )
+        self._uvicorn = _Uvicorn(config)
+        self._thread = threading.Thread(target=self._serve, name="kernel-emulator", daemon=True)
+
+    def start(self) -> None:
+        """Start, and return when requests are answered."""
+        self._thread.start()
+        self._uvicorn.ready.wait()
+        if self._error is not None:
+            raise RuntimeError(f"the emulator did not start: {self._error}") from self._error
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process runs it; a forked child has the object but not the thread."""
+        return os.getpid() == self._owner
+
+    def stop(self) -> None:
+        """Stop, cutting every connection."""
+        self._uvicorn.request_stop()
+        self._thread.join(_THREAD_SECONDS)
+        self._socket.close()
+        if self._thread.is_alive():
+            raise RuntimeError(f"the emulator's server did not stop within {_THREAD_SECONDS:g} s")
+
+    def _serve(self) -> None:
+        try:
+            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the start
+            self._error = error
+        finally:
+            self._uvicorn.ready.set()
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server's own doing when it stops; uvicorn would log it as an error of the application.
+            if not self._uvicorn.stopping:
+                raise
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    # Named as TCP, which asyncio wants to see before it turns Nagle's algorithm off: 40 ms for each answer.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(512)
+    except OSError as error:
+        sock.close()
+        raise OSError(
+            error.errno, f"the emulator cannot listen on {host}:{port}: {error.strerror}; port 0 takes a free one"
+        ) from error
+    return sock

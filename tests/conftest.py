@@ -1,0 +1,33 @@
+"""What holds for all tests: an Airflow of their own, and nothing of the machine's Kernel or Airflow settings."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+
+def _give_airflow_a_home_of_its_own() -> None:
+    # Airflow reads these when it is imported, which happens when the first test module is: fixtures are too late.
+    home = tempfile.mkdtemp(prefix="airflow-kernel-tests-")
+    atexit.register(_remove, home, os.getpid())
+    os.environ["AIRFLOW_HOME"] = home
+    os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+
+def _remove(home: str, owner: int) -> None:
+    # A forked child of a test inherits the hook, but not the right to end the home of the others.
+    if os.getpid() == owner:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _forget_kernel_settings() -> None:
+    for name in list(os.environ):
+        if name.startswith(("KERNEL_", "AIRFLOW_CONN_KERNEL")):
+            del os.environ[name]
+
+
+_give_airflow_a_home_of_its_own()
+_forget_kernel_settings()

@@ -1,0 +1,176 @@
+"""
+A real SIGTERM to a real task process, and SIGKILL five seconds later, as Airflow sends them.
+
+What is cancelled later than that is not cancelled at all, so these tests need no clock.
+"""
+
+import os
+import select
+import threading
+
+import pytest
+from support.task_process import run_task
+
+from airflow_provider_kernel.testing import Fault
+
+
+@pytest.fixture
+def run(execution_api, kernel_connection):
+    def run(task_id, act):
+        run_task(execution_api, task_id, dag_id="kill", file="kill.py", act=act)
+
+    return run
+
+
+def running_with_browsers(kernel):
+    """Wait until the one invocation runs and holds its two browsers."""
+    (invocation,) = kernel.wait_for_invocations(1, timeout=30)
+    kernel.wait_until(lambda: kernel.invocation(invocation.id).browsers == 2, timeout=30)
+    return invocation.id
+
+
+def readable(descriptor, timeout):
+    """Wait until something can be read."""
+    ready, _, _ = select.select([descriptor], [], [], timeout)
+    return bool(ready)
+
+
+def assert_cancelled(kernel, execution_api):
+    (invocation,) = kernel.invocations
+    assert invocation.status == "failed"
+    assert "killed" in invocation.output
+    assert invocation.browsers == 0
+    assert execution_api.final_state == "failed"
+
+
+def test_while_waiting_for_the_next_poll(run, kernel_emulator, execution_api):
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+def test_in_an_http_read(run, kernel_emulator, execution_api):
+    poll = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, hold=True))
+
+    def act(task):
+        kernel_emulator.wait_for("GET", "/invocations/*", timeout=30)
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+        kernel_emulator.wait_for("DELETE", "/invocations/*/browsers")
+        poll.release()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+def test_when_kernel_answers_no_more_reads(run, kernel_emulator, execution_api):
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, hold=True))
+
+    def act(task):
+        kernel_emulator.wait_for("GET", "/invocations/*", timeout=30)
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+@pytest.mark.parametrize("task_id", ["stuck_in_a_log_call", "stuck_in_a_standard_log_call"])
+def test_inside_a_log_call(task_id, run, kernel_emulator, execution_api, monkeypatch, tmp_path):
+    in_log_call = tmp_path / "in_log_call"
+    os.mkfifo(in_log_call)
+    told = os.open(in_log_call, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setenv("IN_LOG_CALL", str(in_log_call))
+
+    def act(task):
+        assert readable(told, timeout=30)
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+
+    run(task_id, act)
+    os.close(told)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+def test_in_a_supervisor_round_trip(run, kernel_emulator, execution_api):
+    in_round_trip, cancelled = threading.Event(), threading.Event()
+
+    def hold(method, path):
+        if path.endswith("/invocation_id"):
+            in_round_trip.set()
+            assert cancelled.wait(timeout=30)
+
+    execution_api.hold = hold
+
+    def act(task):
+        assert in_round_trip.wait(timeout=30)
+        running_with_browsers(kernel_emulator)
+        try:
+            task.kill_as_airflow_does()
+            kernel_emulator.wait_for("DELETE", "/invocations/*/browsers")
+        finally:
+            cancelled.set()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+def test_in_the_create_request(run, kernel_emulator, execution_api):
+    create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
+
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+        create.release()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+    assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+
+
+def test_before_another_attempt_to_create(run, kernel_emulator, execution_api):
+    """Kernel says "not now"; a killed task makes no further attempt."""
+    kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=429, headers={"Retry-After": "60"}))
+
+    def act(task):
+        kernel_emulator.wait_for("POST", "/invocations", timeout=30)
+        task.kill_as_airflow_does()
+
+    run("invoke", act)
+    assert kernel_emulator.invocations == ()
+    assert execution_api.final_state == "failed"
+    assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+
+
+def test_with_cancel_on_kill_off_the_invocation_goes_on(run, kernel_emulator, execution_api):
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+
+    run("keep", act)
+    (invocation,) = kernel_emulator.invocations
+    assert invocation.status == "running"
+    assert invocation.browsers == 2
+    assert execution_api.final_state == "failed"
+
+
+def test_a_kill_that_comes_with_the_result_cannot_end_in_success(run, kernel_emulator, execution_api):
+    """The invocation succeeds while the signal is on its way: its result stays, but the task was killed."""
+    poll = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, hold=True))
+
+    def act(task):
+        invocation_id = running_with_browsers(kernel_emulator)
+        kernel_emulator.wait_for("GET", "/invocations/*", timeout=30)
+        kernel_emulator.finish(invocation_id, output={"bought": 1})
+        task.kill_as_airflow_does()
+        kernel_emulator.wait_for("GET", "/invocations/*", count=2)  # the cancel's look
+        poll.release()
+
+    run("invoke", act)
+    (invocation,) = kernel_emulator.invocations
+    assert invocation.status == "succeeded"
+    assert kernel_emulator.requests("PATCH") == ()
+    assert execution_api.final_state == "failed"

@@ -1,0 +1,109 @@
+"""
+An Airflow Execution API in memory: what a task process talks to, without a metadata database.
+
+It serves one task instance, keeps its XComs, and records every request, so that a test can see what the task told
+Airflow and can hold an answer back.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import TaskInstance
+
+
+@dataclass
+class ExecutionAPI:
+    """
+    :param max_tries: how many tries the task instance has beyond the first.
+    :param xcoms: what is in XCom, by key.
+    :param hold: called with each request before it is answered; blocks to hold the answer back.
+    """
+
+    max_tries: int = 0
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    hold: Callable[[str, str], None] = lambda method, path: None
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def client(self) -> Client:
+        return Client(base_url="http://execution-api.invalid", token="", transport=httpx.MockTransport(self._answer))
+
+    @property
+    def final_state(self) -> str | None:
+        """The last state that the task instance was given."""
+        return self.states[-1]["state"] if self.states else None
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        method, path = request.method, request.url.path
+        self.requests.append((method, path))
+        self.hold(method, path)
+        if path.endswith("/run"):
+            return httpx.Response(200, json=self._run_context())
+        if path.startswith("/xcoms/"):
+            return self._xcom(method, path.rsplit("/", 1)[-1], request)
+        if path.startswith("/connections/"):
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such connection"}})
+        if method == "PATCH" and path.endswith("/state"):
+            self.states.append(json.loads(request.content))
+            self.ended.set()
+        return httpx.Response(204) if method in ("PATCH", "DELETE") else httpx.Response(201, json={"message": "ok"})
+
+    def _xcom(self, method: str, key: str, request: httpx.Request) -> httpx.Response:
+        if method == "POST":
+            self.xcoms[key] = json.loads(request.content)
+            return httpx.Response(201, json={"message": "ok"})
+        if method == "GET" and key in self.xcoms:
+            return httpx.Response(200, json={"key": key, "value": self.xcoms[key]})
+        return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such XCom"}})
+
+    def _run_context(self) -> dict[str, Any]:
+        now = datetime.now(timezone.utc).isoformat()
+        return {
+            "dag_run": {
+                "dag_id": "d",
+                "run_id": "r",
+                "logical_date": now,
+                "data_interval_start": now,
+                "data_interval_end": now,
+                "run_after": now,
+                "start_date": now,
+                "end_date": None,
+                "clear_number": 0,
+                "run_type": "manual",
+                "state": "running",
+                "conf": {},
+                "triggering_user_name": None,
+                "consumed_asset_events": [],
+                "partition_key": None,
+                "note": None,
+            },
+            "task_reschedule_count": 0,
+            "max_tries": self.max_tries,
+            "variables": [],
+            "connections": [],
+            "xcom_keys_to_clear": [],
+            "should_retry": self.max_tries > 0,
+        }
+
+
+def task_instance(task_id: str = "t", dag_id: str = "d", map_index: int = -1) -> TaskInstance:
+    """Describe a first try."""
+    return TaskInstance(
+        id=uuid.uuid4(),
+        task_id=task_id,
+        dag_id=dag_id,
+        run_id="r",
+        try_number=1,
+        map_index=map_index,
+        dag_version_id=uuid.uuid4(),
+    )

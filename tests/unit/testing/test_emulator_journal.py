@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import threading
+
+import httpx
+import pytest
+
+
+def test_requests_are_recorded_in_order(kernel, client, invoke):
+    invoke("echo", {"a": 1})
+    client.get("/invocations", params={"limit": "5", "query": "a b"})
+    client.get("/invocations/x%20y")
+    post, listed, missing = kernel.journal
+    assert [r.number for r in kernel.journal] == [1, 2, 3]
+    assert (post.method, post.path, post.status) == ("POST", "/invocations", 200)
+    assert post.json["payload"] == '{"a": 1}'
+    assert listed.query == {"limit": "5", "query": "a b"}
+    assert listed.json is None
+    assert (missing.path, missing.status) == ("/invocations/x y", 404)
+    assert post.received_at < listed.received_at
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("Bearer sk-emulator", "Bearer"), ("sk-emulator", "[redacted]")])
+def test_headers_are_lower_case_and_the_key_is_not_kept(kernel, client, sent, kept):
+    client.get("/apps", headers={"X-Kernel-Project": "default", "Authorization": sent})
+    (request,) = kernel.journal
+    assert request.headers["x-kernel-project"] == "default"
+    assert request.headers["authorization"] == kept
+    assert "sk-emulator" not in f"{request!r} {request} {dict(request.headers)}"
+
+
+def test_filtered(kernel, client):
+    client.get("/apps")
+    client.get("/invocations/a")
+    client.get("/invocations/a/browsers")
+    assert [r.path for r in kernel.requests("GET", "/invocations/*")] == ["/invocations/a"]
+    assert len(kernel.requests(path="/invocations/**")) == 2
+    assert kernel.requests("POST") == ()
+
+
+def test_waiting_returns_when_enough_have_come(kernel):
+    def later():
+        for _ in range(2):
+            httpx.get(f"{kernel.base_url}/apps")
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert len(kernel.wait_for("GET", "/apps", count=2)) == 2
+    thread.join(5)
+
+
+def test_waiting_in_vain_shows_the_journal(kernel, client):
+    client.get("/apps", params={"limit": "3"})
+    with pytest.raises(AssertionError, match=r"2 x GET /apps, 1 came[\s\S]*#1 GET /apps\?limit=3 -> 200"):
+        kernel.wait_for("GET", "/apps", count=2, timeout=0.01)
+
+
+def test_an_answer_after_a_reset_is_not_noted_on_a_new_request(kernel, client, invoke, running):
+    running()
+    thread = threading.Thread(target=invoke, args=("hang",))
+    thread.start()
+    (waiting,) = [r for r in kernel.wait_for_invocations(2) if not r.is_async]
+    run = kernel._platform.store.get(waiting.id)
+    kernel._journal.clear()
+    with httpx.Client(base_url=kernel.base_url) as other:
+        for path in ("/apps", "/apps", "/apps"):
+            other.get(path)
+        kernel._platform.store.finish(run, "succeeded", end_browsers=True)
+        thread.join(5)
+    assert [(r.path, r.status) for r in kernel.journal] == [("/apps", 401)] * 3
