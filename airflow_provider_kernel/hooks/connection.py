@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +79,9 @@ def _base_url(connection: Connection) -> str:
     # The form's test button sends port 0 for an empty port.
     if connection.port:
         bare = host.rstrip("/")
-        if bare.rpartition("]")[2].count(":") > ("://" in bare):
+        authority = bare.rpartition("://")[2]
+        # One with credentials is refused later, with an error that does not show them.
+        if ":" in authority.rpartition("]")[2] and "@" not in authority:
             raise KernelConfigurationError(
                 f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
             )
@@ -86,8 +90,10 @@ def _base_url(connection: Connection) -> str:
 
 
 def _extra(connection: Connection) -> dict[str, Any]:
+    # Not extra_dejson: it takes broken JSON for an empty extra, and it writes to the supervisor and waits, which
+    # the event loop of a triggerer must not.
     try:
-        given = connection.extra_dejson
+        given = json.loads(connection.extra) if connection.extra else {}
     except ValueError:
         given = None
     if not isinstance(given, dict):
@@ -102,7 +108,8 @@ def _read(field: ExtraField, value: Any) -> Any:
     if value is None or value == "":
         return field.default
     if field.type == "string":
-        if isinstance(value, (str, bool)):
+        # verify_tls is text in the form, and true or false in hand-written JSON.
+        if isinstance(value, str) or (isinstance(value, bool) and field.name == "verify_tls"):
             return value
         raise KernelConfigurationError(f"{field.name} in the extra is {value!r}; it takes text")
     number = _number(value, whole=field.type == "integer")
@@ -120,7 +127,9 @@ def _number(value: Any, *, whole: bool) -> float | int | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
         return None
     if whole:
         return int(number) if number.is_integer() else None

@@ -77,13 +77,13 @@ class InvocationGuard:
         Start the invocation.
 
         :param request: what ``create_invocation`` built.
-        :return: the invocation as far as the answer tells it.
-        :raises KernelInvocationKilledError: when the task was killed meanwhile; then it is being cancelled.
+        :return: the invocation as far as the answer tells it, also when the task was killed meanwhile: :meth:`check`
+            tells that, once the id is stored.
+        :raises KernelInvocationKilledError: when the task was killed before anything was started.
         :raises KernelError: when it was not started, or when that is unknown.
         """
         self._orders.put(lambda: self._start(request))
         outcome = self._started.get()
-        self.check()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

@@ -120,6 +120,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             started = guard.start(request)
             self.log.info("Invocation %s was accepted", started.id)
             context["ti"].xcom_push(key="invocation_id", value=started.id)
+            guard.check()
             if not self.wait_for_completion:
                 guard.release()
                 return started.id

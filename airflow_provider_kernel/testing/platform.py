@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_kernel.testing import demo
+from airflow_provider_kernel.testing import demo_app
 from airflow_provider_kernel.testing.actions import Runner
 from airflow_provider_kernel.testing.apps import Apps
 from airflow_provider_kernel.testing.errors import ApiError
@@ -30,7 +30,7 @@ class Platform:
         self.clock = Clock(time_scale)
         self.projects = Projects(api_key)
         self.apps = Apps()
-        demo.install(self.apps)
+        demo_app.install(self.apps)
         self.store = Store(switches, self.clock)
         self._runner = Runner(self.store, self.clock)
 

@@ -129,6 +129,8 @@ def test_in_the_create_request(run, kernel_emulator, execution_api):
     run("invoke", act)
     assert_cancelled(kernel_emulator, execution_api)
     assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+    # Whoever cleans up behind a killed task finds the id where it always is.
+    assert execution_api.xcoms["invocation_id"] == kernel_emulator.invocations[0].id
 
 
 def test_before_another_attempt_to_create(run, kernel_emulator, execution_api):

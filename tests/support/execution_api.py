@@ -36,7 +36,8 @@ class ExecutionAPI:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def client(self) -> Client:
-        return Client(base_url="http://execution-api.invalid", token="", transport=httpx.MockTransport(self._answer))
+        transport = httpx.MockTransport(self._answer)
+        return Client(base_url="http://execution-api.invalid", token="", transport=transport)
 
     @property
     def final_state(self) -> str | None:
@@ -49,6 +50,9 @@ class ExecutionAPI:
         self.hold(method, path)
         if path.endswith("/run"):
             return httpx.Response(200, json=self._run_context())
+        if path.startswith("/xcoms/") and path.endswith("/slice"):
+            key = path.split("/")[-2]
+            return httpx.Response(200, json=[self.xcoms[key]] if key in self.xcoms else [])
         if path.startswith("/xcoms/"):
             return self._xcom(method, path.rsplit("/", 1)[-1], request)
         if path.startswith("/connections/"):

@@ -38,7 +38,9 @@ class TaskProcess:
         os.kill(self.pid, number)
 
 
-def run_task(api: ExecutionAPI, task_id: str, *, dag_id: str, file: str, act: Callable[[TaskProcess], None]) -> None:
+def run_task(
+    api: ExecutionAPI, task_id: str, *, dag_id: str, file: str, act: Callable[[TaskProcess], None]
+) -> None:
     """
     Run a task to its end in a process of its own.
 

@@ -1,0 +1,107 @@
+"""What each example DAG does, and how everything in it must end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ExpectedTask:
+    """
+    How a task instance ends.
+
+    :param name: the task id, with the map index of a mapped one, such as ``visit[0]``.
+    :param state: the task instance's state.
+    :param invocation: the status of the invocation it is about, or ``None`` when it is about none.
+    :param output: that invocation's output; for a task without one, what the task returned.
+    """
+
+    name: str
+    state: str
+    invocation: str | None
+    output: Any
+
+
+@dataclass(frozen=True)
+class Example:
+    """
+    An example DAG.
+
+    :param shows: what it shows, in a few words.
+    :param actions: the action of each invocation that it starts.
+    :param tasks: how its task instances end.
+    :param kill: whether the demo sends it a SIGTERM, as Airflow does to a task that is marked as failed, once its
+        invocation runs and has its browser.
+    """
+
+    shows: str
+    actions: tuple[str, ...]
+    tasks: tuple[ExpectedTask, ...]
+    kill: bool = False
+
+
+_Task = ExpectedTask
+_STAY = {"city": "Lisbon", "nights": 2}
+_CLOSED = {"error": "The shop is closed"}
+_MOVED = {"error": "The page has moved", "see": "https://example.com"}
+_TIMED_OUT = {"error": "The Airflow task ended before the invocation: AirflowTaskTimeout"}
+_KILLED = {"error": "The Airflow task was killed"}
+
+EXAMPLES = {
+    "example_kernel_invoke": Example(
+        "run an action and use its output",
+        ("echo",),
+        (
+            _Task("search", "success", "succeeded", _STAY),
+            _Task("summarize", "success", None, "2 nights in Lisbon"),
+        ),
+    ),
+    "example_kernel_mapped": Example(
+        "one invocation per item",
+        ("echo", "echo", "echo"),
+        (
+            _Task("visit[0]", "success", "succeeded", {"page": "prices"}),
+            _Task("visit[1]", "success", "succeeded", {"page": "reviews"}),
+            _Task("visit[2]", "success", "succeeded", {"page": "jobs"}),
+            _Task("collect", "success", None, ["prices", "reviews", "jobs"]),
+        ),
+    ),
+    "example_kernel_complete": Example(
+        "an agent waits for Airflow",
+        ("hang",),
+        (
+            _Task("start_agent", "success", "succeeded", {"orders": 42}),
+            _Task("count_orders", "success", None, 42),
+            _Task("complete", "success", "succeeded", {"orders": 42}),
+            _Task("what_the_caller_sees", "success", None, {"status": "succeeded", "output": {"orders": 42}}),
+        ),
+    ),
+    "example_kernel_cancel": Example(
+        "end what should not go on",
+        ("browsers", "hang"),
+        (
+            _Task("start_shopper", "success", "failed", _CLOSED),
+            _Task("start_reader", "success", "failed", _MOVED),
+            _Task("cancel", "success", "failed", _CLOSED),
+            _Task("update", "success", "failed", _MOVED),
+        ),
+    ),
+    "example_kernel_timeout": Example(
+        "a task that takes too long takes its invocation with it",
+        ("hang",),
+        (
+            _Task("endless", "failed", "failed", _TIMED_OUT),
+            _Task("look", "success", None, "failed"),
+        ),
+    ),
+    "example_kernel_kill": Example(
+        "kill the task, and the invocation and its browser end",
+        ("browsers",),
+        (
+            _Task("browse", "failed", "failed", _KILLED),
+            _Task("look", "success", None, {"status": "failed", "browsers": 0}),
+        ),
+        kill=True,
+    ),
+}

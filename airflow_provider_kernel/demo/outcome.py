@@ -1,0 +1,108 @@
+"""How an example ended, beside how it should have."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_kernel.demo.expected import Example, ExpectedTask
+from airflow_provider_kernel.demo.kernels import Seen
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """
+    How a task instance ended.
+
+    :param name: the task id, with the map index of a mapped one.
+    :param state: the task instance's state.
+    :param invocation: the invocation it is about, if it is about one.
+    :param output: that invocation's output; for a task without one, what the task returned.
+    """
+
+    name: str
+    state: str
+    invocation: Seen | None
+    output: Any
+
+    def row(self) -> tuple[str, ...]:
+        """Put it into the cells of a table."""
+        invocation = self.invocation
+        return (
+            self.name,
+            invocation.id if invocation else "",
+            f"{self.state} / {invocation.status}" if invocation else self.state,
+            as_text(self.output),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    How an example ended.
+
+    :param tasks: its task instances.
+    :param invocations: the invocations that were started.
+    :param browsers: how many of their browsers are open.
+    :param error: why it could not be run, if it could not.
+    """
+
+    tasks: tuple[TaskOutcome, ...] = ()
+    invocations: tuple[Seen, ...] = ()
+    browsers: int = 0
+    error: str | None = None
+
+
+def differences(example: Example, outcome: Outcome) -> list[str]:
+    """
+    Say where an example ended otherwise than expected.
+
+    :param example: the expectations.
+    :param outcome: how it ended.
+    """
+    found = [outcome.error] if outcome.error else []
+    expected = {task.name: task for task in example.tasks}
+    names = {task.name for task in outcome.tasks}
+    found += [f"task {name}: there is none" for name in expected if name not in names]
+    for task in outcome.tasks:
+        if task.name in expected:
+            found += _task_differences(expected[task.name], task)
+        else:
+            found.append(f"task {task.name}: not expected at all")
+    started, wanted = Counter(seen.action for seen in outcome.invocations), Counter(example.actions)
+    if started != wanted:
+        found.append(f"invocations: started {_count(started)}, expected {_count(wanted)}")
+    found += [f"invocation {seen.id}: left {seen.status}" for seen in outcome.invocations if seen.active]
+    if outcome.browsers:
+        found.append(f"browsers: {outcome.browsers} left open")
+    return found
+
+
+def as_text(output: Any) -> str:
+    """
+    Show an output.
+
+    :param output: any JSON value.
+    """
+    if output is None:
+        return ""
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=str)
+
+
+def _task_differences(expected: ExpectedTask, actual: TaskOutcome) -> list[str]:
+    pairs = (
+        ("state", actual.state, expected.state),
+        ("invocation", actual.invocation.status if actual.invocation else None, expected.invocation),
+        ("output", actual.output, expected.output),
+    )
+    return [
+        f"task {expected.name}: {what} is {is_!r}, expected {wanted!r}"
+        for what, is_, wanted in pairs
+        if is_ != wanted
+    ]
+
+
+def _count(actions: Counter[str]) -> str:
+    return ", ".join(f"{count} x {action}" for action, count in sorted(actions.items())) or "none"

@@ -1,0 +1,243 @@
+"""Every file in ``dags_examples/``: it loads, and a real Airflow runs it as the demo expects."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from airflow_provider_kernel.demo.expected import EXAMPLES
+from airflow_provider_kernel.operators import invocation as operators
+from airflow_provider_kernel.testing import KernelEmulator
+
+FOLDER = Path(__file__).parents[2] / "dags_examples"
+FILES = sorted(path.name for path in FOLDER.glob("*.py"))
+
+#: Two ways in which Kernel, or this package, could fail the promise that nothing outlives its task.
+BREAK_IT = """
+import sys
+from pathlib import Path
+from airflow_provider_kernel.demo.command import DemoOptions, run_demo
+from airflow_provider_kernel.testing import Fault
+
+def setup(emulator):
+    emulator.switches.patch_failed_ends_browsers = False
+    emulator.add_fault(Fault("DELETE", "/invocations/*/browsers", nth=None, status=403))
+    emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=403))
+
+options = DemoOptions(home=Path(sys.argv[1]), dags=("example_kernel_complete", "example_kernel_kill"))
+sys.exit(run_demo(options, setup=setup))
+"""
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "airflow_provider_kernel.cli", "demo", *map(str, arguments)]
+
+
+def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(  # noqa: S603
+        arguments, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def rows(output: str, dag_id: str) -> list[list[str]]:
+    """The table's rows of one DAG, as lists of cells without the wrapped rest of an output."""
+    found: list[list[str]] = []
+    current = ""
+    for line in output.splitlines():
+        cells = re.split(r" {2,}", line)
+        if cells[0].startswith("…_"):
+            current = cells[0].replace("…_", "example_kernel_")
+        if current == dag_id and len(cells) > 2 and cells[1]:
+            found.append(cells[1:])
+        if not line:
+            current = ""
+    return found
+
+
+@pytest.fixture(scope="module")
+def dag_bag() -> DagBag:
+    return DagBag(dag_folder=FOLDER)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    home = tmp_path_factory.mktemp("demo") / "home"
+    return run(command("--home", home)), home
+
+
+@pytest.fixture(scope="module")
+def broken_demo(tmp_path_factory) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-c", BREAK_IT, str(tmp_path_factory.mktemp("broken"))])
+
+
+@pytest.fixture
+def live():
+    """An emulator in the role of the real Kernel, and the environment that leads to it."""
+    with KernelEmulator(api_key="sk-the-secret-key") as emulator:
+        yield emulator, {"KERNEL_API_KEY": emulator.api_key, "KERNEL_BASE_URL": emulator.base_url}
+
+
+class TestLoading:
+    @pytest.mark.parametrize("file", FILES)
+    def test_it_loads_and_says_what_it_is(self, dag_bag, file):
+        assert not {path: error for path, error in dag_bag.import_errors.items() if Path(path).name == file}
+        dag = dag_bag.dags[Path(file).stem]
+        assert len(dag.tasks) > 1
+        assert dag.doc_md
+        assert dag.doc_md.startswith("\n### ")
+        assert set(dag.tags) == {"example", "kernel"}
+        assert dag.schedule is None
+
+    def test_there_is_an_expectation_for_each(self, dag_bag):
+        assert set(dag_bag.dags) == set(EXAMPLES) == {Path(file).stem for file in FILES}
+
+    def test_all_operators_are_shown(self, dag_bag):
+        used = {task.task_type for dag in dag_bag.dags.values() for task in dag.tasks}
+        assert used >= {name for name in vars(operators) if re.fullmatch(r"Kernel(?!Base)\w+Operator", name)}
+        assert len(used) == 5  # these four and @task
+
+    @pytest.mark.parametrize("file", FILES)
+    def test_the_app_can_be_replaced(self, file):
+        # --live --app relies on it.
+        source = (FOLDER / file).read_text()
+        assert 'APP = os.environ.get("KERNEL_EXAMPLE_APP", "demo")' in source
+        assert source.count('"demo"') == 1
+
+
+class TestRunning:
+    @pytest.mark.parametrize("file", FILES)
+    def test_it_ends_as_expected(self, demo, file):
+        result, _ = demo
+        dag_id = Path(file).stem
+        assert [line for line in result.stdout.splitlines() if f"NOT AS EXPECTED  {dag_id}:" in line] == []
+        shown = [(row[0], next(cell for cell in row[1:] if cell)) for row in rows(result.stdout, dag_id)]
+        assert [name for name, _ in shown] == [task.name for task in EXAMPLES[dag_id].tasks], result
+
+    def test_the_whole_of_it(self, demo):
+        result, home = demo
+        assert result.returncode == 0, result
+        assert result.stderr == ""
+        tasks = sum(len(example.tasks) for example in EXAMPLES.values())
+        invocations = sum(len(example.actions) for example in EXAMPLES.values())
+        assert (
+            f"All as expected (DAGs: {len(EXAMPLES)}, tasks: {tasks}, invocations: {invocations}," in result.stdout
+        )
+        assert "was left" not in result.stdout
+        assert f"Airflow's logs: {home / 'demo.log'}" in result.stdout
+
+    def test_what_happens_is_told_and_airflows_logs_are_filed(self, demo):
+        result, home = demo
+        events = re.sub(r"^ *[\d.]+ s  ", "", result.stdout, flags=re.MULTILINE)
+        killed = events[events.index("example_kernel_kill: ") :]
+        assert re.match(
+            r"example_kernel_kill: .*\n"
+            r"  task browse: running\n"
+            r"  invocation \w+ \(browsers\): queued, running\n"
+            r"  the task is sent a SIGTERM, as when it is marked as failed\n"
+            r"  invocation \w+ \(browsers\): failed\n"
+            r"  task browse: failed\n"
+            r"  task look: running\n"
+            r"  task look: success\n",
+            killed,
+        ), killed
+        assert "[info" not in result.stdout
+        log = (home / "demo.log").read_text()
+        assert "Invoking demo/echo, version latest" in log
+        assert "sk-emulator" not in log
+
+    def test_a_home_is_used_again(self, demo):
+        _, home = demo
+        again = run(command("--home", home, "example_kernel_invoke"), AIRFLOW__CORE__EXECUTOR="NoSuchExecutor")
+        assert again.returncode == 0, again
+        assert f"Airflow starts, with its home in {home}" in again.stdout
+        assert "All as expected (DAGs: 1, tasks: 2, invocations: 1," in again.stdout
+
+    def test_ctrl_c_ends_the_invocation_and_the_demo(self, demo, live):
+        _, home = demo
+        emulator, environment = live
+        process = subprocess.Popen(  # noqa: S603
+            command("--home", home, "--live", "--yes", "example_kernel_kill", "example_kernel_invoke"),
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            (started,) = emulator.wait_for_invocations(1, timeout=60)
+            emulator.wait_for("GET", f"/invocations/{started.id}", timeout=30)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 130, output
+        assert output.endswith("Interrupted.\n")
+        (invocation,) = emulator.invocations
+        assert (invocation.status, invocation.browsers) == ("failed", 0)
+
+
+class TestWhenSomethingIsWrong:
+    @pytest.mark.parametrize(
+        "difference",
+        [
+            "example_kernel_complete: task complete: state is 'failed', expected 'success'",
+            "example_kernel_complete: task what_the_caller_sees: state is 'upstream_failed', expected 'success'",
+            r"example_kernel_complete: invocation \w+: left running",
+            r"example_kernel_kill: task look: output is {'status': 'failed', 'browsers': 1}, expected .*",
+            "example_kernel_kill: browsers: 1 left open",
+        ],
+    )
+    def test_it_is_told(self, broken_demo, difference):
+        lines = broken_demo.stdout.splitlines()
+        assert [line for line in lines if re.fullmatch(f"  NOT AS EXPECTED  {difference}", line)], broken_demo
+
+    def test_the_demo_fails(self, broken_demo):
+        assert broken_demo.returncode == 1
+        told = broken_demo.stdout.count("  NOT AS EXPECTED  ")
+        assert f"Not as expected in {told} points (DAGs: 2, " in broken_demo.stdout
+        assert re.search(r"invocation \w+ \(hang\) was left running; it is ended now", broken_demo.stdout)
+
+
+class TestLive:
+    def test_it_runs_on_what_the_environment_names(self, demo, live):
+        _, home = demo
+        emulator, environment = live
+        for action in ("hang", "browsers"):
+            emulator.action("shop", action)(lambda ctx: ctx.create_browser() and ctx.wait())
+        emulator.action("shop", "echo")(lambda ctx, payload: payload)
+        dags = ("example_kernel_complete", "example_kernel_kill")
+        result = run(
+            command("--home", home, "--live", "--yes", "--app", "shop", *dags),
+            AIRFLOW_CONN_KERNEL_DEFAULT='{"conn_type": "kernel", "host": "https://not-this-one.invalid"}',
+            **environment,
+        )
+        assert result.returncode == 0, result
+        assert f"on the real Kernel at {emulator.base_url}, with the app 'shop'" in result.stdout
+        assert "2 invocations in all" in result.stdout
+        assert {(run.app_name, run.status, run.browsers) for run in emulator.invocations} == {
+            ("shop", "succeeded", 0),
+            ("shop", "failed", 0),
+        }
+        assert emulator.api_key not in result.stdout + (home / "demo.log").read_text()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "not confirmed; nothing was run"),
+            (["--yes", "--app", "bare"], "the app 'bare' does not exist there or lacks the actions browsers, hang"),
+        ],
+    )
+    def test_it_does_not_run(self, live, tmp_path, arguments, message):
+        emulator, environment = live
+        emulator.action("bare", "echo")(lambda ctx: None)
+        result = run(command("--home", tmp_path, "--live", *arguments), **environment)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert "invokes browsers, hang" in result.stdout  # it says first what it would do
+        assert emulator.invocations == ()
+        assert {request.method for request in emulator.journal} == {"GET"}

@@ -1,0 +1,64 @@
+"""What is loaded when a DAG file is parsed, and when Airflow looks for providers."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import json, sys
+{first}
+before = set(sys.modules)
+{then}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded_by(then, *, first=""):
+    """Name the modules that a statement loads beyond those that another one had loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(first=first, then=then)], check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def packages(modules):
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_the_operators_load_no_library_that_airflow_sdk_has_not_loaded():
+    loaded = loaded_by(
+        "import airflow_provider_kernel.operators.invocation",
+        first="from airflow.sdk import DAG, BaseOperator",
+    )
+    foreign = packages(loaded) - {"airflow_provider_kernel", "airflow"} - sys.stdlib_module_names
+    assert foreign == set()
+
+
+def test_the_operators_load_neither_the_clients_nor_the_emulator():
+    loaded = loaded_by("import airflow_provider_kernel.operators.invocation")
+    ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
+    assert ours == {
+        "airflow_provider_kernel._compat",
+        "airflow_provider_kernel.api",
+        "airflow_provider_kernel.api.defaults",
+        "airflow_provider_kernel.api.errors",
+        "airflow_provider_kernel.api.models",
+        "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
+        "airflow_provider_kernel.operators",
+        "airflow_provider_kernel.operators.base",
+        "airflow_provider_kernel.operators.invocation",
+        "airflow_provider_kernel.provider_info",
+    }
+
+
+def test_provider_discovery_loads_no_library_at_all():
+    loaded = loaded_by("import airflow_provider_kernel; airflow_provider_kernel.get_provider_info()")
+    assert packages(loaded) - {"airflow_provider_kernel"} - sys.stdlib_module_names == set()
+
+
+def test_the_api_package_knows_nothing_of_airflow():
+    loaded = loaded_by(
+        "import airflow_provider_kernel.api.client, airflow_provider_kernel.api.flows,"
+        " airflow_provider_kernel.api.finish, airflow_provider_kernel.api.polling"
+    )
+    assert "airflow" not in packages(loaded)

@@ -1,0 +1,320 @@
+"""KernelInvokeOperator: start one invocation, own it, return its output."""
+
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+from support.execution_api import task_instance
+
+from airflow_provider_kernel._compat import AirflowFailException
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelAuthenticationError,
+    KernelInputError,
+    KernelInvocationFailedError,
+    KernelInvocationKilledError,
+    KernelInvocationTimeoutError,
+    KernelOutputTooLargeError,
+    KernelServerError,
+)
+from airflow_provider_kernel.api.polling import poll_delays
+from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.testing import Fault
+
+ECHO = {"app_name": "demo", "action_name": "echo", "poll_interval": 0.01}
+HANG = {"app_name": "demo", "action_name": "hang", "poll_interval": 0.01}
+BROWSERS = {
+    "app_name": "demo",
+    "action_name": "browsers",
+    "payload": {"count": 1, "seconds": 600},
+    "poll_interval": 0.01,
+}
+
+
+def assert_cancelled(kernel):
+    (invocation,) = kernel.invocations
+    assert invocation.status == "failed"
+    assert invocation.browsers == 0
+    assert len(kernel.requests("PATCH", "/invocations/*")) == 1
+    assert len(kernel.requests("DELETE", "/invocations/*/browsers")) == 1
+
+
+def assert_nothing_cancelled(kernel):
+    assert kernel.requests("PATCH") == ()
+    assert kernel.requests("DELETE") == ()
+
+
+class TestTheResult:
+    @pytest.mark.parametrize("value", [{"a": [1, None, "ü"]}, [], [1], "text", "", 0, 1.5, False, True], ids=repr)
+    def test_the_output_is_the_return_value(self, value, run, execution_api, kernel_emulator):
+        result = run(KernelInvokeOperator, payload=value, **ECHO)
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == value
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_an_output_that_is_no_json_is_text(self, run, execution_api, kernel_emulator):
+        def finish_with_text(ctx):
+            kernel_emulator.finish(ctx.invocation_id, raw_output="not {json")
+
+        kernel_emulator.register("app", "text", finish_with_text)
+        run(KernelInvokeOperator, app_name="app", action_name="text", poll_interval=0.01)
+        assert execution_api.xcoms["return_value"] == "not {json"
+
+    def test_the_id_is_in_xcom_before_the_wait(self, run, execution_api, kernel_emulator):
+        order = []
+        execution_api.hold = lambda method, path: order.append(path.rsplit("/", 1)[-1])
+        run(KernelInvokeOperator, **ECHO)
+        (invocation,) = kernel_emulator.invocations
+        assert execution_api.xcoms["invocation_id"] == invocation.id
+        assert order.index("invocation_id") < order.index("state" if "state" in order else "return_value")
+
+    def test_without_waiting_the_id_is_the_return_value(self, run, execution_api, kernel_emulator):
+        result = run(KernelInvokeOperator, wait_for_completion=False, **HANG)
+        (invocation,) = kernel_emulator.invocations
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == invocation.id
+        assert invocation.status in ("queued", "running")
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_a_larger_output_than_wanted_fails_for_good(self, run, kernel_emulator):
+        result = run(KernelInvokeOperator, payload="x" * 99, max_output_bytes=100, **ECHO)
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelOutputTooLargeError)
+        assert "101 bytes" in str(result.error)
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_an_output_of_just_that_size_is_kept(self, run):
+        assert run(KernelInvokeOperator, payload="x" * 98, max_output_bytes=100, **ECHO).state == "success"
+
+    def test_without_xcom_the_size_does_not_matter(self, run):
+        result = run(KernelInvokeOperator, payload="x" * 99, max_output_bytes=10, do_xcom_push=False, **ECHO)
+        assert result.state == "success"
+
+
+class TestTheRequest:
+    def test_all_fields_are_templates(self, run, kernel_emulator):
+        run(
+            KernelInvokeOperator,
+            app_name="{{ 'demo' }}",
+            action_name="{{ 'echo' }}",
+            version="{{ 'latest' }}",
+            payload={"run": "{{ run_id }}", "nested": ["{{ ti.task_id }}"]},
+            kernel_conn_id="{{ 'kernel_default' }}",
+            poll_interval=0.01,
+        )
+        (create,) = kernel_emulator.requests("POST", "/invocations")
+        assert create.json == {
+            "app_name": "demo",
+            "action_name": "echo",
+            "version": "latest",
+            "payload": '{"run": "r", "nested": ["t"]}',
+            "async": True,
+        }
+
+    def test_no_payload_sends_none(self, run, kernel_emulator):
+        run(KernelInvokeOperator, **ECHO)
+        (create,) = kernel_emulator.requests("POST", "/invocations")
+        assert "payload" not in create.json
+
+    @pytest.mark.parametrize(
+        ("arguments", "sent"),
+        [
+            ({}, None),
+            ({"async_timeout_seconds": 40}, 40),
+            ({"execution_timeout": timedelta(minutes=10)}, 660),
+            ({"execution_timeout": timedelta(seconds=5)}, 65),
+            ({"execution_timeout": timedelta(hours=3)}, 3600),
+            ({"execution_timeout": timedelta(minutes=10), "async_timeout_seconds": 40}, 40),
+        ],
+        ids=str,
+    )
+    def test_kernels_own_limit_is_the_last_backstop(self, arguments, sent, run, kernel_emulator):
+        run(KernelInvokeOperator, **ECHO, **arguments)
+        (create,) = kernel_emulator.requests("POST", "/invocations")
+        assert create.json.get("async_timeout_seconds") == sent
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {**ECHO, "app_name": "{{ '' }}"},
+            {**ECHO, "version": " "},
+            {**ECHO, "async_timeout_seconds": 9},
+            {**ECHO, "payload": {"when": timedelta(1)}},
+        ],
+        ids=["empty app name", "blank version", "too short a limit", "not JSON"],
+    )
+    def test_what_cannot_be_right_fails_for_good_before_anything_is_sent(self, arguments, run, kernel_emulator):
+        result = run(KernelInvokeOperator, **arguments)
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelInputError)
+        assert kernel_emulator.journal == ()
+
+    def test_a_poll_interval_that_makes_no_sense_is_told_when_the_dag_is_parsed(self):
+        with pytest.raises(KernelInputError, match="poll_interval is 0"):
+            KernelInvokeOperator(task_id="t", app_name="a", action_name="b", poll_interval=0)
+
+    def test_payload_output_and_key_stay_out_of_the_log(self, run, kernel_emulator, caplog, capsys):
+        caplog.set_level(logging.DEBUG)
+        result = run(KernelInvokeOperator, payload={"card": "4711-secret"}, **ECHO)
+        assert result.state == "success"
+        logged = caplog.text + "".join(capsys.readouterr())
+        (invocation,) = kernel_emulator.invocations
+        assert invocation.id in logged
+        assert "4711-secret" not in logged
+        assert kernel_emulator.api_key not in logged
+
+
+class TestErrors:
+    def test_a_failed_invocation_fails_the_task_and_leaves_its_retries(self, run, kernel_emulator):
+        result = run(
+            KernelInvokeOperator,
+            app_name="demo",
+            action_name="fail",
+            payload={"message": "the shop was closed", "plain": True},
+            poll_interval=0.01,
+        )
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationFailedError)
+        assert result.error.invocation.output == "the shop was closed"
+        assert "the shop was closed" not in str(result.error)
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_permanent_errors_do_not_burn_retries(self, run, kernel_emulator, monkeypatch):
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", f"kernel://:wrong@{kernel_emulator.base_url[7:]}/http")
+        result = run(KernelInvokeOperator, **ECHO)
+        assert result.state == "failed"
+        assert isinstance(result.error, AirflowFailException)
+        assert isinstance(result.error.__cause__, KernelAuthenticationError)
+        assert len(kernel_emulator.journal) == 1
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 422])
+    @pytest.mark.parametrize("body", [None, "<html>no</html>", b""], ids=["error body", "html", "empty"])
+    def test_the_apis_refusals_do_not_burn_retries(self, status, body, run, kernel_emulator):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", status=status, body=body))
+        result = run(KernelInvokeOperator, **ECHO)
+        assert result.state == "failed"
+        assert str(status) in str(result.error)
+        assert len(kernel_emulator.journal) == 1
+
+    def test_an_unknown_outcome_of_the_start_is_not_tried_again(self, run, kernel_emulator):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+        result = run(KernelInvokeOperator, **ECHO)
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert "MAY be running" in str(result.error)
+        assert len(kernel_emulator.requests("POST")) == 1
+
+    def test_trouble_that_may_pass_leaves_the_retries_and_cancels(self, run, kernel_emulator, monkeypatch):
+        connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
+        result = run(KernelInvokeOperator, **BROWSERS)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelServerError)
+        assert_cancelled(kernel_emulator)
+
+    def test_an_unknown_status_is_not_final_and_said_once(self, run, kernel_emulator, execution_api, capsys):
+        strange = {"id": "x", "status": "pondering"}
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2, 3), body=strange))
+        run(KernelInvokeOperator, payload=1, **ECHO)
+        assert execution_api.xcoms["return_value"] == 1
+        assert capsys.readouterr().out.count("is pondering") == 1
+
+
+class TestTheInvocationDoesNotOutliveTheTask:
+    def test_an_execution_timeout_cancels(self, run, kernel_emulator):
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        assert result.state == "up_for_retry"
+        assert type(result.error).__name__ == "AirflowTaskTimeout"
+        assert_cancelled(kernel_emulator)
+
+    def test_an_execution_timeout_in_the_create_request_cancels_when_the_answer_is_there(
+        self, run, kernel_emulator
+    ):
+        create = kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=0.5))
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        assert create.nth == (1,)
+        assert type(result.error).__name__ == "AirflowTaskTimeout"
+        assert_cancelled(kernel_emulator)
+
+    def test_an_airflow_that_takes_no_xcom_cancels(self, run, kernel_emulator, execution_api):
+        def refuse(method, path):
+            if path.endswith("/invocation_id"):
+                raise ConnectionError("the API server is gone")
+
+        execution_api.hold = refuse
+        result = run(KernelInvokeOperator, **BROWSERS)
+        assert result.state == "up_for_retry"
+        assert_cancelled(kernel_emulator)
+
+    def test_a_kill_before_there_is_anything_to_cancel_starts_nothing(self, run, kernel_emulator):
+        class KilledAtOnce(KernelInvokeOperator):
+            def run_with_hook(self, context):
+                self.on_kill()
+                return super().run_with_hook(context)
+
+        result = run(KilledAtOnce, **HANG)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert kernel_emulator.journal == ()
+
+    def test_a_kill_may_come_twice(self, run, kernel_emulator):
+        class KilledTwice(KernelInvokeOperator):
+            def _wait(self, guard, *arguments):
+                self.on_kill()
+                self.on_kill()
+                return super()._wait(guard, *arguments)
+
+        result = run(KilledTwice, **BROWSERS)
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert_cancelled(kernel_emulator)
+
+    def test_a_kill_after_the_end_touches_nothing(self, run, kernel_emulator):
+        class KilledLate(KernelInvokeOperator):
+            def run_with_hook(self, context):
+                output = super().run_with_hook(context)
+                self.on_kill()
+                return output
+
+        assert run(KilledLate, payload=1, **ECHO).state == "success"
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_a_failed_cancel_is_logged_and_does_not_hide_the_error(self, run, kernel_emulator, caplog, capsys):
+        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        assert type(result.error).__name__ == "AirflowTaskTimeout"
+        (invocation,) = kernel_emulator.invocations
+        assert f"Invocation {invocation.id} could not be cancelled" in caplog.text + capsys.readouterr().out
+        assert invocation.browsers == 0
+
+    def test_with_cancel_on_kill_off_it_goes_on(self, run, kernel_emulator):
+        run(KernelInvokeOperator, cancel_on_kill=False, execution_timeout=timedelta(seconds=0.2), **HANG)
+        (invocation,) = kernel_emulator.invocations
+        assert invocation.status == "running"
+        assert_nothing_cancelled(kernel_emulator)
+
+    def test_one_that_kernel_does_not_end_is_cancelled(self, run, kernel_emulator, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._DEADLINE_GRACE_SECONDS", -10)
+        result = run(KernelInvokeOperator, **{**BROWSERS, "async_timeout_seconds": 10})
+        assert isinstance(result.error, KernelInvocationTimeoutError)
+        assert_cancelled(kernel_emulator)
+
+
+def test_polls_come_quickly_at_first_and_then_at_the_interval():
+    delays = poll_delays(10)
+    waits = [next(delays) for _ in range(30)]
+    assert waits[0] <= 0.55
+    assert all(9 <= wait <= 11 for wait in waits[10:])
+
+
+def test_it_can_be_mapped(execution_api, kernel_connection, kernel_emulator):
+    from airflow.sdk import DAG
+    from airflow.sdk.execution_time.supervisor import run_task_in_process
+
+    with DAG("d", schedule=None):
+        mapped = KernelInvokeOperator.partial(task_id="t", **ECHO).expand(payload=["a", "b"])
+    for index, expected in enumerate(["a", "b"]):
+        result = run_task_in_process(ti=task_instance(map_index=index), task=mapped, client=execution_api.client())
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == expected
