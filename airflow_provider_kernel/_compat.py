@@ -6,6 +6,9 @@ A branch goes when its version is no longer supported: those for 3.1 with the fl
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
@@ -19,4 +22,41 @@ except ImportError:  # Airflow 3.1
         AirflowSkipException,
     )
 
-__all__ = ["AirflowFailException", "AirflowNotFoundException", "AirflowSkipException"]
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "add_listener",
+    "load_dag_folder",
+]
+
+
+def load_dag_folder(folder: Path, bundle_name: str) -> Any:
+    """
+    Parse a folder of DAG files.
+
+    :param folder: the folder.
+    :param bundle_name: the DAG bundle that it belongs to.
+    :return: Airflow's ``DagBag``, with ``dags`` and ``import_errors``.
+    """
+    try:
+        from airflow.dag_processing.dagbag import BundleDagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag
+
+        return DagBag(dag_folder=folder, include_examples=False, bundle_path=folder)
+    return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=bundle_name)
+
+
+def add_listener(listener: object) -> None:
+    """
+    Have Airflow call a listener in this process.
+
+    :param listener: an object with methods marked as ``hookimpl``.
+    """
+    try:
+        from airflow.sdk.listener import get_listener_manager
+    except ImportError:  # Airflow 3.1
+        from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]
+    manager: Any = get_listener_manager()
+    manager.add_listener(listener)

@@ -94,12 +94,6 @@ EXTRA_FIELDS = (
         "true, false, or the path of a CA bundle on the workers and the triggerer.",
         default="true",
     ),
-    ExtraField(
-        "dashboard_url",
-        "Dashboard URL",
-        "Where the Kernel link of a task leads.",
-        default="https://dashboard.onkernel.com",
-    ),
 )
 
 HIDDEN_FIELDS = ("schema", "login", "extra")

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 
+pytest_plugins = ["airflow_provider_kernel.testing.fixtures"]
+
 
 def _give_airflow_a_home_of_its_own() -> None:
     # Airflow reads these when it is imported, which happens when the first test module is: fixtures are too late.

@@ -82,6 +82,13 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
         ) from None
 
 
+def _check_host(base_url: str) -> None:
+    try:
+        _ = httpx.URL(base_url).host
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise KernelConfigurationError(f"The host of {base_url!r} is no host name: {error}") from None
+
+
 class _BaseClient:
     """What the two clients share: everything but sending and waiting."""
 
@@ -91,6 +98,7 @@ class _BaseClient:
 
     def _options(self) -> dict[str, Any]:
         config = self.config
+        _check_host(config.base_url)
         return {
             "base_url": config.base_url,
             "headers": config.headers(),
@@ -137,7 +145,8 @@ class KernelClient(_BaseClient):
     """
     A client of the Kernel API for threads.
 
-    Keep one and close it: it reuses its connections. All its methods raise :class:`KernelError` only.
+    Keep one and close it: it reuses its connections. Whatever goes wrong with a request is a
+    :class:`~airflow_provider_kernel.api.errors.KernelError`.
 
     :param config: where the API is, and as whom to call it.
     :param sleep: waits between attempts, in seconds; replace it to make the waiting end early.
@@ -229,7 +238,8 @@ class AsyncKernelClient(_BaseClient):
     """
     A client of the Kernel API for one event loop.
 
-    Keep one for each loop and close it. All its methods raise :class:`KernelError` only.
+    Keep one for each loop and close it. Whatever goes wrong with a request is a
+    :class:`~airflow_provider_kernel.api.errors.KernelError`.
 
     :param config: where the API is, and as whom to call it.
     :param sleep: waits between attempts, in seconds.
@@ -359,6 +369,9 @@ def _diagnose(error: BaseException) -> tuple[ConnectionProblem, str]:
             return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            # A load balancer that hangs up in the handshake; the next one may go through.
+            return ConnectionProblem.NETWORK, "the connection was cut during the TLS handshake"
         if isinstance(cause, ssl.SSLError):
             return ConnectionProblem.TLS, f"TLS failed ({cause.reason or cause})"
         if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:

@@ -31,6 +31,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kernel.api.foreign_text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -288,7 +290,7 @@ class KernelInvocationFailedError(KernelError):
 
     def __init__(self, invocation: Invocation) -> None:
         name = f"{invocation.app_name}/{invocation.action_name}" if invocation.app_name else "?"
-        reason = invocation.status_reason or "the API gives no reason"
+        reason = one_line(invocation.status_reason or "") or "the API gives no reason"
         super().__init__(f"Invocation {invocation.id} of {name} failed: {reason}")
         self.invocation = invocation
 

@@ -44,6 +44,8 @@ class Unset(Enum):
     def __repr__(self) -> str:
         return "UNSET"
 
+    __str__ = __repr__  # what Airflow shows as the rendered template
+
     def __bool__(self) -> bool:
         return False
 

@@ -42,6 +42,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PAGE_SIZE = 100
+#: What a template renders to when it finds nothing.
+_EMPTY_TEMPLATES = ("None", "null")
+_EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
 
 
 @dataclass(frozen=True)
@@ -293,12 +296,16 @@ def _paging(limit: int, offset: int) -> dict[str, str]:
     return {"limit": str(limit), "offset": str(offset)}
 
 
-def _since(since: datetime | str | None) -> str | None:
+def _since(since: Any) -> str | None:
     if isinstance(since, datetime):
         if since.tzinfo is None:
             raise errors.KernelInputError(f"since is {since!r}, which has no time zone; give an aware datetime")
         return since.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-    return since
+    if since is None or isinstance(since, str):
+        return since
+    raise errors.KernelInputError(
+        f"since is of type {type(since).__name__}; give an aware datetime, or text such as '5m'"
+    )
 
 
 def _payload_text(payload: Any) -> str:
@@ -322,6 +329,8 @@ def _payload_text(payload: Any) -> str:
 def _name(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise errors.KernelInputError(f"{what} is {value!r}; it must be a name, and not empty")
+    if value in _EMPTY_TEMPLATES:
+        raise errors.KernelInputError(f"{what} is {value!r}: {_EMPTY_TEMPLATE_HINT}")
     return value
 
 
@@ -336,8 +345,8 @@ def _segment(what: str, value: Any) -> str:
         hint = f"it is of type {type(value).__name__}, not text"
     elif not value.strip():
         hint = "it is empty"
-    elif value in ("None", "null"):
-        hint = "a template probably found no value: check the XCom or conf that it reads"
+    elif value in _EMPTY_TEMPLATES:
+        hint = _EMPTY_TEMPLATE_HINT
     elif value in (".", "..") or "/" in value or "\\" in value:
         hint = "it has a slash or is a path, not one id"
     elif not value.isprintable() or value != value.strip():

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.api import errors
+from airflow_provider_kernel.api.foreign_text import one_line
 from airflow_provider_kernel.api.models import Page
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 
-_ERROR_TEXT_LIMIT = 300
 _DETAILS_LIMIT = 10
 
 
@@ -55,7 +55,7 @@ def read(response: Response, parse: Callable[[Response], T]) -> T:
     if response.status_code >= 300:
         target = response.headers.get("location", "nowhere")
         raise errors.KernelResponseError(
-            f"{response.status_code}, a redirect to {_shorten(target)}, which is not followed: "
+            f"{response.status_code}, a redirect to {one_line(target)}, which is not followed: "
             "the API key is sent to the connection's host only",
             status_code=response.status_code,
         )
@@ -127,7 +127,7 @@ def error_from(response: Response) -> errors.KernelAPIError:
                 if any(pair):
                     details.append(pair)
     if message is None:
-        message = _shorten(response.text()) or "(no text in the answer)"
+        message = one_line(response.text()) or "(no text in the answer)"
     return _error_class(response.status_code)(
         message,
         status_code=response.status_code,
@@ -175,13 +175,7 @@ def _error_class(status_code: int) -> type[errors.KernelAPIError]:
 
 
 def _text_or_none(value: Any) -> str | None:
-    return (_shorten(value) or None) if isinstance(value, str) else None
-
-
-def _shorten(text: str) -> str:
-    """Make foreign text fit to stand in a message: one line, bounded, nothing that a terminal would obey."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _ERROR_TEXT_LIMIT]).split())
-    return text if len(text) <= _ERROR_TEXT_LIMIT else f"{text[:_ERROR_TEXT_LIMIT]}…"
+    return (one_line(value) or None) if isinstance(value, str) else None
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -189,4 +183,4 @@ def _what_is_wrong(error: Exception) -> str:
         # Without the values: an answer may hold what must not get into a log.
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems[:3])
-    return _shorten(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__

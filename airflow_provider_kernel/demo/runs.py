@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from airflow_provider_kernel import _compat
 from airflow_provider_kernel.demo.environment import examples_folder
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ def load_dags() -> tuple[dict[str, DAG], dict[str, str]]:
 
     :return: the DAGs by id, and the errors by file.
     """
-    from airflow.dag_processing.dagbag import BundleDagBag
-
-    folder = examples_folder()
-    bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
+    bag = _compat.load_dag_folder(examples_folder(), "dags-folder")
     return dict(bag.dags), {Path(file).name: error for file, error in bag.import_errors.items()}
 
 
@@ -110,12 +108,7 @@ class TaskTeller:
 
     def register(self) -> None:
         """Have Airflow call it."""
-        try:
-            from airflow.sdk.listener import get_listener_manager
-        except ImportError:  # Airflow 3.1
-            from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]
-        manager: Any = get_listener_manager()
-        manager.add_listener(self)
+        _compat.add_listener(self)
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:

@@ -77,8 +77,8 @@ class InvocationGuard:
         Start the invocation.
 
         :param request: what ``create_invocation`` built.
-        :return: the invocation as far as the answer tells it, also when the task was killed meanwhile: :meth:`check`
-            tells that, once the id is stored.
+        :return: the invocation as far as the answer tells it. Also in a task that was killed meanwhile, which
+            :meth:`check` tells once the id is stored.
         :raises KernelInvocationKilledError: when the task was killed before anything was started.
         :raises KernelError: when it was not started, or when that is unknown.
         """

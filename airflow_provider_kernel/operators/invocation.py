@@ -125,8 +125,8 @@ class KernelInvokeOperator(KernelBaseOperator):
                 guard.release()
                 return started.id
             invocation = self._wait(guard, started.id, time_limit or DEFAULT_ASYNC_TIMEOUT_SECONDS)
-            guard.check()
             guard.release()
+            guard.check()
         except BaseException as error:
             guard.cancel(f"The Airflow task ended before the invocation: {type(error).__name__}")
             raise

@@ -40,7 +40,7 @@ def command(*arguments: object) -> list[str]:
 
 def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         arguments, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
     )
 
@@ -161,7 +161,7 @@ class TestRunning:
     def test_ctrl_c_ends_the_invocation_and_the_demo(self, demo, live):
         _, home = demo
         emulator, environment = live
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command("--home", home, "--live", "--yes", "example_kernel_kill", "example_kernel_invoke"),
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

@@ -5,8 +5,6 @@ import pytest
 from support.execution_api import ExecutionAPI
 from support.task_process import BUNDLE
 
-pytest_plugins = ["airflow_provider_kernel.testing.fixtures"]
-
 
 @pytest.fixture
 def execution_api() -> ExecutionAPI:

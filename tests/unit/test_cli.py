@@ -100,7 +100,7 @@ class TestCommandLine:
 
     def test_importing_it_loads_nothing_heavy(self):
         code = "import json, sys, airflow_provider_kernel.cli; print(json.dumps(sorted(sys.modules)))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
         assert "airflow_provider_kernel" in loaded
         assert not loaded & {"airflow", "starlette", "uvicorn", "httpx", "pydantic", "rich"}
@@ -121,7 +121,7 @@ class TestEnvironment:
             "AIRFLOW__SECRETS__BACKEND": "theirs",
             "AIRFLOW_CONN_KERNEL_DEFAULT": "kernel://theirs",
         }
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "home")],
             env={**os.environ, **theirs},
             capture_output=True,

@@ -5,8 +5,6 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.supervisor import run_task_in_process
 from support.execution_api import ExecutionAPI, task_instance
 
-pytest_plugins = ["airflow_provider_kernel.testing.fixtures"]
-
 
 @pytest.fixture
 def execution_api():

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.sdk import Connection
+from airflow.version import version as airflow_version
+
+from airflow_provider_kernel import __version__
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.connection_form import EXTRA_FIELDS
+from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, user_agent
+
+KEY = "sk-very-secret"
+
+
+def connection(extra=None, **fields):
+    if extra is not None and not isinstance(extra, str):
+        extra = json.dumps(extra)
+    return Connection(conn_id="my_kernel", conn_type="kernel", extra=extra, **{"password": KEY, **fields})
+
+
+def config(extra=None, **fields):
+    return config_from_connection(connection(extra, **fields))
+
+
+def refusal(extra=None, **fields):
+    """Say why a connection is refused, and check what holds for every refusal."""
+    with pytest.raises(KernelConfigurationError) as raised:
+        config(extra, **fields)
+    text = str(raised.value)
+    assert text.startswith("Airflow connection 'my_kernel': ")
+    assert KEY not in f"{text}{raised.value!r}"
+    assert raised.value.__suppress_context__
+    return text.removeprefix("Airflow connection 'my_kernel': ")
+
+
+class TestDefaults:
+    DEFAULTS = KernelConfig(KEY, user_agent=user_agent())
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            None,
+            "",
+            {},
+            {field.name: None for field in EXTRA_FIELDS},
+            {field.name: "" for field in EXTRA_FIELDS},
+            {field.name: "  " for field in EXTRA_FIELDS},
+            {field.name: field.default for field in EXTRA_FIELDS},
+            {"something": "else"},
+        ],
+        ids=["none", "empty", "empty object", "null", "empty text", "blank", "the default", "unknown"],
+    )
+    def test_are_what_absent_empty_and_null_mean(self, extra):
+        assert config(extra) == self.DEFAULTS
+
+    def test_of_a_connection_with_a_key_only_lead_to_kernel(self):
+        assert config().base_url == "https://api.onkernel.com"
+
+
+class TestExtra:
+    WANTED = KernelConfig(
+        KEY,
+        project="shop",
+        connect_timeout=2.5,
+        read_timeout=30,
+        verify_tls=False,
+        retry=RetryPolicy(max_attempts=3, max_seconds=10),
+        user_agent=user_agent(),
+    )
+
+    def test_with_values_of_their_kinds(self):
+        assert (
+            config(
+                {
+                    "project": "shop",
+                    "connect_timeout": 2.5,
+                    "read_timeout": 30,
+                    "max_attempts": 3,
+                    "max_retry_seconds": 10,
+                    "verify_tls": False,
+                }
+            )
+            == self.WANTED
+        )
+
+    def test_with_everything_as_text_as_a_uri_holds_it(self):
+        from_uri = Connection(
+            conn_id="my_kernel",
+            uri=f"kernel://:{KEY}@?project=shop&connect_timeout=2.5&read_timeout=30&max_attempts=3"
+            "&max_retry_seconds=10&verify_tls=false",
+        )
+        assert config_from_connection(from_uri) == self.WANTED
+
+    def test_text_is_taken_without_the_space_around_it(self):
+        assert config({"project": " shop ", "read_timeout": " 30 "}).project == "shop"
+
+    @pytest.mark.parametrize("value", [3, 3.0, "3", "3.0"], ids=repr)
+    def test_whole_numbers_may_be_written_in_any_way(self, value):
+        attempts = config({"max_attempts": value}).retry.max_attempts
+        assert (attempts, type(attempts)) == (3, int)
+
+    @pytest.mark.parametrize(
+        ("name", "low", "high"),
+        [
+            ("connect_timeout", 0.1, 300),
+            ("read_timeout", 0.1, 3600),
+            ("max_attempts", 1, 100),
+            ("max_retry_seconds", 0, 86400),
+        ],
+    )
+    class TestNumbers:
+        def test_at_their_bounds_are_taken(self, name, low, high):
+            config({name: low})
+            config({name: high})
+
+        @pytest.mark.parametrize("value", ["below", "above", "1e999", "inf", "-inf", "nan", 10**400], ids=str)
+        def test_out_of_their_bounds_are_refused(self, name, low, high, value):
+            value = {"below": low - 1, "above": high + 1}.get(value, value)
+            kind = "a whole number" if name == "max_attempts" else "a number"
+            assert (
+                refusal({name: value}) == f"{name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+            )
+
+        @pytest.mark.parametrize("value", [True, False, "soon", "5s", [5], {"a": 5}], ids=repr)
+        def test_of_a_wrong_kind_are_refused(self, name, low, high, value):
+            assert refusal({name: value}).startswith(f"{name} in the extra is {value!r}; it takes a")
+
+        def test_that_json_does_not_have_are_refused(self, name, low, high):
+            assert f"{name} in the extra is nan" in refusal(f'{{"{name}": NaN}}')
+
+    @pytest.mark.parametrize("value", [2.5, "2.5"], ids=repr)
+    def test_attempts_are_whole(self, value):
+        assert refusal({"max_attempts": value}).endswith("it takes a whole number from 1 to 100")
+
+    @pytest.mark.parametrize("name", ["project"])
+    @pytest.mark.parametrize("value", [5, True, False, ["shop"], {"name": "shop"}], ids=repr)
+    def test_text_of_a_wrong_kind_is_refused(self, name, value):
+        assert refusal({name: value}) == f"{name} in the extra is {value!r}; it takes text"
+
+    def test_a_project_that_no_header_can_hold_is_refused(self):
+        assert refusal({"project": "Büro"}).startswith("project 'Büro' cannot be sent in an HTTP header")
+
+    @pytest.mark.parametrize("extra", ["[]", '"project"', "5", "null", "{", "{'project': 'shop'}", "project=shop"])
+    def test_that_is_no_json_object_is_refused_and_not_ignored(self, extra):
+        assert refusal(extra) == "the extra is not a JSON object"
+
+
+class TestVerifyTls:
+    @pytest.mark.parametrize(
+        ("value", "taken"),
+        [
+            (True, True),
+            (False, False),
+            ("true", True),
+            ("False", False),
+            ("TRUE", True),
+            (" false ", False),
+            (None, True),
+            ("", True),
+            ("/etc/ssl/kernel.pem", "/etc/ssl/kernel.pem"),
+        ],
+        ids=repr,
+    )
+    def test_is_a_flag_or_a_path(self, value, taken):
+        assert config({"verify_tls": value}).verify_tls == taken
+
+    @pytest.mark.parametrize("value", [0, 1, ["/etc/ssl/kernel.pem"]], ids=repr)
+    def test_anything_else_is_refused(self, value):
+        assert refusal({"verify_tls": value}) == f"verify_tls in the extra is {value!r}; it takes text"
+
+
+class TestHost:
+    @pytest.mark.parametrize(
+        ("fields", "base_url"),
+        [
+            ({}, "https://api.onkernel.com"),
+            ({"host": ""}, "https://api.onkernel.com"),
+            ({"host": "  "}, "https://api.onkernel.com"),
+            ({"host": "", "port": 0}, "https://api.onkernel.com"),
+            ({"host": "kernel.example"}, "https://kernel.example"),
+            ({"host": "kernel.example", "port": 0}, "https://kernel.example"),
+            ({"host": "kernel.example", "port": 8443}, "https://kernel.example:8443"),
+            ({"host": "https://kernel.example/", "port": 8443}, "https://kernel.example:8443"),
+            ({"host": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+            ({"host": "127.0.0.1", "port": 8080, "schema": "http"}, "http://127.0.0.1:8080"),
+            ({"host": "127.0.0.1:8080", "schema": "http"}, "http://127.0.0.1:8080"),
+            ({"host": "kernel.example", "schema": "https"}, "https://kernel.example"),
+            ({"host": "https://kernel.example", "schema": "http"}, "https://kernel.example"),
+            ({"host": "kernel.example", "schema": "other"}, "https://kernel.example"),
+            ({"host": "[::1]", "port": 8080}, "https://[::1]:8080"),
+            ({"host": "http://[::1]", "port": 8080}, "http://[::1]:8080"),
+        ],
+        ids=str,
+    )
+    def test_and_port_and_schema_make_the_base_url(self, fields, base_url):
+        assert config(**fields).base_url == base_url
+
+    @pytest.mark.parametrize(
+        "host", ["kernel.example:443", "http://127.0.0.1:8080/", "[::1]:80", "http://[::1]:80"]
+    )
+    def test_that_names_a_port_leaves_none_to_the_port_field(self, host):
+        assert refusal(host=host, port=8443) == (
+            f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
+        )
+
+    @pytest.mark.parametrize("port", [None, 443])
+    @pytest.mark.parametrize(
+        "host", [f"user:{KEY}@kernel.example", f"https://{KEY}@kernel.example"], ids=["a", "b"]
+    )
+    def test_that_holds_credentials_is_refused_without_showing_them(self, host, port):
+        assert "it holds credentials" in refusal(host=host, port=port)
+
+    def test_that_is_none_is_refused(self):
+        assert "it has a path (/v1)" in refusal(host="kernel.example/v1")
+
+    def test_of_a_uri_may_be_a_whole_base_url(self):
+        from_uri = Connection(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
+        assert config_from_connection(from_uri).base_url == "http://127.0.0.1:8080"
+
+
+class TestKey:
+    def test_is_the_password_without_the_line_break_of_a_paste(self):
+        assert config(password=f"{KEY}\n").api_key == KEY
+
+    @pytest.mark.parametrize("password", [None, "", " "], ids=repr)
+    def test_none_is_refused(self, password):
+        assert refusal(password=password).startswith("There is no API key: put it into the password")
+
+    def test_that_no_header_can_hold_is_refused(self):
+        assert refusal(password=f"{KEY}\nX: 1").startswith("The API key cannot be sent in an HTTP header")
+
+
+class TestEnvironment:
+    @pytest.fixture(autouse=True)
+    def _clean(self, monkeypatch):
+        for name in ("KERNEL_API_KEY", "KERNEL_BASE_URL", "KERNEL_PROJECT"):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_without_a_key_there_is_nothing(self, monkeypatch):
+        monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
+        monkeypatch.setenv("KERNEL_PROJECT", "shop")
+        assert config_from_environment() is None
+        monkeypatch.setenv("KERNEL_API_KEY", "")
+        assert config_from_environment() is None
+
+    def test_a_key_is_enough(self, monkeypatch):
+        monkeypatch.setenv("KERNEL_API_KEY", f"{KEY}\n")
+        assert config_from_environment() == KernelConfig(KEY, user_agent=user_agent())
+
+    def test_with_everything(self, monkeypatch):
+        monkeypatch.setenv("KERNEL_API_KEY", KEY)
+        monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
+        monkeypatch.setenv("KERNEL_PROJECT", "shop")
+        assert config_from_environment() == KernelConfig(
+            KEY, base_url="http://127.0.0.1:8080", project="shop", user_agent=user_agent()
+        )
+
+    def test_empty_means_the_default(self, monkeypatch):
+        monkeypatch.setenv("KERNEL_API_KEY", KEY)
+        monkeypatch.setenv("KERNEL_BASE_URL", "")
+        monkeypatch.setenv("KERNEL_PROJECT", "")
+        assert config_from_environment() == KernelConfig(KEY, user_agent=user_agent())
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("KERNEL_API_KEY", f"{KEY}\n{KEY}"), ("KERNEL_BASE_URL", "x/y"), ("KERNEL_PROJECT", "Büro")],
+    )
+    def test_what_cannot_work_is_refused(self, monkeypatch, name, value):
+        monkeypatch.setenv("KERNEL_API_KEY", KEY)
+        monkeypatch.setenv(name, value)
+        with pytest.raises(KernelConfigurationError) as raised:
+            config_from_environment()
+        assert KEY not in str(raised.value)
+
+
+def test_user_agent_names_both_versions():
+    assert user_agent() == f"airflow-provider-kernel/{__version__} apache-airflow/{airflow_version}"

@@ -1,0 +1,608 @@
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from types import SimpleNamespace
+
+import pytest
+import structlog
+from airflow.sdk import BaseHook
+
+from airflow_provider_kernel import connection_form
+from airflow_provider_kernel.api import requests
+from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelConfigurationError,
+    KernelInvocationFinishedError,
+    KernelServerError,
+)
+from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.testing import Fault, KernelEmulator
+
+KEY = "sk-very-secret"
+PROJECT_KEY = "sk-of-one-project"
+
+
+@pytest.fixture(scope="module")
+def started():
+    with KernelEmulator(api_key=KEY) as emulator:
+        emulator.add_project("shop", "proj_shop")
+        emulator.add_project("other", "proj_other")
+        emulator.add_key(PROJECT_KEY, "shop")
+        yield emulator
+
+
+@pytest.fixture
+def kernel(started):
+    yield started
+    started.reset()
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Define the connection `my_kernel` in the environment, which a lookup outside of a task asks first."""
+
+    def define(conn_id="my_kernel", **fields):
+        document = {"conn_type": "kernel", "password": KEY, **fields}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(document))
+        return conn_id
+
+    return define
+
+
+@pytest.fixture
+def hook(kernel, connect):
+    connect(host=kernel.base_url)
+    with KernelHook("my_kernel") as hook:
+        yield hook
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """Collect the lines of hooks: pairs of level and text."""
+    lines = []
+
+    class Log:
+        def info(self, text, *args):
+            self.log(20, text, *args)
+
+        def log(self, level, text, *args):
+            lines.append((level, text % args if args else text))
+
+    monkeypatch.setattr(KernelHook, "log", Log())
+    return lines
+
+
+class TestForm:
+    """Airflow 3.1 asks the hook for the form, later versions the metadata; both must show the same."""
+
+    def test_names_the_connection_type(self):
+        assert (KernelHook.conn_type, KernelHook.hook_name) == ("kernel", "Kernel")
+        assert (KernelHook.conn_name_attr, KernelHook.default_conn_name) == ("kernel_conn_id", "kernel_default")
+        assert KernelHook().kernel_conn_id == "kernel_default"
+
+    def test_standard_fields_are_those_of_the_metadata(self):
+        assert KernelHook.get_ui_field_behaviour() == {
+            "hidden_fields": ["schema", "login", "extra"],
+            "relabeling": connection_form.RELABELING,
+            "placeholders": connection_form.PLACEHOLDERS,
+        }
+
+    def test_widgets_are_those_of_the_metadata(self, monkeypatch):
+        def kind(name):
+            return lambda label, **options: SimpleNamespace(kind=name, label=label, **options)
+
+        fake = SimpleNamespace(StringField=kind("string"), IntegerField=kind("integer"))
+        monkeypatch.setitem(sys.modules, "wtforms", fake)
+        widgets = KernelHook.get_connection_form_widgets()
+        fields = connection_form.conn_fields()
+        assert list(widgets) == list(fields)
+        for name, widget in widgets.items():
+            assert widget.label == fields[name]["label"]
+            assert widget.description == fields[name]["description"]
+            assert widget.default == fields[name]["schema"]["default"]
+            assert (widget.kind == "integer") == ("integer" in fields[name]["schema"]["type"])
+
+
+class TestConfig:
+    def test_is_what_the_connection_says(self, connect):
+        connect(host="http://127.0.0.1:8080", extra={"project": "shop", "max_attempts": 2})
+        config = KernelHook("my_kernel").config
+        assert (config.api_key, config.base_url, config.project) == (KEY, "http://127.0.0.1:8080", "shop")
+        assert config.retry.max_attempts == 2
+
+    def test_is_looked_up_at_the_first_use_and_once(self, connect, monkeypatch):
+        looked_up = []
+        monkeypatch.setattr(
+            KernelHook,
+            "get_connection",
+            classmethod(lambda cls, conn_id: looked_up.append(conn_id) or BaseHook.get_connection(conn_id)),
+        )
+        connect(host="http://127.0.0.1:1")
+        hook = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=1))
+        assert looked_up == []
+        assert hook.config is hook.config
+        hook.get_conn()
+        hook.close()
+        hook.get_conn()
+        hook.test_connection()
+        hook.close()
+        assert looked_up == ["my_kernel"]
+
+    def test_retries_of_the_hook_replace_those_of_the_connection(self, connect):
+        connect(extra={"max_attempts": 2, "project": "shop"})
+        config = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=9)).config
+        assert config.retry == RetryPolicy(max_attempts=9)
+        assert config.project == "shop"
+
+    async def test_is_the_same_in_an_event_loop(self, connect):
+        connect(host="http://127.0.0.1:8080", extra={"project": "shop", "verify_tls": False})
+        assert await KernelHook("my_kernel").aget_config() == KernelHook("my_kernel").config
+        policy = RetryPolicy(max_attempts=9)
+        assert (await KernelHook("my_kernel", retry=policy).aget_config()).retry == policy
+
+    async def test_is_looked_up_once_in_an_event_loop_too(self, connect):
+        connect()
+        hook = KernelHook("my_kernel")
+        config = await hook.aget_config()
+        connect(host="http://127.0.0.1:1")
+        assert await hook.aget_config() is config
+        assert hook.config is config
+
+    def test_a_connection_that_cannot_work_is_named(self, connect):
+        connect(host="x/y")
+        with pytest.raises(KernelConfigurationError, match=r"Airflow connection 'my_kernel': The host 'x/y'"):
+            _ = KernelHook("my_kernel").config
+
+    async def test_a_connection_that_cannot_work_is_named_in_an_event_loop_too(self, connect):
+        connect(host="x/y")
+        with pytest.raises(KernelConfigurationError, match=r"Airflow connection 'my_kernel': The host 'x/y'"):
+            await KernelHook("my_kernel").aget_config()
+
+
+class TestWithoutAConnection:
+    @pytest.fixture(autouse=True)
+    def _environment(self, monkeypatch):
+        monkeypatch.setenv("KERNEL_API_KEY", KEY)
+        monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
+        monkeypatch.setenv("KERNEL_PROJECT", "shop")
+
+    def test_the_environment_is_used_and_that_is_said(self, log):
+        config = KernelHook("nowhere").config
+        assert (config.api_key, config.base_url, config.project) == (KEY, "http://127.0.0.1:8080", "shop")
+        assert log == [
+            (
+                20,
+                "There is no Airflow connection 'nowhere'; using KERNEL_API_KEY of the environment for "
+                "http://127.0.0.1:8080",
+            )
+        ]
+
+    async def test_the_environment_is_used_in_an_event_loop_too(self, log):
+        assert await KernelHook("nowhere").aget_config() == KernelHook("nowhere").config
+        assert len(log) == 2
+
+    def test_a_connection_wins_over_the_environment(self, connect, log):
+        connect("kernel_default", password="sk-of-the-connection")
+        config = KernelHook().config
+        assert config.api_key == "sk-of-the-connection"
+        assert (config.base_url, config.project) == ("https://api.onkernel.com", None)
+        assert log == []
+
+    def test_a_connection_without_a_key_is_an_error_all_the_same(self, connect):
+        connect(password="")
+        with pytest.raises(KernelConfigurationError, match="'my_kernel': There is no API key"):
+            _ = KernelHook("my_kernel").config
+
+    def test_neither_says_how_to_make_one(self, monkeypatch):
+        monkeypatch.delenv("KERNEL_API_KEY")
+        with pytest.raises(KernelConfigurationError) as raised:
+            _ = KernelHook("nowhere").config
+        text = str(raised.value)
+        assert text.startswith(
+            "There is no Airflow connection 'nowhere', and no KERNEL_API_KEY in the environment."
+        )
+        assert "airflow connections add nowhere --conn-type kernel --conn-password" in text
+
+    async def test_neither_is_an_error_in_an_event_loop_too(self, monkeypatch):
+        monkeypatch.delenv("KERNEL_API_KEY")
+        with pytest.raises(KernelConfigurationError, match="There is no Airflow connection 'nowhere'"):
+            await KernelHook("nowhere").aget_config()
+
+
+class TestClient:
+    def test_is_one_for_all_calls(self, hook):
+        client = hook.get_conn()
+        assert isinstance(client, KernelClient)
+        list(hook.list_apps())
+        list(hook.list_invocations())
+        assert hook.get_conn() is client
+
+    def test_is_closed_with_the_hook_and_made_anew_when_it_is_used_again(self, hook):
+        first = hook.get_conn()
+        hook.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            list(first.pages(requests.list_apps()))
+        assert list(hook.list_apps())
+        assert hook.get_conn() is not first
+
+    def test_is_closed_at_the_end_of_a_with_block(self, kernel, connect):
+        connect(host=kernel.base_url)
+        with KernelHook("my_kernel") as hook:
+            client = hook.get_conn()
+        with pytest.raises(RuntimeError, match="closed"):
+            list(client.pages(requests.list_apps()))
+
+    def test_a_hook_that_was_never_used_can_be_closed_and_twice(self):
+        hook = KernelHook("nowhere")
+        hook.close()
+        hook.close()
+
+    def test_waits_as_the_hook_says(self, kernel, connect):
+        slept = []
+        connect(host=kernel.base_url)
+        kernel.add_fault(Fault("GET", "/apps", status=503, headers={"Retry-After": "7"}))
+        with KernelHook("my_kernel", sleep=slept.append) as hook:
+            assert list(hook.list_apps())
+        assert len(slept) == 1
+        assert 7 <= slept[0] <= 7.5
+
+    async def test_of_an_event_loop_belongs_to_its_caller(self, hook):
+        async with await hook.get_async_conn() as first, await hook.get_async_conn() as second:
+            assert isinstance(first, AsyncKernelClient)
+            assert first is not second
+            assert first.config is hook.config
+            assert [app.app_name async for app in first.pages(requests.list_apps())] == ["demo"]
+
+    async def test_its_lookup_does_not_hold_up_the_event_loop(self, connect, monkeypatch):
+        def wait(*args, **options):
+            raise AssertionError("waits, while the event loop stands still")
+
+        monkeypatch.setattr(KernelHook, "get_connection", wait)
+        # What Connection.extra_dejson calls; in a task or the triggerer it writes to the supervisor and waits.
+        monkeypatch.setattr("airflow.sdk.log.mask_secret", wait)
+        connect(extra={"project": "shop"})
+        assert (await KernelHook("my_kernel").aget_config()).project == "shop"
+
+
+class TestCalls:
+    """Each method asks for its own thing, with all that it was given."""
+
+    def test_invoke(self, kernel, hook):
+        kernel.register("shop", "buy", lambda ctx, payload: payload, "v2")
+        started = hook.invoke("shop", "buy", {"ä": 1}, version="v2", async_timeout_seconds=60)
+        assert started.action_name == "buy"
+        (request,) = kernel.requests("POST", "/invocations")
+        assert json.loads(request.body) == {
+            "app_name": "shop",
+            "action_name": "buy",
+            "version": "v2",
+            "async": True,
+            "payload": '{"ä": 1}',
+            "async_timeout_seconds": 60,
+        }
+
+    def test_invoke_never_sends_what_may_have_been_taken_again(self, kernel, hook):
+        kernel.add_fault(Fault("POST", "/invocations", drop="after"))
+        with pytest.raises(KernelAmbiguousStartError):
+            hook.invoke("demo", "hang")
+        assert len(kernel.requests("POST", "/invocations")) == 1
+        assert len(kernel.invocations) == 1
+
+    def test_get(self, kernel, hook):
+        started = hook.invoke("demo", "hang")
+        looked_at = hook.get_invocation(started.id)
+        assert (looked_at.id, looked_at.app_name) == (started.id, "demo")
+
+    def test_list_fetches_a_page_only_when_it_is_reached(self, kernel, hook):
+        row = {"id": "a", "status": "running"}
+        kernel.add_fault(
+            Fault(
+                "GET", "/invocations", status=200, body=[row], headers={"X-Has-More": "true", "X-Next-Offset": "1"}
+            )
+        )
+        kernel.add_fault(Fault("GET", "/invocations", (2,), status=200, body=[{**row, "id": "b"}]))
+        rows = hook.list_invocations(
+            app_name="shop",
+            version="v2",
+            action_name="buy",
+            deployment_id="d1",
+            status="running",
+            since="5m",
+            query="q",
+        )
+        assert kernel.journal == ()
+        assert next(rows).id == "a"
+        assert len(kernel.journal) == 1
+        assert [row.id for row in rows] == ["b"]
+        asked = {
+            "app_name": "shop",
+            "version": "v2",
+            "action_name": "buy",
+            "deployment_id": "d1",
+            "status": "running",
+            "since": "5m",
+            "query": "q",
+            "limit": "100",
+        }
+        assert [dict(request.query) for request in kernel.journal] == [
+            {**asked, "offset": "0"},
+            {**asked, "offset": "1"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("call", "status", "output"),
+        [
+            (lambda hook, run: hook.complete_invocation(run, {"a": 1}), "succeeded", '{"a": 1}'),
+            (lambda hook, run: hook.complete_invocation(run), "succeeded", None),
+            (lambda hook, run: hook.complete_invocation(run, None), "succeeded", "null"),
+            (lambda hook, run: hook.update_invocation(run, "failed", "why"), "failed", '"why"'),
+            (lambda hook, run: hook.update_invocation(run, "succeeded"), "succeeded", None),
+        ],
+        ids=["complete", "complete without output", "complete with None", "fail", "succeed"],
+    )
+    def test_update_and_complete(self, kernel, hook, call, status, output):
+        run = hook.invoke("demo", "hang").id
+        assert call(hook, run).status == status
+        assert kernel.invocation(run).status == status
+        (request,) = kernel.requests("PATCH")
+        sent = json.loads(request.body)
+        assert (sent["status"], sent.get("output")) == (status, output)
+
+    def test_complete_one_that_failed(self, kernel, hook):
+        run = hook.invoke("demo", "hang").id
+        kernel.finish(run, "failed", output="its own")
+        kernel.add_fault(Fault("PATCH", "/invocations/*", status=400))
+        with pytest.raises(KernelInvocationFinishedError):
+            hook.complete_invocation(run, "late")
+
+    def test_cancel_ends_it_and_says_so(self, kernel, hook, log):
+        run = hook.invoke("demo", "hang").id
+        assert hook.cancel_invocation(run, "not wanted").status == "failed"
+        assert [request.method for request in kernel.journal] == ["POST", "GET", "PATCH", "DELETE"]
+        assert json.loads(kernel.requests("PATCH")[0].body)["output"] == '{"error": "not wanted"}'
+        assert log == [(20, f"Invocation {run} was cancelled; it is now failed")]
+
+    def test_cancel_says_why_by_default(self, kernel, hook):
+        hook.cancel_invocation(hook.invoke("demo", "hang").id)
+        assert json.loads(kernel.requests("PATCH")[0].body)["output"] == '{"error": "Cancelled by Airflow"}'
+
+    def test_cancel_leaves_a_success_alone(self, kernel, hook, log):
+        run = hook.invoke("demo", "hang").id
+        kernel.finish(run, "succeeded", output=5)
+        assert hook.cancel_invocation(run).parsed_output() == 5
+        assert [request.method for request in kernel.journal] == ["POST", "GET"]
+        assert log == [(20, f"Invocation {run} had already ended as succeeded")]
+
+    def test_browsers_are_listed_and_ended(self, kernel, hook):
+        browser = {"session_id": "s1"}
+        kernel.add_fault(Fault("GET", "/invocations/*/browsers", status=200, body={"browsers": [browser]}))
+        run = hook.invoke("demo", "hang").id
+        assert [browser.session_id for browser in hook.list_invocation_browsers(run)] == ["s1"]
+        assert hook.delete_invocation_browsers(run) is None
+        assert [request.path for request in kernel.requests("DELETE")] == [f"/invocations/{run}/browsers"]
+
+    def test_list_apps(self, kernel, hook):
+        assert [app.app_name for app in hook.list_apps(app_name="demo", version="latest", query="de")] == ["demo"]
+        (request,) = kernel.journal
+        assert {("app_name", "demo"), ("version", "latest"), ("query", "de")} <= set(dict(request.query).items())
+
+    def test_the_project_of_the_connection_goes_with_each_call(self, kernel, connect):
+        connect(host=kernel.base_url, extra={"project": "shop"})
+        with KernelHook("my_kernel") as hook:
+            list(hook.list_invocations())
+        headers = {name.lower(): value for name, value in dict(kernel.journal[0].headers).items()}
+        assert headers["x-kernel-project"] == "shop"
+        assert headers["user-agent"] == hook.config.user_agent
+
+    def test_an_error_never_holds_the_key(self, kernel, hook):
+        kernel.add_fault(Fault("GET", "/apps", None, status=500))
+        hook = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=1))
+        with hook, pytest.raises(KernelServerError) as raised:
+            list(hook.list_apps())
+        assert KEY not in f"{raised.value!s}{raised.value!r}{vars(raised.value)}"
+
+
+class TestTestConnection:
+    """What the button in Airflow's form says."""
+
+    @pytest.fixture
+    def verdict(self, kernel, connect):
+        def ask(**fields):
+            connect(**{"host": kernel.base_url, **fields})
+            worked, sentence = KernelHook("my_kernel").test_connection()
+            assert KEY not in sentence
+            assert PROJECT_KEY not in sentence
+            assert sentence.isprintable()
+            return worked, sentence
+
+        return ask
+
+    def test_of_a_key_of_the_organization(self, kernel, verdict):
+        assert verdict() == (
+            True,
+            f"Connected to {kernel.base_url}: the key belongs to organization org_emulator and acts in "
+            "project proj_default",
+        )
+
+    @pytest.mark.parametrize(
+        ("fields", "project"),
+        [
+            ({"extra": {"project": "shop"}}, "proj_shop"),
+            ({"extra": {"project": "proj_other"}}, "proj_other"),
+            ({"password": PROJECT_KEY}, "proj_shop"),
+        ],
+        ids=["by name", "by id", "of the key"],
+    )
+    def test_of_a_project(self, verdict, fields, project):
+        worked, sentence = verdict(**fields)
+        assert worked
+        assert sentence.endswith(f"acts in project {project}")
+
+    def test_of_no_project(self, kernel, verdict):
+        kernel.add_fault(Fault("GET", "/auth/context", status=200, body={"organization": {"id": "org_1"}}))
+        assert verdict()[1].endswith("the key belongs to organization org_1 and acts in its default project")
+
+    def test_changes_nothing(self, kernel, verdict):
+        verdict()
+        assert [(request.method, request.path) for request in kernel.journal] == [("GET", "/auth/context")]
+
+    @pytest.mark.parametrize(
+        ("fault", "says"),
+        [
+            ({"status": 401, "body": {"code": "unauthorized", "message": "no"}}, "Put a valid Kernel API key"),
+            ({"status": 403, "body": {"code": "forbidden", "message": "no"}}, "Check that the key may act"),
+            ({"status": 429, "body": {"code": "slow", "message": "no"}}, "429 slow: no"),
+            ({"status": 500, "body": {"code": "internal", "message": "no"}}, "500 internal: no"),
+            ({"drop": "before"}, "the connection was cut before the answer was complete"),
+            ({"truncate": True}, "the connection was cut before the answer was complete"),
+        ],
+        ids=["401", "403", "429", "500", "cut", "truncated"],
+    )
+    def test_of_an_error_of_the_api_says_which_and_asks_once(self, kernel, verdict, fault, says):
+        kernel.add_fault(Fault("GET", "/auth/context", None, **fault))
+        worked, sentence = verdict()
+        assert not worked
+        assert sentence.startswith(f"{kernel.base_url}: GET /auth/context: ")
+        assert says in sentence
+        assert "(1 attempt in " in sentence
+        assert len(kernel.journal) == 1
+
+    def test_of_a_wrong_key(self, kernel, verdict):
+        worked, sentence = verdict(password="sk-wrong-key")
+        assert not worked
+        assert "401 unauthorized" in sentence
+        assert "Put a valid Kernel API key into the password of the Airflow connection" in sentence
+        assert "sk-wrong-key" not in sentence
+
+    def test_of_a_key_of_another_project(self, verdict):
+        worked, sentence = verdict(password=PROJECT_KEY, extra={"project": "other"})
+        assert not worked
+        assert "403 forbidden" in sentence
+        assert "Check that the key may act in the project that the connection names" in sentence
+
+    def test_of_an_unknown_project(self, verdict):
+        worked, sentence = verdict(extra={"project": "nowhere"})
+        assert not worked
+        assert sentence.startswith("The project 'nowhere' is unknown, or archived.")
+
+    @pytest.mark.parametrize(
+        ("fault", "says"),
+        [
+            ({"status": 200, "body": "<html>Welcome</html>"}, "200, but the body is not the Kernel API's JSON"),
+            ({"status": 200, "body": {"hello": "world"}}, "organization: Field required"),
+            ({"status": 200, "body": b""}, "200, but the body is not the Kernel API's JSON"),
+            (
+                {"status": 302, "headers": {"Location": "https://login.example"}},
+                "a redirect to https://login.example",
+            ),
+            ({"status": 404, "body": "<html>Not Found</html>"}, "404: <html>Not Found</html>"),
+            ({"status": 404, "body": {"code": "not_found", "message": "no such route"}}, "404 not_found"),
+            (
+                {"status": 403, "body": "<html>Forbidden</html>"},
+                "or a proxy stands before it. GET /auth/context: 403",
+            ),
+            ({"status": 502, "body": "<html>Bad Gateway</html>"}, "or a proxy stands before it."),
+        ],
+        ids=["HTML", "other JSON", "empty", "redirect", "404 HTML", "404 JSON", "403 HTML", "502 HTML"],
+    )
+    def test_of_something_else_says_that_it_is_not_kernel(self, kernel, verdict, fault, says):
+        kernel.add_fault(Fault("GET", "/auth/context", **fault))
+        worked, sentence = verdict()
+        assert not worked
+        assert sentence.startswith(f"Something answers at {kernel.base_url}, but it is not the Kernel API")
+        assert says in sentence
+
+    def test_of_a_name_that_nobody_knows(self, verdict, monkeypatch):
+        def resolve(*args, **options):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        worked, sentence = verdict(host="nonexistent.invalid")
+        assert not worked
+        assert sentence.startswith(
+            "https://nonexistent.invalid: GET /auth/context: the host name cannot be resolved (Name or service"
+        )
+        assert "Check the host's name in the Airflow connection" in sentence
+
+    def test_of_a_port_where_nobody_listens(self, verdict):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            host = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            worked, sentence = verdict(host=host)
+        assert not worked
+        assert sentence.startswith(f"{host}: GET /auth/context: the connection was refused (1 attempt in ")
+        assert "Check the host and port in the Airflow connection; nothing listens there" in sentence
+
+    def test_of_https_where_there_is_only_http(self, kernel, verdict):
+        host = kernel.base_url.replace("http:", "https:")
+        worked, sentence = verdict(host=host)
+        assert not worked
+        assert sentence.startswith(f"{host}: GET /auth/context: TLS failed (")
+        assert "name its CA bundle in verify_tls" in sentence
+
+    def test_of_an_answer_that_does_not_come(self, kernel, verdict):
+        fault = kernel.add_fault(Fault("GET", "/auth/context", hold=True))
+        worked, sentence = verdict(extra={"read_timeout": 0.1})
+        fault.release()
+        assert not worked
+        assert "no answer in time" in sentence
+        assert "raise read_timeout (or connect_timeout) in the connection's extra" in sentence
+
+    def test_keeps_a_person_waiting_for_seconds_only(self, kernel, connect, monkeypatch):
+        made = []
+
+        class Client(KernelClient):
+            def __init__(self, config):
+                made.append(config)
+                super().__init__(config)
+
+        monkeypatch.setattr("airflow_provider_kernel.hooks.kernel.KernelClient", Client)
+        for extra in ({"connect_timeout": 300, "read_timeout": 3600}, {"connect_timeout": 3, "read_timeout": 4}):
+            connect(host=kernel.base_url, extra=extra)
+            assert KernelHook("my_kernel").test_connection()[0]
+        assert [(config.connect_timeout, config.read_timeout) for config in made] == [(10, 15), (3, 4)]
+
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            ({"password": ""}, "Airflow connection 'my_kernel': There is no API key"),
+            ({"password": f"{KEY}\n{KEY}"}, "Airflow connection 'my_kernel': The API key cannot be sent"),
+            ({"host": "x/y"}, "Airflow connection 'my_kernel': The host 'x/y'"),
+            ({"extra": {"read_timeout": 0}}, "Airflow connection 'my_kernel': read_timeout in the extra is 0;"),
+            (
+                {"extra": {"verify_tls": "/no/such.pem"}},
+                "verify_tls is '/no/such.pem'; it takes true, false, or the",
+            ),
+        ],
+        ids=["no key", "odd key", "odd host", "out of range", "no CA bundle"],
+    )
+    def test_of_a_connection_that_cannot_work(self, kernel, verdict, fields, says):
+        worked, sentence = verdict(**fields)
+        assert not worked
+        assert says in sentence
+        assert kernel.journal == ()
+
+    def test_without_a_connection(self):
+        worked, sentence = KernelHook("nowhere").test_connection()
+        assert not worked
+        assert sentence.startswith("There is no Airflow connection 'nowhere'")
+
+    def test_leaves_the_hook_as_it_was(self, kernel, hook):
+        client = hook.get_conn()
+        assert hook.test_connection()[0]
+        assert hook.get_conn() is client
+        assert list(hook.list_apps())
+        assert hook.config.retry == RetryPolicy()
+
+
+def test_a_hook_logs_nothing_of_the_key(kernel, connect):
+    connect(host=kernel.base_url)
+    with structlog.testing.capture_logs() as lines, KernelHook("my_kernel") as hook:
+        hook.cancel_invocation(hook.invoke("demo", "hang", {"card": "4111"}).id)
+    assert lines
+    assert KEY not in str(lines)
+    assert "4111" not in str(lines)
