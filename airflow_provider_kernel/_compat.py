@@ -13,21 +13,31 @@ try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowSensorTimeout,
         AirflowSkipException,
     )
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef, attr-defined]
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowSensorTimeout,
         AirflowSkipException,
     )
+
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf  # type: ignore[assignment]
 
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "add_listener",
+    "conf",
     "load_dag_folder",
+    "triggers_have_on_kill",
 ]
 
 
@@ -46,6 +56,17 @@ def load_dag_folder(folder: Path, bundle_name: str) -> Any:
 
         return DagBag(dag_folder=folder, include_examples=False, bundle_path=folder)
     return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=bundle_name)
+
+
+def triggers_have_on_kill() -> bool:
+    """
+    Say whether Airflow tells a trigger that somebody acted on its task.
+
+    Airflow 3.3 does. Before, the trigger is only cancelled, as it is when the triggerer stops.
+    """
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "on_kill")
 
 
 def add_listener(listener: object) -> None:

@@ -31,6 +31,12 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.operators.invocation"]},
         ],
+        "sensors": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.sensors.invocation"]},
+        ],
+        "triggers": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.triggers.invocation"]},
+        ],
         "connection-types": [
             {
                 "connection-type": "kernel",

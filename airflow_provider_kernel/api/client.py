@@ -7,34 +7,36 @@ What to send, what an answer means and whether to try again is decided elsewhere
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import logging
-import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import httpx
+from httpx_sse import EventSource
 from tenacity import AsyncRetrying, Retrying
 
 from airflow_provider_kernel.api import requests
 from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.diagnosis import diagnose
 from airflow_provider_kernel.api.errors import (
     Attempts,
-    ConnectionProblem,
     KernelConfigurationError,
     KernelConnectionError,
     KernelError,
     KernelResponseError,
     KernelTimeoutError,
 )
-from airflow_provider_kernel.api.models import Page
+from airflow_provider_kernel.api.events import EventFollower, parse_event
+from airflow_provider_kernel.api.flows import Flow, Pause
+from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
-from airflow_provider_kernel.api.responses import Response
+from airflow_provider_kernel.api.responses import Response, nothing, read
 
 T = TypeVar("T")
 
@@ -111,6 +113,15 @@ class _BaseClient:
     def _retrying(self, request: Request[Any]) -> dict[str, Any]:
         return self.config.retry.tenacity(request.resend, asked=str(request), logger=self._logger)
 
+    def _stream(self, request: Request[Any], silence: float) -> dict[str, Any]:
+        return {
+            "method": request.method,
+            "url": request.path,
+            "params": request.query,
+            "headers": {"Accept": "text/event-stream", "Cache-Control": "no-store"},
+            "timeout": httpx.Timeout(self.config.read_timeout, connect=self.config.connect_timeout, read=silence),
+        }
+
     @staticmethod
     def _build(http: httpx.Client | httpx.AsyncClient, request: Request[Any]) -> httpx.Request:
         headers = {"Content-Type": "application/json"} if request.body is not None else None
@@ -137,8 +148,7 @@ class _Body:
         self._chunks.append(chunk)
 
     def response(self, answer: httpx.Response) -> Response:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, headers, b"".join(self._chunks))
+        return _response(answer, b"".join(self._chunks))
 
 
 class KernelClient(_BaseClient):
@@ -162,7 +172,7 @@ class KernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, logger=logger)
         self._sleep = sleep
-        self._http = httpx.Client(**self._options())
+        self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
 
     def send(self, request: Request[T]) -> T:
         """
@@ -177,23 +187,28 @@ class KernelClient(_BaseClient):
             answer: T = retrying(self._exchange, request)
             return answer
 
-    def run(self, flow: Generator[Request[Any], Any, T]) -> T:
+    def run(self, flow: Flow[T], *, sleep: Callable[[float], None] | None = None) -> T:
         """
-        Carry out a flow of several requests.
+        Carry out a flow of several requests and pauses.
 
-        :param flow: one of :mod:`airflow_provider_kernel.api.flows`.
+        :param flow: one of :mod:`airflow_provider_kernel.api.flows`, or a watch.
+        :param sleep: sleeps its pauses, in place of the client's own.
         :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
         try:
-            request = next(flow)
+            step = next(flow)
             while True:
+                if isinstance(step, Pause):
+                    (sleep or self._sleep)(step.seconds)
+                    step = next(flow)
+                    continue
                 try:
-                    answer = self.send(request)
+                    answer = self.send(step)
                 except KernelError as error:
-                    request = flow.throw(error)
+                    step = flow.throw(error)
                 else:
-                    request = flow.send(answer)
+                    step = flow.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -211,6 +226,41 @@ class KernelClient(_BaseClient):
             page = self.send(request)
             yield from page.items
             request = requests.next_page(request, page)
+
+    def events(self, request: Request[None], *, silence: float) -> Iterator[Event]:
+        """
+        Read an event stream to its end, which may come early.
+
+        :param request: what ``follow_invocation`` built.
+        :param silence: seconds without a sign of life after which the stream counts as dead.
+        :return: the events as they come.
+        :raises KernelError: when the stream cannot be had, or breaks.
+        """
+        with _accounted(request), _own_errors(), self._http.stream(**self._stream(request, silence)) as answer:
+            if not _is_stream(answer):
+                answer.read()
+                raise _no_stream(request, answer)
+            for event in EventSource(answer).iter_sse():
+                yield parse_event(event.data)
+
+    def follow(self, follower: EventFollower) -> Iterator[LogLine | StreamError]:
+        """
+        Follow an invocation's stream through cuts, until it tells of the end or is gone for good.
+
+        :param follower: decides what to ask for and what to hand on, and tells afterwards how it ended.
+        :return: log lines and errors, each once.
+        """
+        while not follower.is_over():
+            try:
+                for event in self.events(follower.connect(), silence=follower.silence):
+                    yield from follower.accept(event)
+                    if follower.is_over():
+                        return
+                follower.closed()
+            except KernelError as error:
+                follower.failed(error)
+            if not follower.is_over():
+                self._sleep(follower.pause)
 
     def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
@@ -255,7 +305,7 @@ class AsyncKernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, logger=logger)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**self._options())
+        self._http = httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     async def send(self, request: Request[T]) -> T:
         """
@@ -269,23 +319,28 @@ class AsyncKernelClient(_BaseClient):
         with _silence(self._logger is None), _accounted(request, retrying):
             return await retrying(self._exchange, request)
 
-    async def run(self, flow: Generator[Request[Any], Any, T]) -> T:
+    async def run(self, flow: Flow[T], *, sleep: Callable[[float], Awaitable[None]] | None = None) -> T:
         """
-        Carry out a flow of several requests.
+        Carry out a flow of several requests and pauses.
 
-        :param flow: one of :mod:`airflow_provider_kernel.api.flows`.
+        :param flow: one of :mod:`airflow_provider_kernel.api.flows`, or a watch.
+        :param sleep: sleeps its pauses, in place of the client's own.
         :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
         try:
-            request = next(flow)
+            step = next(flow)
             while True:
+                if isinstance(step, Pause):
+                    await (sleep or self._sleep)(step.seconds)
+                    step = next(flow)
+                    continue
                 try:
-                    answer = await self.send(request)
+                    answer = await self.send(step)
                 except KernelError as error:
-                    request = flow.throw(error)
+                    step = flow.throw(error)
                 else:
-                    request = flow.send(answer)
+                    step = flow.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -304,6 +359,43 @@ class AsyncKernelClient(_BaseClient):
             for item in page.items:
                 yield item
             request = requests.next_page(request, page)
+
+    async def events(self, request: Request[None], *, silence: float) -> AsyncIterator[Event]:
+        """
+        Read an event stream to its end, which may come early.
+
+        :param request: what ``follow_invocation`` built.
+        :param silence: seconds without a sign of life after which the stream counts as dead.
+        :return: the events as they come.
+        :raises KernelError: when the stream cannot be had, or breaks.
+        """
+        with _accounted(request), _own_errors():
+            async with self._http.stream(**self._stream(request, silence)) as answer:
+                if not _is_stream(answer):
+                    await answer.aread()
+                    raise _no_stream(request, answer)
+                async for event in EventSource(answer).aiter_sse():
+                    yield parse_event(event.data)
+
+    async def follow(self, follower: EventFollower) -> AsyncIterator[LogLine | StreamError]:
+        """
+        Follow an invocation's stream through cuts, until it tells of the end or is gone for good.
+
+        :param follower: decides what to ask for and what to hand on, and tells afterwards how it ended.
+        :return: log lines and errors, each once.
+        """
+        while not follower.is_over():
+            try:
+                async for event in self.events(follower.connect(), silence=follower.silence):
+                    for news in follower.accept(event):
+                        yield news
+                    if follower.is_over():
+                        return
+                follower.closed()
+            except KernelError as error:
+                follower.failed(error)
+            if not follower.is_over():
+                await self._sleep(follower.pause)
 
     async def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
@@ -327,15 +419,50 @@ class AsyncKernelClient(_BaseClient):
         return request.receive(body.response(answer))
 
 
+def _is_stream(answer: httpx.Response) -> bool:
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return answer.status_code == 200 and bool(media_type == "text/event-stream")
+
+
+def _no_stream(request: Request[Any], answer: httpx.Response) -> KernelError:
+    """Say what came instead of an event stream."""
+    try:
+        request.receive(_response(answer, answer.content))
+    except KernelError as error:
+        return error
+    return KernelResponseError(f"{answer.status_code}, but no event stream", status_code=answer.status_code)
+
+
+def _response(answer: httpx.Response, body: bytes) -> Response:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if answer.status_code >= 300:
+        # This becomes a message, which must not hold the key; a proxy's debug page may show it.
+        key = answer.request.headers["Authorization"].removeprefix("Bearer ")
+        headers = {name: value.replace(key, "***") for name, value in headers.items()}
+        body = body.replace(key.encode(), b"***")
+    return Response(answer.status_code, headers, body)
+
+
+def _refuse_redirect(answer: httpx.Response) -> None:
+    """Refuse it before httpx reads its target, which may be something that it chokes on."""
+    if answer.has_redirect_location:
+        read(_response(answer, b""), nothing)
+
+
+async def _refuse_redirect_async(answer: httpx.Response) -> None:
+    _refuse_redirect(answer)
+
+
 @contextmanager
-def _accounted(request: Request[Any], retrying: Retrying | AsyncRetrying) -> Iterator[None]:
+def _accounted(request: Request[Any], retrying: Retrying | AsyncRetrying | None = None) -> Iterator[None]:
     """Tell an error that gets away what was asked, how often and how long."""
     started = time.monotonic()
     try:
         yield
     except KernelError as error:
+        count = retrying.statistics.get("attempt_number", 1) if retrying else 1
         error.asked = str(request)
-        error.attempts = Attempts(retrying.statistics.get("attempt_number", 1), time.monotonic() - started)
+        error.attempts = Attempts(count, time.monotonic() - started)
         raise
 
 
@@ -349,45 +476,15 @@ def _own_errors() -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise KernelTimeoutError(f"no answer in time ({type(error).__name__})") from error
     except (httpx.ConnectError, httpx.ProxyError) as error:
-        problem, text = _diagnose(error)
+        problem, text = diagnose(error)
         raise KernelConnectionError(text, sent=False, problem=problem) from error
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
         # Not str(error): it may quote a header, and with it the key.
         raise KernelConfigurationError(f"the request cannot be sent ({type(error).__name__})") from None
     except httpx.TransportError as error:
         raise KernelConnectionError(
-            f"the connection was cut before the answer was complete ({error or type(error).__name__})"
+            "the connection was cut before the answer was complete "
+            f"({one_line(str(error)) or type(error).__name__})"
         ) from error
     except httpx.DecodingError as error:
         raise KernelResponseError(f"the body cannot be decoded: {error}") from error
-
-
-def _diagnose(error: BaseException) -> tuple[ConnectionProblem, str]:
-    """Find out which step towards a connection failed; httpx keeps the cause in its chain."""
-    for cause in _causes(error):
-        if isinstance(cause, socket.gaierror):
-            return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({cause.verify_message})"
-        if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            # A load balancer that hangs up in the handshake; the next one may go through.
-            return ConnectionProblem.NETWORK, "the connection was cut during the TLS handshake"
-        if isinstance(cause, ssl.SSLError):
-            return ConnectionProblem.TLS, f"TLS failed ({cause.reason or cause})"
-        if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
-            return ConnectionProblem.REFUSED, "the connection was refused"
-    return ConnectionProblem.NETWORK, f"no connection could be made ({error})"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting:
-        cause = waiting.pop()
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting.extend(c for c in (cause.__context__, cause.__cause__) if c is not None)
-        # anyio tries all addresses of a host and tells of them in a group.
-        waiting.extend(getattr(cause, "exceptions", ()))

@@ -21,6 +21,7 @@ What can go wrong with the Kernel API, as one tree.
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
     ├── KernelInvocationKilledError      the task that waited for it was killed
+    ├── KernelLostContactError           the invocation could not be looked at for too long
     ├── KernelAmbiguousStartError        a start whose outcome is unknown
     └── KernelOutputTooLargeError        the output is larger than the task wants to keep
 """
@@ -304,6 +305,10 @@ class KernelInvocationTimeoutError(KernelError):
 
 class KernelInvocationKilledError(KernelError):
     """The task was killed while it waited for its invocation."""
+
+
+class KernelLostContactError(KernelError):
+    """The invocation could not be looked at for too long. What has become of it is unknown; it has not failed."""
 
 
 class KernelAmbiguousStartError(KernelError):

@@ -1,8 +1,9 @@
 """
 What takes more than one request, written once for both clients.
 
-A flow is a generator: it yields a request, is sent the answer or thrown the error, and returns its result. So the
-decisions stand here and the clients only send (``KernelClient.run``, ``AsyncKernelClient.run``).
+A flow is a generator: it yields a request, is sent the answer or thrown the error, and returns its result; a
+:class:`Pause` that it yields is slept. So the decisions stand here and the clients only send and sleep
+(``KernelClient.run``, ``AsyncKernelClient.run``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,20 @@ from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStat
 from airflow_provider_kernel.api.retry import Resend, may_have_acted
 
 T = TypeVar("T")
-Flow = Generator[requests.Request[Any], Any, T]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """
+    Time to let pass before the next request.
+
+    :param seconds: how long; whoever carries out the flow may cut it short.
+    """
+
+    seconds: float
+
+
+Flow = Generator[requests.Request[Any] | Pause, Any, T]
 
 #: The answers with which a server may say "it is over already"; none of them is documented for it.
 _PERHAPS_FINISHED = (KernelBadRequestError, KernelNotFoundError, KernelConflictError)

@@ -217,6 +217,50 @@ class AuthContext(_Model):
         return self.authorization.effective_scope.project_id
 
 
+class Event(_Model):
+    """Something that the event stream of an invocation tells."""
+
+
+class LogLine(Event):
+    """
+    A line that the action logged.
+
+    :param message: the line, which may end in a line break, and which nobody has made harmless yet.
+    :param timestamp: when, as the API wrote it.
+    """
+
+    message: str
+    timestamp: str | None = None
+
+
+class StateChange(Event):
+    """The invocation as it stood when the event was sent."""
+
+    invocation: Invocation
+
+
+class _ErrorBody(_Model):
+    code: str | None = None
+    message: str | None = None
+
+
+class StreamError(Event):
+    """An error told inside the stream. It does not say that the invocation has ended."""
+
+    error: _ErrorBody
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.error.code, self.error.message) if part) or "unknown"
+
+
+class Heartbeat(Event):
+    """Sent now and then so that the connection is not idle."""
+
+
+class UnknownEvent(Event):
+    """An event of a kind that nobody here knows, or one that cannot be read."""
+
+
 @dataclass(frozen=True)
 class Page(Generic[ItemT]):
     """

@@ -250,6 +250,17 @@ def delete_invocation_browsers(invocation_id: str) -> Request[None]:
     return Request("DELETE", f"{_invocation_path(invocation_id)}/browsers", nothing)
 
 
+def follow_invocation(invocation_id: str, *, since: str) -> Request[None]:
+    """
+    ``GET /invocations/{id}/events``: the event stream; the client hands on what comes.
+
+    :param invocation_id: the invocation.
+    :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    return Request("GET", f"{_invocation_path(invocation_id)}/events", nothing, query=_query(since=since))
+
+
 def list_apps(
     *,
     app_name: str | None = None,

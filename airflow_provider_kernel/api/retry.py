@@ -17,6 +17,7 @@ from tenacity import (
     retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
+    wait_random,
     wait_random_exponential,
 )
 
@@ -135,13 +136,12 @@ class RetryPolicy:
         :param state: tenacity's state after a failed attempt.
         :return: seconds.
         """
-        drawn = wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, KernelAPIError) else None
         if asked is None:
-            return drawn
+            return wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
         # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
-        return asked + min(drawn, self.base_seconds)
+        return asked + wait_random(0, self.base_seconds)(state)
 
     def tenacity(self, resend: Resend, *, asked: str, logger: logging.Logger | None) -> dict[str, Any]:
         """

@@ -14,6 +14,7 @@ from airflow_provider_kernel.api.errors import KernelError
 from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import EXAMPLES, Example
 from airflow_provider_kernel.demo.kernels import EmulatedKernel, Kernel, LiveKernel
+from airflow_provider_kernel.demo.outcome import counted
 from airflow_provider_kernel.demo.show import Show
 from airflow_provider_kernel.demo.terminal import Terminal, terminal
 
@@ -122,7 +123,7 @@ def _live_kernel(options: DemoOptions, screen: Terminal) -> Iterator[Kernel]:
     project = f", project {config.project!r}" if config.project else ""
     screen.say(f"This runs on the real Kernel at {config.base_url}{project}, with the app {options.app!r}:\n")
     for dag_id, example in options.examples.items():
-        screen.say(f"  {dag_id:<24} invokes {', '.join(example.actions)}")
+        screen.say(f"  {dag_id:<26} invokes {counted(example.actions)}")
     screen.say(f"\n{len(actions)} invocations in all{_WARNING}")
     kernel = LiveKernel(config, options.app)
     try:

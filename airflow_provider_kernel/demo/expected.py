@@ -87,6 +87,31 @@ EXAMPLES = {
             _Task("update", "success", "failed", _MOVED),
         ),
     ),
+    "example_kernel_deferrable": Example(
+        "wait in the triggerer, with the invocation's log",
+        ("logs",),
+        (
+            _Task("talk", "success", "succeeded", {"lines": 20}),
+            _Task("count", "success", None, 20),
+        ),
+    ),
+    "example_kernel_sensor": Example(
+        "wait for what something else started",
+        ("sleep",),
+        (
+            _Task("start_sleeper", "success", "succeeded", {"slept": 2}),
+            _Task("wait", "success", "succeeded", {"slept": 2}),
+            _Task("wait_deferred", "success", "succeeded", {"slept": 2}),
+        ),
+    ),
+    "example_kernel_fifty": Example(
+        "fifty invocations under a pool",
+        ("echo",) * 50,
+        (
+            *(_Task(f"page[{number}]", "success", "succeeded", {"page": number}) for number in range(50)),
+            _Task("total", "success", None, sum(range(50))),
+        ),
+    ),
     "example_kernel_timeout": Example(
         "a task that takes too long takes its invocation with it",
         ("hang",),

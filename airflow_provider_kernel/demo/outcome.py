@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from airflow_provider_kernel.demo.expected import Example, ExpectedTask
 from airflow_provider_kernel.demo.kernels import Seen
+
+#: How many instances of a mapped task are shown one by one.
+MOST_INSTANCES = 5
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,40 @@ def differences(example: Example, outcome: Outcome) -> list[str]:
             found += _task_differences(expected[task.name], task)
         else:
             found.append(f"task {task.name}: not expected at all")
-    started, wanted = Counter(seen.action for seen in outcome.invocations), Counter(example.actions)
-    if started != wanted:
-        found.append(f"invocations: started {_count(started)}, expected {_count(wanted)}")
+    started = [seen.action for seen in outcome.invocations]
+    if Counter(started) != Counter(example.actions):
+        found.append(f"invocations: started {counted(started)}, expected {counted(example.actions)}")
     found += [f"invocation {seen.id}: left {seen.status}" for seen in outcome.invocations if seen.active]
     if outcome.browsers:
         found.append(f"browsers: {outcome.browsers} left open")
     return found
+
+
+def counted(actions: Iterable[str]) -> str:
+    """
+    Name actions, with their numbers where there are several.
+
+    :param actions: the actions.
+    """
+    counts = sorted(Counter(actions).items())
+    return ", ".join(action if count == 1 else f"{count} x {action}" for action, count in counts) or "none"
+
+
+def abridged(tasks: Sequence[TaskOutcome]) -> list[tuple[str, ...]]:
+    """
+    Put task instances into the cells of a table; of a task with many, show the first and the last.
+
+    :param tasks: the task instances of an example, in order.
+    """
+    rows: list[tuple[str, ...]] = []
+    for _, group in groupby(tasks, key=lambda task: task.name.partition("[")[0]):
+        found = [task.row() for task in group]
+        if len(found) > MOST_INSTANCES:
+            between = found[1:-1]
+            endings = ", ".join(sorted({row[2] for row in between}))
+            found = [found[0], ("…", f"{len(between)} more", endings, "…"), found[-1]]
+        rows += found
+    return rows
 
 
 def as_text(output: Any) -> str:
@@ -102,7 +134,3 @@ def _task_differences(expected: ExpectedTask, actual: TaskOutcome) -> list[str]:
         for what, is_, wanted in pairs
         if is_ != wanted
     ]
-
-
-def _count(actions: Counter[str]) -> str:
-    return ", ".join(f"{count} x {action}" for action, count in sorted(actions.items())) or "none"

@@ -14,6 +14,7 @@ from airflow.listeners import hookimpl
 
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.demo.environment import examples_folder
+from airflow_provider_kernel.demo.outcome import MOST_INSTANCES
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -127,6 +128,8 @@ class TaskTeller:
 
     def _tell(self, task_instance: Any, state: str) -> None:
         self._watcher.catch_up()
+        if (task_instance.map_index or 0) >= MOST_INSTANCES:
+            return
         self._terminal.event(f"  task {_name(task_instance)}: {state}")
 
 

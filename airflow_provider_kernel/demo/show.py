@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_kernel.api.errors import KernelError
 from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import Example
-from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, differences
+from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, abridged, differences
 from airflow_provider_kernel.demo.watch import Watcher
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class Show:
 
     def _report(self) -> bool:
         rows = [
-            ("" if number else dag_id.replace(_PREFIX, "…_"), *task.row())
+            ("" if number else dag_id.replace(_PREFIX, "…_"), *row)
             for dag_id, outcome in self._outcomes.items()
-            for number, task in enumerate(outcome.tasks)
+            for number, row in enumerate(abridged(outcome.tasks))
         ]
         self._screen.say()
         self._screen.table(_COLUMNS, rows)
@@ -124,7 +124,7 @@ class Show:
             self._screen.say(f"  NOT AS EXPECTED  {difference}")
         counts = {
             "DAGs": len(self._outcomes),
-            "tasks": len(rows),
+            "tasks": sum(len(outcome.tasks) for outcome in self._outcomes.values()),
             "invocations": sum(len(outcome.invocations) for outcome in self._outcomes.values()),
             "seconds": round(self._screen.seconds),
         }

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.demo.outcome import MOST_INSTANCES
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +39,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._watch, name="kernel-demo-watcher", daemon=True)
         self._seen: dict[str, Seen] = {}
         self._of_example: set[str] = set()
+        self._told: set[str] = set()  # of an example with many invocations only the first ones
         self._kill = False
         self._awaited_since: float | None = None
         self._killed_at: float | None = None
@@ -61,6 +63,7 @@ class Watcher:
         """
         with self._lock:
             self._of_example = set()
+            self._told = set()
             self._awaited_since = self._killed_at = None
             self._kill = kill
 
@@ -110,7 +113,8 @@ class Watcher:
             if before is None:
                 self._of_example.add(seen.id)
             new = seen.statuses[len(before.statuses) if before else 0 :]
-            if new:
+            if new and (seen.id in self._told or len(self._told) < MOST_INSTANCES):
+                self._told.add(seen.id)
                 self._terminal.event(f"  invocation {seen.id} ({seen.action}): {', '.join(new)}")
         self._trouble = None
 

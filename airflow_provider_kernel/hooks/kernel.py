@@ -21,6 +21,7 @@ from airflow_provider_kernel.api.errors import (
     KernelNotFoundError,
     KernelResponseError,
 )
+from airflow_provider_kernel.api.events import EventFollower
 from airflow_provider_kernel.api.models import (
     UNSET,
     AppVersion,
@@ -28,8 +29,11 @@ from airflow_provider_kernel.api.models import (
     Browser,
     Invocation,
     InvocationStatus,
+    LogLine,
+    StreamError,
 )
 from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.api.watch import watch_invocation
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 
@@ -198,6 +202,47 @@ class KernelHook(BaseHook):
         :raises KernelError: when it cannot be had.
         """
         return self.get_conn().send(requests.get_invocation(invocation_id))
+
+    def wait_for_invocation(
+        self,
+        invocation_id: str,
+        *,
+        poll_interval: float = 10.0,
+        deadline: float | None = None,
+        is_new: bool = False,
+    ) -> Invocation:
+        """
+        Look at an invocation until it has ended. It is not cancelled, whatever happens.
+
+        :param invocation_id: the invocation.
+        :param poll_interval: seconds between two looks; the first ones come sooner.
+        :param deadline: when to give up, in seconds since the epoch (``time.time()``); ``None`` for never.
+        :param is_new: whether it was started just now, so that it may not be found at first.
+        :return: the invocation, which has ended, in whichever way.
+        :raises KernelInvocationTimeoutError: when the deadline has passed.
+        :raises KernelLostContactError: when too many looks in a row went wrong.
+        """
+        flow = watch_invocation(
+            invocation_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            is_new=is_new,
+            on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
+            on_trouble=lambda error: self.log.warning("%s; looking again", error),
+        )
+        return self.get_conn().run(flow)
+
+    def follow_invocation(self, invocation_id: str) -> Iterator[LogLine | StreamError]:
+        """
+        Follow an invocation's log, from its start, as it goes on, through cuts of the stream.
+
+        The lines inform, no more: how the invocation ended is what :meth:`get_invocation` says.
+
+        :param invocation_id: the invocation.
+        :return: each line once, as the action wrote it, and errors told in the stream, until the invocation ends or
+            the stream is gone for good.
+        """
+        return self.get_conn().follow(EventFollower(invocation_id))
 
     def list_invocations(
         self,

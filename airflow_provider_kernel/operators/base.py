@@ -1,8 +1,10 @@
-"""What all operators of this package have in common."""
+"""What all operators and sensors of this package have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,51 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
-class KernelBaseOperator(BaseOperator):
+class CallsKernel:
     """
-    Base of the operators that call the Kernel API.
+    What an operator needs to call the Kernel API; its ``kernel_conn_id`` names the connection.
 
-    A subclass writes :meth:`run_with_hook`. An error that another try cannot mend fails the task at once, without
-    using up its retries; it is the ``__cause__`` of the ``AirflowFailException`` that says so.
+    An error that another try cannot mend fails the task at once, without using up its retries; it is the
+    ``__cause__`` of the ``AirflowFailException`` that says so.
+    """
+
+    kernel_conn_id: str
+
+    @cached_property
+    def hook(self) -> KernelHook:
+        """The hook, made at the first use."""
+        # Not at the top: a DAG file is parsed far more often than its tasks run.
+        from airflow_provider_kernel.hooks.kernel import KernelHook
+
+        return KernelHook(self.kernel_conn_id, sleep=self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Wait before a request is sent again.
+
+        :param seconds: how long.
+        """
+        time.sleep(seconds)
+
+    @contextmanager
+    def calling_kernel(self) -> Iterator[None]:
+        """
+        Close the hook after the block, and fail the task for good where another try cannot help.
+
+        :raises AirflowFailException: then.
+        """
+        try:
+            with self.hook:
+                yield
+        except KernelError as error:
+            if error.permanent:
+                raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            raise
+
+
+class KernelBaseOperator(CallsKernel, BaseOperator):
+    """
+    Base of the operators that call the Kernel API. A subclass writes :meth:`run_with_hook`.
 
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
@@ -34,14 +75,6 @@ class KernelBaseOperator(BaseOperator):
         super().__init__(**kwargs)
         self.kernel_conn_id = kernel_conn_id
 
-    @cached_property
-    def hook(self) -> KernelHook:
-        """The hook, made at the first use."""
-        # Not at the top: a DAG file is parsed far more often than its tasks run.
-        from airflow_provider_kernel.hooks.kernel import KernelHook
-
-        return KernelHook(self.kernel_conn_id)
-
     def execute(self, context: Context) -> Any:
         """
         Run the task.
@@ -49,13 +82,8 @@ class KernelBaseOperator(BaseOperator):
         :param context: the task's context.
         :raises AirflowFailException: for an error that another try cannot mend.
         """
-        try:
-            with self.hook:
-                return self.run_with_hook(context)
-        except KernelError as error:
-            if error.permanent:
-                raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-            raise
+        with self.calling_kernel():
+            return self.run_with_hook(context)
 
     def run_with_hook(self, context: Context) -> Any:
         """

@@ -90,7 +90,7 @@ class InvocationGuard:
 
     def wait(self, seconds: float) -> None:
         """
-        Sleep, but wake up when the task is killed; a plain sleep would go on after the signal.
+        Sleep, but wake up by :meth:`nudge`, and when the task is killed, where a plain sleep would go on.
 
         :param seconds: how long.
         :raises KernelInvocationKilledError: when the task was killed.
@@ -101,6 +101,10 @@ class InvocationGuard:
         except Empty:
             return
         self.check()
+
+    def nudge(self) -> None:
+        """End the main thread's sleep, because there is something to look at."""
+        self._wake_up.put(None)
 
     def check(self) -> None:
         """

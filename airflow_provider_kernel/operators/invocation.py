@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
-from airflow_provider_kernel._compat import AirflowSkipException
+from airflow_provider_kernel._compat import AirflowSkipException, conf
 from airflow_provider_kernel.api.defaults import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
     MAX_ASYNC_TIMEOUT_SECONDS,
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
 from airflow_provider_kernel.api.errors import (
+    KernelError,
     KernelInputError,
     KernelInvocationFinishedError,
+    KernelInvocationKilledError,
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
+from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
 
 IfFinished = Literal["skip", "fail", "ignore"]
 
-#: How much longer than Kernel's own limit a blocking task waits: for the queue, and for Kernel to act on its limit.
+#: A deferrable task looks for so long before it defers.
+_FIRST_LOOK_SECONDS = 0.5
+#: How much longer than Kernel's own limit a task waits: for the queue, and for Kernel to act on its limit.
 _DEADLINE_GRACE_SECONDS = 300
 
 
@@ -36,11 +42,15 @@ class KernelInvokeOperator(KernelBaseOperator):
     Start an invocation, wait for it, and return its output.
 
     The invocation belongs to the task: whenever the task ends otherwise than by the invocation's own end (killed,
-    marked, cleared, timed out, any error), it is cancelled and its browsers are ended. Its id is pushed to XCom as
-    ``invocation_id`` as soon as it is known. Payload and output are never logged.
+    marked, cleared, timed out, any error), it is cancelled and its browsers are ended, whether the task waits on a
+    worker or is deferred. Its id is pushed to XCom as ``invocation_id`` as soon as it is known. Payload and output
+    are never logged.
 
     A failed invocation fails the task, and a retry of the task starts a new one. A start whose outcome is unknown
     fails the task without a retry, since a retry could run the action twice.
+
+    ``execution_timeout`` counts from the start of the task, over deferrals too, and ends in
+    ``KernelInvocationTimeoutError`` when the task is deferred.
 
     :param app_name: the Kernel app (templated).
     :param action_name: the app's action (templated).
@@ -51,7 +61,11 @@ class KernelInvokeOperator(KernelBaseOperator):
         nothing of Airflow is left to cancel it. Default: the task's ``execution_timeout`` and a minute, within
         that range; without an ``execution_timeout`` Kernel's own 900.
     :param wait_for_completion: ``False`` returns the id at once, and the invocation outlives the task.
+    :param deferrable: whether to wait in the triggerer, which takes no worker slot. Default: what
+        ``[operators] default_deferrable`` says. One that ends at once is not deferred.
     :param poll_interval: seconds between two looks at the invocation; the first ones come sooner.
+    :param stream_logs: whether to write the invocation's log lines into the task's log, as they come.
+    :param max_log_lines: how many of them at most.
     :param cancel_on_kill: ``False`` leaves the invocation running when the task ends otherwise than well.
     :param max_output_bytes: the largest output to put into XCom; a larger one fails the task, since the database
         that holds XComs has limits too.
@@ -70,7 +84,10 @@ class KernelInvokeOperator(KernelBaseOperator):
         version: str = "latest",
         async_timeout_seconds: int | None = None,
         wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 10.0,
+        stream_logs: bool = True,
+        max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         cancel_on_kill: bool = True,
         max_output_bytes: int = 1024 * 1024,
         **kwargs: Any,
@@ -82,7 +99,10 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.version = version
         self.async_timeout_seconds = async_timeout_seconds
         self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
         self.poll_interval = poll_interval
+        self.stream_logs = stream_logs
+        self.max_log_lines = max_log_lines
         self.cancel_on_kill = cancel_on_kill
         self.max_output_bytes = max_output_bytes
         if poll_interval <= 0:
@@ -92,7 +112,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def run_with_hook(self, context: Context) -> Any:
         """
-        Start the invocation and wait for it.
+        Start the invocation and wait for it, or defer until it has ended.
 
         :param context: the task's context.
         :return: the invocation's output; without ``wait_for_completion`` its id.
@@ -101,16 +121,14 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
         from airflow_provider_kernel.api import requests
-        from airflow_provider_kernel.api.finish import finish
         from airflow_provider_kernel.operators.guard import InvocationGuard
 
-        time_limit = self._time_limit()
         request = requests.create_invocation(
             self.app_name,
             self.action_name,
             payload=UNSET if self.payload is None else self.payload,
             version=self.version,
-            async_timeout_seconds=time_limit,
+            async_timeout_seconds=self._time_limit(),
         )
         guard = self._guard = InvocationGuard(self.hook.config, cancel=self.cancel_on_kill)
         try:
@@ -124,7 +142,16 @@ class KernelInvokeOperator(KernelBaseOperator):
             if not self.wait_for_completion:
                 guard.release()
                 return started.id
-            invocation = self._wait(guard, started.id, time_limit or DEFAULT_ASYNC_TIMEOUT_SECONDS)
+            deadline = self._deadline(context)
+            if self.deferrable:
+                invocation = self._wait_a_moment(started.id)
+                if invocation is None:
+                    self._refuse_unless_running(context)
+                    guard.check()
+                    guard.release()  # to the trigger
+                    self._defer(started.id, deadline)
+            else:
+                invocation = self._wait(guard, started.id, deadline)
             guard.release()
             guard.check()
         except BaseException as error:
@@ -132,9 +159,38 @@ class KernelInvokeOperator(KernelBaseOperator):
             raise
         finally:
             guard.close()
-        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
-        self.log.info("Invocation %s ended as %s%s", invocation.id, invocation.status, took)
-        return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+        return self._finish(invocation)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """
+        Go on after the deferral.
+
+        :param context: the task's context.
+        :param event: what the trigger told.
+        :return: the invocation's output.
+        :raises KernelInvocationFailedError: when it ended as ``failed``.
+        :raises KernelInvocationTimeoutError: when it did not end in time; it has been cancelled.
+        :raises KernelError: when the trigger lost contact with it; it has been cancelled.
+        """
+        from airflow_provider_kernel.operators.resume import end_of_deferral
+
+        with self.calling_kernel():
+            return self._finish(end_of_deferral(self.hook, event, self._invocation_id(context), self._give_up))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after the deferral, also when Airflow ended it: then no trigger is left, and nobody else would cancel.
+
+        :param next_method: what to call; ``__fail__`` when the deferral timed out or the trigger crashed.
+        :param next_kwargs: its arguments.
+        :param context: the task's context.
+        """
+        if next_method == "__fail__":
+            with self.calling_kernel():
+                invocation_id = self._invocation_id(context)
+                if invocation_id is not None:
+                    self._give_up(invocation_id, "Airflow ended the deferral of the task")
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Cancel the invocation. Runs in a signal handler; see :mod:`airflow_provider_kernel.operators.guard`."""
@@ -142,32 +198,102 @@ class KernelInvokeOperator(KernelBaseOperator):
         if self._guard is not None:
             self._guard.kill()
 
-    def _wait(self, guard: InvocationGuard, invocation_id: str, time_limit: int) -> Invocation:
-        """Look at the invocation until it is over."""
-        from airflow_provider_kernel.api.polling import poll_delays
+    def sleep(self, seconds: float) -> None:
+        """
+        Wait before a request is sent again, unless the task is killed.
 
-        deadline = time.monotonic() + time_limit + _DEADLINE_GRACE_SECONDS
-        status = InvocationStatus.QUEUED.value
-        for delay in poll_delays(self.poll_interval):
-            invocation = self.hook.get_invocation(invocation_id)
-            if invocation.is_final:
-                return invocation
-            if invocation.status != status:
-                status = invocation.status
-                self.log.info("Invocation %s is %s", invocation_id, status)
-            if time.monotonic() > deadline:
-                raise KernelInvocationTimeoutError(
-                    f"Invocation {invocation_id} is still {status}, {_DEADLINE_GRACE_SECONDS} s after Kernel "
-                    f"should have ended it at its limit of {time_limit} s"
-                )
-            guard.wait(delay)
-        raise AssertionError("poll_delays never ends")
+        :param seconds: how long.
+        :raises KernelInvocationKilledError: then.
+        """
+        if self._guard is None:
+            super().sleep(seconds)
+        else:
+            self._guard.wait(seconds)
+
+    def _wait(self, guard: InvocationGuard, invocation_id: str, deadline: float) -> Invocation:
+        """Look at the invocation until it is over."""
+        from airflow_provider_kernel.log_lines import InvocationLog
+        from airflow_provider_kernel.operators.log_stream import LogStream
+
+        log = InvocationLog(self.log, max_lines=self.max_log_lines)
+        stream = LogStream(self.hook.config, invocation_id, log=log, on_end=guard.nudge)
+        with stream if self.stream_logs else nullcontext():
+            return self._watch(invocation_id, deadline)
+
+    def _wait_a_moment(self, invocation_id: str) -> Invocation | None:
+        """Look whether it is over at once, so that a short run need not be deferred."""
+        try:
+            return self._watch(invocation_id, time.time() + _FIRST_LOOK_SECONDS)
+        except KernelInvocationTimeoutError:
+            return None
+
+    def _watch(self, invocation_id: str, deadline: float) -> Invocation:
+        return self.hook.wait_for_invocation(
+            invocation_id, poll_interval=self.poll_interval, deadline=deadline, is_new=True
+        )
+
+    def _refuse_unless_running(self, context: Context) -> None:
+        """Notice that the task was marked or cleared: nobody tells a worker that is about to defer."""
+        from airflow_provider_kernel.task_state import read_task_state
+
+        state = read_task_state(context["ti"])
+        if state != "running":
+            raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
+
+    def _defer(self, invocation_id: str, deadline: float) -> NoReturn:
+        from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+
+        # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
+        self.defer(
+            trigger=KernelInvocationTrigger(
+                invocation_id=invocation_id,
+                kernel_conn_id=self.kernel_conn_id,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                cancel_on_kill=self.cancel_on_kill,
+                stream_logs=self.stream_logs,
+                max_log_lines=self.max_log_lines,
+            ),
+            method_name="execute_complete",
+        )
+
+    def _finish(self, invocation: Invocation) -> Any:
+        from airflow_provider_kernel.api.finish import finish
+
+        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+        self.log.info("Invocation %s ended as %s%s", invocation.id, invocation.status, took)
+        return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+
+    def _give_up(self, invocation_id: str, why: str) -> None:
+        """Cancel after a deferral; a failure to do so must not hide why."""
+        if not self.cancel_on_kill:
+            return
+        try:
+            self.hook.cancel_invocation(invocation_id, why)
+        except KernelError:
+            self.log.exception("Invocation %s could not be cancelled", invocation_id)
+
+    def _invocation_id(self, context: Context) -> str | None:
+        # XComs of a task survive its deferral, though not a retry.
+        ti = context["ti"]
+        pulled = ti.xcom_pull(task_ids=ti.task_id, key="invocation_id", map_indexes=ti.map_index)
+        return pulled if isinstance(pulled, str) else None
 
     def _time_limit(self) -> int | None:
         if self.async_timeout_seconds is not None or self.execution_timeout is None:
             return self.async_timeout_seconds
         seconds = int(self.execution_timeout.total_seconds()) + 60
         return max(MIN_ASYNC_TIMEOUT_SECONDS, min(seconds, MAX_ASYNC_TIMEOUT_SECONDS))
+
+    def _deadline(self, context: Context) -> float:
+        """Say when to stop waiting, in seconds since the epoch: it must hold in every process."""
+        limit = self._time_limit() or DEFAULT_ASYNC_TIMEOUT_SECONDS
+        deadline = time.time() + limit + _DEADLINE_GRACE_SECONDS
+        started = context["ti"].start_date
+        # While the task is on a worker, Airflow itself sees to the execution_timeout.
+        if self.deferrable and self.execution_timeout is not None and started is not None:
+            deadline = min(deadline, (started + self.execution_timeout).timestamp())
+        return deadline
 
 
 class _EndInvocationOperator(KernelBaseOperator):

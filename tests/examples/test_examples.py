@@ -100,7 +100,7 @@ class TestLoading:
     def test_all_operators_are_shown(self, dag_bag):
         used = {task.task_type for dag in dag_bag.dags.values() for task in dag.tasks}
         assert used >= {name for name in vars(operators) if re.fullmatch(r"Kernel(?!Base)\w+Operator", name)}
-        assert len(used) == 5  # these four and @task
+        assert len(used) == 6  # these four, the sensor and @task
 
     @pytest.mark.parametrize("file", FILES)
     def test_the_app_can_be_replaced(self, file):
@@ -117,7 +117,10 @@ class TestRunning:
         dag_id = Path(file).stem
         assert [line for line in result.stdout.splitlines() if f"NOT AS EXPECTED  {dag_id}:" in line] == []
         shown = [(row[0], next(cell for cell in row[1:] if cell)) for row in rows(result.stdout, dag_id)]
-        assert [name for name, _ in shown] == [task.name for task in EXAMPLES[dag_id].tasks], result
+        expected = [task.name for task in EXAMPLES[dag_id].tasks]
+        if dag_id == "example_kernel_fifty":
+            expected = ["page[0]", "…", "page[49]", "total"]
+        assert [name for name, _ in shown] == expected, result
 
     def test_the_whole_of_it(self, demo):
         result, home = demo

@@ -46,14 +46,11 @@ class StuckInAStandardLogCall(KernelInvokeOperator):
         handler = logging.getLogger().handlers[0]
         emit = handler.emit
         handler.emit = lambda record: never_return() if "trying" in record.getMessage() else emit(record)
-        get_invocation = self.hook.get_invocation
-
-        def get_with_a_log_call(invocation_id):
-            logging.getLogger("kernel").warning("trying")
-            return get_invocation(invocation_id)
-
-        self.hook.get_invocation = get_with_a_log_call
         return super().run_with_hook(context)
+
+    def _watch(self, *arguments):
+        logging.getLogger("kernel").warning("trying")
+        return super()._watch(*arguments)
 
 
 with DAG("kill", schedule=None):

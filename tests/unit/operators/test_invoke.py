@@ -15,8 +15,8 @@ from airflow_provider_kernel.api.errors import (
     KernelInvocationFailedError,
     KernelInvocationKilledError,
     KernelInvocationTimeoutError,
+    KernelLostContactError,
     KernelOutputTooLargeError,
-    KernelServerError,
 )
 from airflow_provider_kernel.api.polling import poll_delays
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
@@ -208,10 +208,10 @@ class TestErrors:
     def test_trouble_that_may_pass_leaves_the_retries_and_cancels(self, run, kernel_emulator, monkeypatch):
         connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=500))
         result = run(KernelInvokeOperator, **BROWSERS)
         assert result.state == "up_for_retry"
-        assert isinstance(result.error, KernelServerError)
+        assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
     def test_an_unknown_status_is_not_final_and_said_once(self, run, kernel_emulator, execution_api, capsys):

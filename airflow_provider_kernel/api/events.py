@@ -1,0 +1,178 @@
+"""
+The event stream of an invocation: what its events are, and how to follow it through cuts.
+
+There is no event id to resume from, only ``since``, whose precision nobody documents. So a follower that was cut
+off asks for a little more than it lacks and drops what it has seen: no line is lost, and none comes twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from airflow_provider_kernel.api import requests
+from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.api.models import (
+    Event,
+    Heartbeat,
+    LogLine,
+    StateChange,
+    StreamError,
+    UnknownEvent,
+    parse_timestamp,
+)
+from airflow_provider_kernel.api.requests import Request
+
+#: The first request asks for all lines of a run, which lasts an hour at most.
+FROM_THE_START = "2h"
+#: How far behind the last line a new connection starts: more than any precision that ``since`` may have.
+_OVERLAP = timedelta(seconds=2)
+#: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
+_SILENCE_SECONDS = 60.0
+_LEAST_SILENCE_SECONDS = 10.0
+#: So many connections in a row without any event, and the stream counts as gone for good.
+MAX_FAILURES = 6
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+def parse_event(data: str) -> Event:
+    """
+    Read one event.
+
+    :param data: what the stream carried as one event's data.
+    :return: the event; :class:`~airflow_provider_kernel.api.models.UnknownEvent` for what nobody here knows or can
+        read. Events only inform, the final word is a GET, so that nothing in a stream is worth an error.
+    """
+    try:
+        document = json.loads(data)
+        model = _MODELS[document["event"]]
+        return model.model_validate_json(data)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return UnknownEvent()
+
+
+_MODELS: dict[str, type[Event]] = {
+    "log": LogLine,
+    "invocation_state": StateChange,
+    "error": StreamError,
+    "sse_heartbeat": Heartbeat,
+}
+
+
+class EventFollower:
+    """
+    Decide what to ask of an invocation's stream, what to hand on, and when to stop. Sends nothing itself.
+
+    :param invocation_id: the invocation.
+    :param clock: seconds that only go forward.
+    """
+
+    def __init__(self, invocation_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.invocation_id = invocation_id
+        #: Whether the stream told of the invocation's end.
+        self.is_final = False
+        #: Why the stream was given up; ``None`` as long as it was not.
+        self.given_up: str | None = None
+        self._clock = clock
+        self._cutoff: datetime | None = None
+        self._newest: datetime | None = None
+        self._seen: Counter[tuple[str | None, str]] = Counter()
+        self._replayed: Counter[tuple[str | None, str]] = Counter()
+        self._failures = 0
+        self._heard_at: float | None = None
+        self._longest_gap: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether there is nothing more to ask for."""
+        return self.is_final or self.given_up is not None
+
+    @property
+    def silence(self) -> float:
+        """How long the stream may be silent before it counts as dead, in seconds: three of its heartbeats."""
+        if self._longest_gap is None:
+            return _SILENCE_SECONDS
+        return max(_LEAST_SILENCE_SECONDS, 3 * self._longest_gap)
+
+    @property
+    def pause(self) -> float:
+        """How long to wait before the next connection, in seconds."""
+        return min(_FIRST_PAUSE_SECONDS * 2.0**self._failures, _LONGEST_PAUSE_SECONDS)
+
+    def connect(self) -> Request[None]:
+        """Say what to ask for now."""
+        since = FROM_THE_START
+        if self._newest is not None:
+            self._cutoff = self._newest - _OVERLAP
+            since = self._cutoff.isoformat().replace("+00:00", "Z")
+            self._forget_before(self._cutoff)
+        self._replayed.clear()
+        self._heard_at = None
+        return requests.follow_invocation(self.invocation_id, since=since)
+
+    def accept(self, event: Event) -> Iterator[LogLine | StreamError]:
+        """
+        Take an event.
+
+        :param event: what came.
+        :return: what is new in it and for people: a line, an error, or nothing.
+        """
+        if isinstance(event, Heartbeat):
+            self._learn_the_rhythm()
+            self._failures = 0
+        self._heard_at = self._clock()
+        if isinstance(event, StateChange):
+            self.is_final = self.is_final or event.invocation.is_final
+        elif isinstance(event, StreamError):
+            yield event
+        elif isinstance(event, LogLine) and self._is_new(event):
+            self._failures = 0
+            yield event
+
+    def closed(self) -> None:
+        """Take note that the server ended the stream, which does not say that the invocation has ended."""
+        self._fail("the server keeps closing it")
+
+    def failed(self, error: KernelError) -> None:
+        """
+        Take note that the connection failed.
+
+        :param error: why.
+        """
+        if error.permanent:
+            self.given_up = str(error)
+        else:
+            self._fail(str(error))
+
+    def _learn_the_rhythm(self) -> None:
+        # From the last sign of life of whichever kind: a heartbeat may come only where nothing else does.
+        if self._heard_at is not None:
+            self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
+
+    def _fail(self, why: str) -> None:
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
+            self.given_up = why
+
+    def _is_new(self, line: LogLine) -> bool:
+        time_ = parse_timestamp(line.timestamp)
+        if time_ is not None and self._cutoff is not None and time_ < self._cutoff:
+            return False  # from before what was asked for: certainly seen
+        key = (line.timestamp, line.message)
+        # By count, not by mere presence: a run may well log the same line twice at the same moment.
+        self._replayed[key] += 1
+        if self._replayed[key] <= self._seen[key]:
+            return False
+        self._seen[key] += 1
+        if time_ is not None and (self._newest is None or time_ > self._newest):
+            self._newest = time_
+        return True
+
+    def _forget_before(self, cutoff: datetime) -> None:
+        for key in list(self._seen):
+            time_ = parse_timestamp(key[0])
+            if time_ is not None and time_ < cutoff:
+                del self._seen[key]

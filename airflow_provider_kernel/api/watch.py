@@ -1,0 +1,104 @@
+"""
+Waiting for an invocation to end: when to look, what to put up with, when to give up.
+
+Written as a flow, once for the blocking operator, the trigger and the sensor; the clients send and sleep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from airflow_provider_kernel.api import requests
+from airflow_provider_kernel.api.errors import (
+    KernelAPIError,
+    KernelConnectionError,
+    KernelError,
+    KernelInvocationTimeoutError,
+    KernelLostContactError,
+    KernelNotFoundError,
+    KernelResponseError,
+)
+from airflow_provider_kernel.api.flows import Flow, Pause
+from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.polling import poll_delays
+from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
+
+#: So many looks in a row may go wrong before contact counts as lost; with the default interval some three minutes.
+MAX_FAILED_LOOKS = 20
+#: An invocation that was just started may not be found yet, for so many seconds.
+NOT_FOUND_GRACE_SECONDS = 30.0
+
+
+def watch_invocation(
+    invocation_id: str,
+    *,
+    poll_interval: float,
+    deadline: float | None = None,
+    is_new: bool = True,
+    on_change: Callable[[Invocation], None] = lambda invocation: None,
+    on_trouble: Callable[[KernelError], None] = lambda error: None,
+) -> Flow[Invocation]:
+    """
+    Look at an invocation until it has ended.
+
+    :param invocation_id: the invocation.
+    :param poll_interval: seconds between two looks in the long run.
+    :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
+        never.
+    :param is_new: whether it was started just now, so that it may not be found at first.
+    :param on_change: told of the invocation whenever its status is another one than before.
+    :param on_trouble: told of the error when a look went wrong after one that did not.
+    :return: the invocation as its last look told it, which is final.
+    :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
+    :raises KernelLostContactError: when too many looks in a row went wrong.
+    :raises KernelError: when a look went wrong in a way that will not pass.
+    """
+    # The next look is the next attempt.
+    look = replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
+    began = time.time()
+    status: str | None = None
+    failed_looks = 0
+    for delay in poll_delays(poll_interval):
+        wait = delay
+        try:
+            invocation: Invocation = yield look
+        except KernelError as error:
+            not_there_yet = is_new and status is None and time.time() < began + NOT_FOUND_GRACE_SECONDS
+            if not _may_pass(error, not_there_yet=not_there_yet):
+                raise
+            failed_looks += 1
+            if failed_looks == 1:
+                on_trouble(error)
+            if failed_looks >= MAX_FAILED_LOOKS:
+                raise KernelLostContactError(
+                    f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong; "
+                    f"the last: {error}"
+                ) from error
+            if isinstance(error, KernelAPIError) and error.retry_after is not None:
+                wait = max(delay, error.retry_after)
+        else:
+            failed_looks = 0
+            if invocation.status != status:
+                status = invocation.status
+                on_change(invocation)
+            if invocation.is_final:
+                return invocation
+        if deadline is not None:
+            left = deadline - time.time()
+            if left <= 0:
+                raise KernelInvocationTimeoutError(
+                    f"Invocation {invocation_id} did not end in time; it is {status or 'in an unknown state'}"
+                )
+            wait = min(wait, left)
+        yield Pause(wait)
+    raise AssertionError("poll_delays never ends")
+
+
+def _may_pass(error: KernelError, *, not_there_yet: bool) -> bool:
+    if isinstance(error, KernelNotFoundError):
+        return not_there_yet
+    if isinstance(error, KernelAPIError):
+        return error.status_code in TRANSIENT_STATUSES
+    return isinstance(error, (KernelConnectionError, KernelResponseError))

@@ -1,0 +1,62 @@
+"""An invocation's log lines, streamed into the log of a task that waits for it on a worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from airflow_provider_kernel.api.client import KernelClient
+from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.events import EventFollower
+from airflow_provider_kernel.log_lines import InvocationLog
+
+#: How long to wait, after the end of an invocation, for the last lines of its stream.
+DRAIN_SECONDS = 5.0
+
+
+class LogStream:
+    """
+    Follow an invocation's stream on a thread, as long as the block runs, and a moment longer if it ends well.
+
+    :param config: how to reach the API.
+    :param invocation_id: the invocation.
+    :param log: where the lines go.
+    :param on_end: called when the stream tells that the invocation has ended, so that nobody needs to wait for the
+        next look.
+    """
+
+    def __init__(
+        self, config: KernelConfig, invocation_id: str, *, log: InvocationLog, on_end: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._follower = EventFollower(invocation_id)
+        self._log = log
+        self._on_end = on_end
+        self._stopped = threading.Event()
+        # A thread that reads cannot be woken up; the process does not wait for it.
+        self._thread = threading.Thread(target=self._follow, name="kernel-log-stream", daemon=True)
+
+    def __enter__(self) -> LogStream:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._thread.join(DRAIN_SECONDS)
+        self._stopped.set()
+
+    def _follow(self) -> None:
+        with KernelClient(self._config, sleep=self._pause) as client:
+            for news in client.follow(self._follower):
+                if self._stopped.is_set():
+                    break
+                self._log.write(news)
+        self._log.end(self._follower.given_up)
+        if self._follower.is_final:
+            self._on_end()
+
+    def _pause(self, seconds: float) -> None:
+        self._stopped.wait(seconds)

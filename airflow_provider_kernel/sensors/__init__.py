@@ -1,0 +1,1 @@
+"""The sensor that waits for an invocation which something else started."""

@@ -1,0 +1,148 @@
+"""The sensor for invocations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_kernel._compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    conf,
+)
+from airflow_provider_kernel.api.errors import KernelInvocationFailedError, KernelInvocationTimeoutError
+from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.operators.base import CallsKernel
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_kernel.api.models import Invocation
+
+#: What a ``poke_interval`` of 0 means in the triggerer, which is shared.
+_LEAST_POLL_SECONDS = 1.0
+
+
+class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
+    """
+    Wait for an invocation that something else started, and return its output.
+
+    The invocation is not the sensor's: it is never cancelled. One that failed fails the sensor without a retry,
+    since it stays failed; ``soft_fail=True`` skips instead. All modes of a sensor work (``poke``, ``reschedule``),
+    and ``deferrable=True`` waits in the triggerer.
+
+    :param invocation_id: the invocation (templated).
+    :param deferrable: whether to wait in the triggerer. Default: what ``[operators] default_deferrable`` says.
+    :param stream_logs: whether to write the invocation's log lines into the sensor's log, when it is deferred.
+    :param max_log_lines: how many of them at most.
+    :param max_output_bytes: the largest output to put into XCom; a larger one fails the sensor.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    :param poke_interval: seconds between two looks, as for any sensor.
+    :param timeout: seconds to wait at most, as for any sensor; counted over deferrals too.
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
+    ui_color = "#e3f1fb"
+
+    def __init__(
+        self,
+        *,
+        invocation_id: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        stream_logs: bool = False,
+        max_log_lines: int = DEFAULT_MAX_LOG_LINES,
+        max_output_bytes: int = 1024 * 1024,
+        kernel_conn_id: str = "kernel_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.invocation_id = invocation_id
+        self.deferrable = deferrable
+        self.stream_logs = stream_logs
+        self.max_log_lines = max_log_lines
+        self.max_output_bytes = max_output_bytes
+        self.kernel_conn_id = kernel_conn_id
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """
+        Look once.
+
+        :param context: the task's context.
+        :return: whether the invocation has ended, and its output.
+        :raises AirflowFailException: when it failed.
+        """
+        with self.calling_kernel():
+            invocation = self.hook.get_invocation(self.invocation_id)
+            if not invocation.is_final:
+                self.log.info("Invocation %s is %s", invocation.id, invocation.status)
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(invocation))
+
+    def execute(self, context: Context) -> Any:  # noqa: RET503 (defer never returns)
+        """
+        Wait in the way that was asked for.
+
+        :param context: the task's context.
+        :return: the invocation's output.
+        """
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            looked = self.poke(context)
+        except AirflowFailException as error:
+            # What the base class does for the other modes, and for what comes after the deferral.
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        if looked.is_done:
+            return looked.xcom_value
+        started = context["ti"].start_date
+
+        from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+
+        self.defer(
+            trigger=KernelInvocationTrigger(
+                invocation_id=self.invocation_id,
+                kernel_conn_id=self.kernel_conn_id,
+                poll_interval=self.poke_interval or _LEAST_POLL_SECONDS,
+                deadline=(started.timestamp() if started else time.time()) + self.timeout,
+                cancel_on_kill=False,
+                stream_logs=self.stream_logs,
+                max_log_lines=self.max_log_lines,
+                is_new=False,
+            ),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """
+        Go on after the deferral.
+
+        :param context: the task's context.
+        :param event: what the trigger told.
+        :return: the invocation's output.
+        :raises AirflowSensorTimeout: when the time is over.
+        """
+        from airflow_provider_kernel.operators.resume import end_of_deferral
+
+        try:
+            with self.calling_kernel():
+                return self._finish(
+                    end_of_deferral(self.hook, event, self.invocation_id, give_up=lambda invocation_id, why: None)
+                )
+        except KernelInvocationTimeoutError as error:
+            raise AirflowSensorTimeout(str(error)) from error
+
+    def _finish(self, invocation: Invocation) -> Any:
+        from airflow_provider_kernel.api.finish import finish
+
+        self.log.info("Invocation %s ended as %s", invocation.id, invocation.status)
+        try:
+            return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+        except KernelInvocationFailedError as error:
+            # It stays failed, however often it is looked at; soft_fail makes a skip of this exception.
+            raise AirflowFailException(str(error)) from error

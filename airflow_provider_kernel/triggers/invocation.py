@@ -1,0 +1,209 @@
+"""The trigger that waits for an invocation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_kernel import _compat
+from airflow_provider_kernel.api import flows
+from airflow_provider_kernel.api.client import AsyncKernelClient
+from airflow_provider_kernel.api.errors import KernelError, KernelInvocationTimeoutError
+from airflow_provider_kernel.api.events import EventFollower
+from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.watch import watch_invocation
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
+from airflow_provider_kernel.task_state import is_still_deferred_on
+from airflow_provider_kernel.triggers.shared_client import shared_client
+
+#: How long to wait, after the end of an invocation, for the last lines of its stream.
+DRAIN_SECONDS = 5.0
+#: How long a cancel may take altogether; the triggerer itself would wait up to 30 s.
+_CANCEL_SECONDS = 20.0
+
+#: Cancels under way. The event loop itself keeps only weak references to its tasks.
+_cancels: set[asyncio.Task[None]] = set()
+
+
+class KernelInvocationTrigger(BaseTrigger):
+    """
+    Wait for an invocation to end, and say that it has; its result is read by the worker.
+
+    It starts nothing, so it may run again after a restart of the triggerer. It ends the invocation when somebody
+    acts on the task (marks or clears it), and never for any other reason: not in ``cleanup``, not when the
+    triggerer stops, and not when another triggerer has taken over.
+
+    Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
+    deadline has passed) or ``"error"`` (with an ``"error"`` text: it cannot be looked at any more).
+
+    :param invocation_id: the invocation.
+    :param kernel_conn_id: the Airflow connection; what it holds is not part of the trigger's row.
+    :param poll_interval: seconds between two looks.
+    :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
+    :param cancel_on_kill: whether to cancel the invocation when somebody acts on the task.
+    :param stream_logs: whether to write the invocation's log lines into the task's log.
+    :param max_log_lines: how many of them at most.
+    :param is_new: whether the invocation was started just now, so that it may not be found at first.
+    """
+
+    def __init__(
+        self,
+        *,
+        invocation_id: str,
+        kernel_conn_id: str = "kernel_default",
+        poll_interval: float = 10.0,
+        deadline: float | None = None,
+        cancel_on_kill: bool = True,
+        stream_logs: bool = True,
+        max_log_lines: int = DEFAULT_MAX_LOG_LINES,
+        is_new: bool = True,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.invocation_id = invocation_id
+        self.kernel_conn_id = kernel_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.cancel_on_kill = cancel_on_kill
+        self.stream_logs = stream_logs
+        self.max_log_lines = max_log_lines
+        self.is_new = is_new
+        self._client: AsyncKernelClient | None = None
+        self._resources = AsyncExitStack()
+        self._is_over = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Describe the trigger for its row in Airflow's database."""
+        return (
+            "airflow_provider_kernel.triggers.invocation.KernelInvocationTrigger",
+            {
+                "invocation_id": self.invocation_id,
+                "kernel_conn_id": self.kernel_conn_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "cancel_on_kill": self.cancel_on_kill,
+                "stream_logs": self.stream_logs,
+                "max_log_lines": self.max_log_lines,
+                "is_new": self.is_new,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield the one event."""
+        event: dict[str, Any] = {"invocation_id": self.invocation_id, "status": "finished"}
+        try:
+            config = await KernelHook(self.kernel_conn_id).aget_config()
+            # Returned in cleanup(), which comes after on_kill(): that one needs it too.
+            self._client = await self._resources.enter_async_context(shared_client(config))
+            await self._wait(self._client)
+        except KernelInvocationTimeoutError:
+            event["status"] = "timeout"
+        except KernelError as error:
+            event |= {"status": "error", "error": f"{type(error).__name__}: {error}"}
+        except asyncio.CancelledError:
+            if not _compat.triggers_have_on_kill():
+                # It may be a mere stop of the triggerer, in which Airflow cannot always be asked.
+                await self._cancel_unless_deferred(if_unknown=False)
+            raise
+        # From here on there is nothing to cancel: the worker decides, also when this trigger lingers.
+        self._is_over = True
+        await self.cleanup()
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the invocation, because somebody acted on the task.
+
+        The triggerer cancels this call, too, about once a second; so the work is a task of its own, and this waits
+        for it through all cancellations.
+        """
+        # Better a cancel too many than an invocation that nobody waits for.
+        await self._cancel_unless_deferred(if_unknown=True)
+
+    async def cleanup(self) -> None:
+        """Return what was borrowed; nothing is cancelled here, since this runs at every stop of a triggerer."""
+        await self._resources.aclose()
+
+    async def _wait(self, client: AsyncKernelClient) -> Invocation:
+        end_is_told = asyncio.Event()
+
+        async def pause(seconds: float) -> None:
+            try:
+                await asyncio.wait_for(end_is_told.wait(), seconds)
+            except asyncio.TimeoutError:
+                return
+            end_is_told.clear()  # once: the next look may still be too early
+
+        stream = asyncio.create_task(self._stream(client, end_is_told)) if self.stream_logs else None
+        try:
+            invocation = await client.run(
+                watch_invocation(
+                    self.invocation_id,
+                    poll_interval=self.poll_interval,
+                    deadline=self.deadline,
+                    is_new=self.is_new,
+                    on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
+                    on_trouble=lambda error: self.log.warning("%s; looking again", error),
+                ),
+                sleep=pause,
+            )
+            if stream is not None:
+                await asyncio.wait({stream}, timeout=DRAIN_SECONDS)
+            return invocation
+        finally:
+            if stream is not None:
+                stream.cancel()
+                await asyncio.wait({stream})
+
+    async def _stream(self, client: AsyncKernelClient, end_is_told: asyncio.Event) -> None:
+        log = InvocationLog(self.log, max_lines=self.max_log_lines)
+        follower = EventFollower(self.invocation_id)
+        try:
+            async for news in client.follow(follower):
+                log.write(news)
+        finally:
+            log.end(follower.given_up)
+            if follower.is_final:
+                end_is_told.set()
+
+    async def _cancel_unless_deferred(self, *, if_unknown: bool) -> None:
+        if self._is_over or not self.cancel_on_kill or self._client is None:
+            return
+        task = asyncio.create_task(self._cancel(self._client, if_unknown=if_unknown))
+        _cancels.add(task)
+        task.add_done_callback(_cancels.discard)
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                continue
+
+    async def _cancel(self, client: AsyncKernelClient, *, if_unknown: bool) -> None:
+        try:
+            if await self._is_still_wanted(if_unknown=not if_unknown):
+                self.log.info(
+                    "The task still waits for invocation %s elsewhere; it is left alone", self.invocation_id
+                )
+                return
+            flow = flows.cancel_invocation(self.invocation_id, "The Airflow task was killed", hasty=True)
+            cancellation = await asyncio.wait_for(client.run(flow), _CANCEL_SECONDS)
+        except (KernelError, asyncio.TimeoutError) as error:
+            self.log.error(  # noqa: TRY400 (its text says it all)
+                "Invocation %s could not be cancelled: %s", self.invocation_id, error or "no answer"
+            )
+        else:
+            for level, text in cancellation.report():
+                self.log.log(level, text)
+
+    async def _is_still_wanted(self, *, if_unknown: bool) -> bool:
+        if self.task_instance is None:
+            return if_unknown
+        try:
+            return await is_still_deferred_on(self.task_instance, self.invocation_id)
+        except Exception as error:  # noqa: BLE001 (whatever it is that keeps Airflow from telling)
+            self.log.warning("Airflow does not tell the state of the task: %s", error)
+            return if_unknown

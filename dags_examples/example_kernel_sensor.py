@@ -1,0 +1,28 @@
+"""
+### Wait for an invocation that something else started
+
+The sensor never cancels it, since it is not the sensor's. It returns the output, and a failed invocation fails it
+(with `soft_fail=True`, skips it). With `deferrable=True` it waits in the triggerer.
+"""
+
+import os
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
+
+APP = os.environ.get("KERNEL_EXAMPLE_APP", "demo")
+
+with DAG("example_kernel_sensor", schedule=None, tags=["example", "kernel"], doc_md=__doc__):
+
+    @task
+    def start_sleeper():
+        with KernelHook() as hook:
+            return hook.invoke(APP, "sleep", {"seconds": 2}, async_timeout_seconds=60).id
+
+    sleeper = start_sleeper()
+    KernelInvocationSensor(task_id="wait", invocation_id=sleeper, poke_interval=1, timeout=60)
+    KernelInvocationSensor(
+        task_id="wait_deferred", invocation_id=sleeper, poke_interval=1, timeout=60, deferrable=True
+    )
