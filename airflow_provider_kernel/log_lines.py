@@ -9,6 +9,10 @@ from airflow_provider_kernel.api.models import LogLine, StreamError
 #: Kernel itself cuts lines here.
 MAX_LINE_LENGTH = 64 * 1024
 DEFAULT_MAX_LOG_LINES = 10_000
+#: After the end of an invocation, its last lines are waited for as long as in so many seconds some come,
+DRAIN_SECONDS = 5.0
+#: but no longer than this.
+LONGEST_DRAIN_SECONDS = 60.0
 
 
 class _Logger(Protocol):
@@ -49,7 +53,7 @@ class InvocationLog:
     def __init__(self, logger: _Logger, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
         self._logger = logger
         self._max_lines = max_lines
-        self._lines = 0
+        self.lines = 0
 
     def write(self, news: LogLine | StreamError) -> None:
         """
@@ -57,8 +61,8 @@ class InvocationLog:
 
         :param news: what the stream told.
         """
-        self._lines += 1
-        if self._lines > self._max_lines:
+        self.lines += 1
+        if self.lines > self._max_lines:
             return
         # The mark in front: what stands behind it is the action's, even if it looks like a record of ours.
         if isinstance(news, LogLine):
@@ -72,10 +76,10 @@ class InvocationLog:
 
         :param given_up: why the stream was given up, if it was.
         """
-        if self._lines > self._max_lines:
+        if self.lines > self._max_lines:
             self._logger.info(
                 "%d more lines of the invocation were left out (max_log_lines is %d)",
-                self._lines - self._max_lines,
+                self.lines - self._max_lines,
                 self._max_lines,
             )
         if given_up is not None:

@@ -29,7 +29,7 @@ from airflow_provider_kernel.api.requests import Request
 #: The first request asks for all lines of a run, which lasts an hour at most.
 FROM_THE_START = "2h"
 #: How far behind the last line a new connection starts: more than any precision that ``since`` may have.
-_OVERLAP = timedelta(seconds=2)
+_OVERLAP = timedelta(seconds=1)
 #: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
 _SILENCE_SECONDS = 60.0
 _LEAST_SILENCE_SECONDS = 10.0
@@ -37,6 +37,8 @@ _LEAST_SILENCE_SECONDS = 10.0
 MAX_FAILURES = 6
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+#: The same for a server that answers, but whose stream is cut again before it comes to anything new.
+_LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
 
 
 def parse_event(data: str) -> Event:
@@ -82,7 +84,8 @@ class EventFollower:
         self._newest: datetime | None = None
         self._seen: Counter[tuple[str | None, str]] = Counter()
         self._replayed: Counter[tuple[str | None, str]] = Counter()
-        self._failures = 0
+        self._failures = 0  # connections in a row without any event
+        self._fruitless = 0  # connections in a row without anything new
         self._heard_at: float | None = None
         self._longest_gap: float | None = None
 
@@ -100,7 +103,8 @@ class EventFollower:
     @property
     def pause(self) -> float:
         """How long to wait before the next connection, in seconds."""
-        return min(_FIRST_PAUSE_SECONDS * 2.0**self._failures, _LONGEST_PAUSE_SECONDS)
+        longest = _LONGEST_PAUSE_SECONDS if self._failures else _LONGEST_PAUSE_OF_LIVE_SECONDS
+        return min(_FIRST_PAUSE_SECONDS * 2.0**self._fruitless, longest)
 
     def connect(self) -> Request[None]:
         """Say what to ask for now."""
@@ -122,14 +126,14 @@ class EventFollower:
         """
         if isinstance(event, Heartbeat):
             self._learn_the_rhythm()
-            self._failures = 0
+            self._fruitless = 0
         self._heard_at = self._clock()
         if isinstance(event, StateChange):
             self.is_final = self.is_final or event.invocation.is_final
         elif isinstance(event, StreamError):
             yield event
         elif isinstance(event, LogLine) and self._is_new(event):
-            self._failures = 0
+            self._fruitless = 0
             yield event
 
     def closed(self) -> None:
@@ -153,7 +157,8 @@ class EventFollower:
             self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
 
     def _fail(self, why: str) -> None:
-        self._failures += 1
+        self._fruitless += 1
+        self._failures = self._failures + 1 if self._heard_at is None else 0
         if self._failures >= MAX_FAILURES:
             self.given_up = why
 

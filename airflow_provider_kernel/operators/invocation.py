@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow_provider_kernel._compat import AirflowSkipException, conf
@@ -144,7 +144,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 return started.id
             deadline = self._deadline(context)
             if self.deferrable:
-                invocation = self._wait_a_moment(started.id)
+                invocation = self._wait_a_moment(guard, started.id)
                 if invocation is None:
                     self._refuse_unless_running(context)
                     guard.check()
@@ -212,20 +212,27 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _wait(self, guard: InvocationGuard, invocation_id: str, deadline: float) -> Invocation:
         """Look at the invocation until it is over."""
+        with self._log_stream(guard, invocation_id):
+            return self._watch(invocation_id, deadline)
+
+    def _wait_a_moment(self, guard: InvocationGuard, invocation_id: str) -> Invocation | None:
+        """Look whether it is over at once, so that a short run need not be deferred."""
+        try:
+            invocation = self._watch(invocation_id, time.time() + _FIRST_LOOK_SECONDS)
+        except KernelInvocationTimeoutError:
+            return None
+        # Only now: of one that is deferred, the trigger shows the lines from the first one on.
+        with self._log_stream(guard, invocation_id):
+            return invocation
+
+    def _log_stream(self, guard: InvocationGuard, invocation_id: str) -> AbstractContextManager[object]:
+        if not self.stream_logs:
+            return nullcontext()
         from airflow_provider_kernel.log_lines import InvocationLog
         from airflow_provider_kernel.operators.log_stream import LogStream
 
         log = InvocationLog(self.log, max_lines=self.max_log_lines)
-        stream = LogStream(self.hook.config, invocation_id, log=log, on_end=guard.nudge)
-        with stream if self.stream_logs else nullcontext():
-            return self._watch(invocation_id, deadline)
-
-    def _wait_a_moment(self, invocation_id: str) -> Invocation | None:
-        """Look whether it is over at once, so that a short run need not be deferred."""
-        try:
-            return self._watch(invocation_id, time.time() + _FIRST_LOOK_SECONDS)
-        except KernelInvocationTimeoutError:
-            return None
+        return LogStream(self.hook.config, invocation_id, log=log, on_end=guard.nudge)
 
     def _watch(self, invocation_id: str, deadline: float) -> Invocation:
         return self.hook.wait_for_invocation(

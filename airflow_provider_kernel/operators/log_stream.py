@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 from airflow_provider_kernel.api.client import KernelClient
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.events import EventFollower
-from airflow_provider_kernel.log_lines import InvocationLog
-
-#: How long to wait, after the end of an invocation, for the last lines of its stream.
-DRAIN_SECONDS = 5.0
+from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
 
 
 class LogStream:
@@ -45,8 +43,15 @@ class LogStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._thread.join(DRAIN_SECONDS)
+            self._drain()
         self._stopped.set()
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + LONGEST_DRAIN_SECONDS
+        before = -1
+        while self._thread.is_alive() and self._log.lines != before and time.monotonic() < deadline:
+            before = self._log.lines
+            self._thread.join(DRAIN_SECONDS)
 
     def _follow(self) -> None:
         with KernelClient(self._config, sleep=self._pause) as client:

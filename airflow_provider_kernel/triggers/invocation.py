@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,16 +13,14 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.api import flows
 from airflow_provider_kernel.api.client import AsyncKernelClient
 from airflow_provider_kernel.api.errors import KernelError, KernelInvocationTimeoutError
-from airflow_provider_kernel.api.events import EventFollower
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.watch import watch_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
 from airflow_provider_kernel.task_state import is_still_deferred_on
+from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
-#: How long to wait, after the end of an invocation, for the last lines of its stream.
-DRAIN_SECONDS = 5.0
 #: How long a cancel may take altogether; the triggerer itself would wait up to 30 s.
 _CANCEL_SECONDS = 20.0
 
@@ -138,9 +136,8 @@ class KernelInvocationTrigger(BaseTrigger):
                 return
             end_is_told.clear()  # once: the next look may still be too early
 
-        stream = asyncio.create_task(self._stream(client, end_is_told)) if self.stream_logs else None
-        try:
-            invocation = await client.run(
+        async with self._log_stream(client, on_end=end_is_told.set):
+            return await client.run(
                 watch_invocation(
                     self.invocation_id,
                     poll_interval=self.poll_interval,
@@ -151,24 +148,14 @@ class KernelInvocationTrigger(BaseTrigger):
                 ),
                 sleep=pause,
             )
-            if stream is not None:
-                await asyncio.wait({stream}, timeout=DRAIN_SECONDS)
-            return invocation
-        finally:
-            if stream is not None:
-                stream.cancel()
-                await asyncio.wait({stream})
 
-    async def _stream(self, client: AsyncKernelClient, end_is_told: asyncio.Event) -> None:
+    def _log_stream(
+        self, client: AsyncKernelClient, *, on_end: Callable[[], None]
+    ) -> AbstractAsyncContextManager[object]:
+        if not self.stream_logs:
+            return nullcontext()
         log = InvocationLog(self.log, max_lines=self.max_log_lines)
-        follower = EventFollower(self.invocation_id)
-        try:
-            async for news in client.follow(follower):
-                log.write(news)
-        finally:
-            log.end(follower.given_up)
-            if follower.is_final:
-                end_is_told.set()
+        return AsyncLogStream(client, self.invocation_id, log=log, on_end=on_end)
 
     async def _cancel_unless_deferred(self, *, if_unknown: bool) -> None:
         if self._is_over or not self.cancel_on_kill or self._client is None:

@@ -25,11 +25,19 @@ class ExecutionAPI:
     """
     :param max_tries: how many tries the task instance has beyond the first.
     :param xcoms: what is in XCom, by key.
+    :param task_state: what it says of the task instance's state when it is asked.
+    :param next_method: what a task that resumes from a deferral goes on with; ``None`` for a first run.
+    :param next_kwargs: the arguments of that.
+    :param start_date: when the task instance started, told to one that resumes.
     :param hold: called with each request before it is answered; blocks to hold the answer back.
     """
 
     max_tries: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
+    task_state: str | None = "running"
+    next_method: str | None = None
+    next_kwargs: dict[str, Any] | None = None
+    start_date: datetime | None = None
     hold: Callable[[str, str], None] = lambda method, path: None
     requests: list[tuple[str, str]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
@@ -50,6 +58,11 @@ class ExecutionAPI:
         self.hold(method, path)
         if path.endswith("/run"):
             return httpx.Response(200, json=self._run_context())
+        if path == "/task-instances/states":
+            task_ids = request.url.params.get_list("task_ids")
+            index = request.url.params.get("map_index")
+            states = {f"{t}_{index}" if index else t: self.task_state for t in task_ids if self.task_state}
+            return httpx.Response(200, json={"task_states": {"r": states}})
         if path.startswith("/xcoms/") and path.endswith("/slice"):
             key = path.split("/")[-2]
             return httpx.Response(200, json=[self.xcoms[key]] if key in self.xcoms else [])
@@ -97,6 +110,9 @@ class ExecutionAPI:
             "connections": [],
             "xcom_keys_to_clear": [],
             "should_retry": self.max_tries > 0,
+            "next_method": self.next_method,
+            "next_kwargs": self.next_kwargs,
+            "start_date": self.start_date.isoformat() if self.start_date else None,
         }
 
 

@@ -1,0 +1,62 @@
+"""An invocation's log lines, streamed into the log of a task that waits for it in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from airflow_provider_kernel.api.client import AsyncKernelClient
+from airflow_provider_kernel.api.events import EventFollower
+from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+
+
+class AsyncLogStream:
+    """
+    Follow an invocation's stream beside the block, and a moment longer if it ends well.
+
+    :param client: the client to follow it with.
+    :param invocation_id: the invocation.
+    :param log: where the lines go.
+    :param on_end: called when the stream tells that the invocation has ended, so that nobody needs to wait for the
+        next look.
+    """
+
+    def __init__(
+        self, client: AsyncKernelClient, invocation_id: str, *, log: InvocationLog, on_end: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._follower = EventFollower(invocation_id)
+        self._log = log
+        self._on_end = on_end
+
+    async def __aenter__(self) -> AsyncLogStream:
+        self._task = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self._drain()
+        finally:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + LONGEST_DRAIN_SECONDS
+        before = -1
+        while not self._task.done() and self._log.lines != before and time.monotonic() < deadline:
+            before = self._log.lines
+            await asyncio.wait({self._task}, timeout=DRAIN_SECONDS)
+
+    async def _follow(self) -> None:
+        try:
+            async for news in self._client.follow(self._follower):
+                self._log.write(news)
+        finally:
+            self._log.end(self._follower.given_up)
+            if self._follower.is_final:
+                self._on_end()

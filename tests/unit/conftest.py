@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow._shared.module_loading import import_string
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.execution_time.supervisor import run_task_in_process
+from support.execution_api import ExecutionAPI, task_instance
+
+
+@pytest.fixture
+def execution_api() -> ExecutionAPI:
+    return ExecutionAPI()
+
+
+@dataclass
+class TaskTry:
+    """
+    One try of a task, run as Airflow runs it, in this process.
+
+    :param task: the operator or sensor, in a DAG.
+    :param api: the Execution API that it talks to.
+    """
+
+    task: BaseOperator
+    api: ExecutionAPI
+    ti: Any = field(default_factory=task_instance)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> Any:
+        """Run it from its start, until it ends or defers."""
+        return run_task_in_process(ti=self.ti, task=self.task, client=self.api.client())
+
+    def trigger_event(self, deferred: Any) -> dict[str, Any]:
+        """Run the trigger that it deferred with, from what is in the trigger's row, to its one event."""
+        trigger = import_string(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
+
+        async def fire() -> list[dict[str, Any]]:
+            return [event.payload async for event in trigger.run()]
+
+        (event,) = asyncio.run(fire())
+        self.events.append(event)
+        return event
+
+    def resume(self, method: str, **kwargs: Any) -> Any:
+        """Let it go on, as a new process does after a deferral."""
+        self.api.next_method, self.api.next_kwargs = method, kwargs
+        return self.run()
+
+    def run_through(self) -> Any:
+        """Run it to its end, over a deferral if it defers."""
+        result = self.run()
+        if result.state == "deferred":
+            result = self.resume(result.msg.next_method, event=self.trigger_event(result))
+        return result
+
+
+@pytest.fixture
+def make_task(execution_api, kernel_connection):
+    """Make one try of a task, with a retry left unless told otherwise."""
+
+    def make(operator_class, *, max_tries=1, map_index=-1, **arguments):
+        execution_api.max_tries = max_tries
+        with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+            task = operator_class(task_id="t", retries=max_tries, **arguments)
+        return TaskTry(task, execution_api, task_instance(map_index=map_index))
+
+    return make
+
+
+@pytest.fixture
+def run(make_task):
+    """Run one task from its start, until it ends or defers."""
+    return lambda operator_class, **arguments: make_task(operator_class, **arguments).run()

@@ -1,0 +1,246 @@
+"""KernelInvokeOperator with ``deferrable=True``: what happens on the worker, before and after the triggerer."""
+
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+
+from airflow_provider_kernel._compat import AirflowFailException
+from airflow_provider_kernel.api.errors import (
+    KernelAuthenticationError,
+    KernelInvocationFailedError,
+    KernelInvocationKilledError,
+    KernelInvocationTimeoutError,
+    KernelLostContactError,
+)
+from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.testing import Fault
+
+BROWSERS = {
+    "app_name": "demo",
+    "action_name": "browsers",
+    "payload": {"count": 1, "seconds": 600},
+    "poll_interval": 0.01,
+    "deferrable": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def a_short_first_look(monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def deferred(make_task, kernel_emulator):
+    """A task that is deferred on an invocation with a browser."""
+    task = make_task(KernelInvokeOperator, **BROWSERS)
+    task.deferred = task.run()
+    assert task.deferred.state == "deferred"
+    (invocation,) = kernel_emulator.invocations
+    kernel_emulator.wait_until(lambda: kernel_emulator.invocation(invocation.id).browsers == 1)
+    task.invocation_id = invocation.id
+    return task
+
+
+def assert_cancelled(kernel):
+    (invocation,) = kernel.invocations
+    assert invocation.status == "failed"
+    assert invocation.browsers == 0
+
+
+def assert_goes_on(kernel):
+    assert kernel.requests("PATCH") == ()
+    assert kernel.requests("DELETE") == ()
+    assert [invocation.status for invocation in kernel.invocations] == ["running"]
+
+
+class TestBeforeTheDeferral:
+    def test_it_starts_on_the_worker_and_leaves_the_id(self, deferred, execution_api, kernel_emulator):
+        assert execution_api.xcoms["invocation_id"] == deferred.invocation_id
+        assert len(kernel_emulator.requests("POST")) == 1
+        assert_goes_on(kernel_emulator)
+
+    def test_a_short_run_is_not_deferred(self, run, execution_api, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 10)
+        result = run(
+            KernelInvokeOperator,
+            app_name="demo",
+            action_name="echo",
+            payload=1,
+            deferrable=True,
+            poll_interval=0.01,
+        )
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+
+    def test_the_triggers_row_holds_no_key_and_no_payload(self, make_task, kernel_emulator):
+        task = make_task(KernelInvokeOperator, **{**BROWSERS, "payload": {"count": 1, "seconds": 600.25}})
+        row = json.dumps(task.run().msg.model_dump(mode="json"))
+        assert kernel_emulator.api_key not in row
+        assert "600.25" not in row
+        assert set(task.run().msg.trigger_kwargs) == {
+            "invocation_id",
+            "kernel_conn_id",
+            "poll_interval",
+            "deadline",
+            "cancel_on_kill",
+            "stream_logs",
+            "max_log_lines",
+            "is_new",
+        }
+
+    def test_airflow_is_given_no_timeout_of_its_own(self, deferred):
+        assert deferred.deferred.msg.trigger_timeout is None
+
+    def test_the_deadline_counts_from_the_start_of_the_task(self, make_task):
+        task = make_task(KernelInvokeOperator, execution_timeout=timedelta(minutes=10), **BROWSERS)
+        before = time.time()
+        deadline = task.run().msg.trigger_kwargs["deadline"]
+        assert before + 599 <= deadline <= time.time() + 600
+
+    def test_without_an_execution_timeout_kernels_own_limit_counts(self, deferred):
+        expected = time.time() + 900 + 300
+        assert expected - 60 <= deferred.deferred.msg.trigger_kwargs["deadline"] <= expected
+
+    @pytest.mark.parametrize("state", ["failed", "success", "restarting", "removed", None])
+    def test_a_task_that_was_marked_or_cleared_meanwhile_cancels(self, state, run, kernel_emulator, execution_api):
+        execution_api.task_state = state
+        result = run(KernelInvokeOperator, **BROWSERS)
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert str(state) in str(result.error)
+        assert_cancelled(kernel_emulator)
+
+    def test_an_airflow_that_does_not_tell_the_state_cancels(self, run, kernel_emulator, execution_api):
+        def refuse(method, path):
+            if path.endswith("/states"):
+                raise ConnectionError("the API server is gone")
+
+        execution_api.hold = refuse
+        result = run(KernelInvokeOperator, **BROWSERS)
+        assert result.state == "up_for_retry"
+        assert_cancelled(kernel_emulator)
+
+    def test_a_kill_in_the_first_look_cancels(self, make_task, kernel_emulator):
+        class KilledInTheFirstLook(KernelInvokeOperator):
+            def _wait_a_moment(self, guard, invocation_id):
+                self.on_kill()
+                return super()._wait_a_moment(guard, invocation_id)
+
+        result = make_task(KilledInTheFirstLook, **BROWSERS).run()
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert_cancelled(kernel_emulator)
+
+    def test_a_mapped_one_asks_for_its_own_state(self, make_task, kernel_emulator, execution_api):
+        asked = []
+        execution_api.hold = lambda method, path: asked.append(path)
+        result = make_task(KernelInvokeOperator, map_index=3, **BROWSERS).run()
+        assert result.state == "deferred"
+        assert "/task-instances/states" in asked
+
+
+class TestAfterTheDeferral:
+    def test_the_output_is_the_return_value(self, deferred, execution_api, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, output={"a": 1})
+        event = deferred.trigger_event(deferred.deferred)
+        assert event == {"invocation_id": deferred.invocation_id, "status": "finished"}
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == {"a": 1}
+        assert kernel_emulator.requests("PATCH") == ()
+        assert kernel_emulator.requests("DELETE") == ()
+
+    def test_a_failed_invocation_fails_the_task_and_leaves_its_retries(self, deferred, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})
+        result = deferred.resume("execute_complete", event=deferred.trigger_event(deferred.deferred))
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationFailedError)
+        assert kernel_emulator.requests("PATCH") == ()
+
+    def test_a_deadline_that_has_passed_cancels(self, deferred, kernel_emulator):
+        deferred.deferred.msg.trigger_kwargs["deadline"] = time.time() - 1
+        event = deferred.trigger_event(deferred.deferred)
+        assert event["status"] == "timeout"
+        assert_goes_on(kernel_emulator)  # the trigger leaves that to the worker
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationTimeoutError)
+        assert_cancelled(kernel_emulator)
+
+    def test_one_that_ended_at_the_last_moment_is_not_lost(self, deferred, execution_api, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, output="just in time")
+        event = {"invocation_id": deferred.invocation_id, "status": "timeout"}
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == "just in time"
+
+    def test_lost_contact_cancels_and_says_so(self, deferred, kernel_emulator):
+        event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "KernelServerError: 500"}
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelLostContactError)
+        assert "KernelServerError: 500" in str(result.error)
+        assert_cancelled(kernel_emulator)
+
+    def test_lost_contact_with_one_that_succeeded_is_a_success(self, deferred, execution_api, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, output=1)
+        event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "..."}
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+
+    @pytest.mark.parametrize("event", [None, {}, {"status": "finished"}, {"status": "what?"}])
+    def test_an_event_that_makes_no_sense_is_no_success(self, event, deferred, kernel_emulator):
+        result = deferred.resume("execute_complete", event=event)
+        assert isinstance(result.error, KernelLostContactError)
+        assert_cancelled(kernel_emulator)
+
+    def test_an_event_that_is_too_early_is_no_success(self, deferred, kernel_emulator):
+        event = {"invocation_id": deferred.invocation_id, "status": "finished"}
+        result = deferred.resume("execute_complete", event=event)
+        assert isinstance(result.error, KernelLostContactError)
+        assert_cancelled(kernel_emulator)
+
+    def test_a_key_that_no_longer_holds_fails_for_good(self, deferred, kernel_emulator, monkeypatch):
+        connection = {**json.loads(kernel_emulator.airflow_connection), "password": "revoked"}
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+        event = deferred.trigger_event(deferred.deferred)
+        assert event["status"] == "error"
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "failed"
+        assert isinstance(result.error, AirflowFailException)
+        assert isinstance(result.error.__cause__, KernelAuthenticationError)
+
+    @pytest.mark.parametrize(
+        ("error", "exception"),
+        [("Trigger timeout", TaskDeferralTimeout), ("Trigger failure", TaskDeferralError)],
+        ids=["the deferral timed out", "the trigger crashed"],
+    )
+    def test_when_airflow_ends_the_deferral_it_cancels(self, error, exception, deferred, kernel_emulator):
+        result = deferred.resume("__fail__", error=error)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, exception)
+        assert_cancelled(kernel_emulator)
+
+    def test_a_failed_cancel_does_not_hide_why_the_deferral_ended(self, deferred, kernel_emulator):
+        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
+        result = deferred.resume("__fail__", error="Trigger failure")
+        assert isinstance(result.error, TaskDeferralError)
+
+    def test_with_cancel_on_kill_off_it_goes_on(self, make_task, kernel_emulator):
+        task = make_task(KernelInvokeOperator, cancel_on_kill=False, **BROWSERS)
+        assert task.run().state == "deferred"
+        task.resume("__fail__", error="Trigger failure")
+        assert_goes_on(kernel_emulator)
+
+
+def test_the_default_is_what_airflow_is_configured_to():
+    assert KernelInvokeOperator(task_id="t", app_name="a", action_name="b").deferrable is False
+
+
+def test_a_second_deferral_would_not_move_the_deadline():
+    """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
+    task = KernelInvokeOperator(
+        task_id="t", app_name="a", action_name="b", deferrable=True, execution_timeout=timedelta(minutes=10)
+    )
+    started = datetime.now(timezone.utc) - timedelta(minutes=9)
+    assert task._deadline({"ti": SimpleNamespace(start_date=started)}) == started.timestamp() + 600

@@ -1,0 +1,132 @@
+"""KernelInvocationSensor: wait for what something else started, in every mode, and never touch it."""
+
+import time
+
+import pytest
+
+from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
+from airflow_provider_kernel.testing import Fault
+
+each_way = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
+
+
+@pytest.fixture
+def invocation_id(kernel_emulator, kernel_connection):
+    with KernelHook() as hook:
+        return hook.invoke("demo", "hang").id
+
+
+@pytest.fixture
+def sensor(make_task, invocation_id):
+    return lambda **arguments: make_task(
+        KernelInvocationSensor,
+        **{"invocation_id": invocation_id, "poke_interval": 0.01, "timeout": 60, **arguments},
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_ever_changed(kernel_emulator):
+    yield
+    assert kernel_emulator.requests("PATCH") == ()
+    assert kernel_emulator.requests("DELETE") == ()
+
+
+@each_way
+def test_it_returns_the_output_of_one_that_has_ended(
+    deferrable, sensor, invocation_id, kernel_emulator, execution_api
+):
+    kernel_emulator.finish(invocation_id, output={"a": 1})
+    result = sensor(deferrable=deferrable).run()  # without a deferral
+    assert result.state == "success"
+    assert execution_api.xcoms["return_value"] == {"a": 1}
+
+
+def test_deferred_it_returns_the_output_of_one_that_ends_later(
+    sensor, invocation_id, kernel_emulator, execution_api
+):
+    task = sensor(deferrable=True)
+    deferred = task.run()
+    assert deferred.state == "deferred"
+    assert deferred.msg.trigger_kwargs["cancel_on_kill"] is False
+    kernel_emulator.finish(invocation_id, output="later")
+    result = task.resume("execute_complete", event=task.trigger_event(deferred))
+    assert result.state == "success"
+    assert execution_api.xcoms["return_value"] == "later"
+
+
+def test_poking_it_waits_for_the_end(sensor, kernel_emulator, execution_api, make_task):
+    kernel_emulator.register("app", "short", lambda ctx: ctx.wait(0.05) or "done")
+    with KernelHook() as hook:
+        started = hook.invoke("app", "short").id
+    assert sensor(invocation_id=started).run().state == "success"
+    assert execution_api.xcoms["return_value"] == "done"
+
+
+def test_in_reschedule_mode_it_gives_up_its_slot(sensor):
+    assert sensor(mode="reschedule", poke_interval=1).run().state == "up_for_reschedule"
+
+
+@each_way
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+class TestAFailedInvocation:
+    def test_that_had_failed(self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator):
+        kernel_emulator.finish(invocation_id, "failed", {"error": "no"})
+        result = sensor(deferrable=deferrable, soft_fail=soft_fail).run()
+        assert result.state == state
+        if state == "failed":
+            assert isinstance(result.error, AirflowFailException)
+            assert f"Invocation {invocation_id}" in str(result.error)
+
+    def test_that_fails_later(self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator):
+        task = sensor(deferrable=deferrable, soft_fail=soft_fail)
+        if deferrable:
+            deferred = task.run()
+            kernel_emulator.finish(invocation_id, "failed", {"error": "no"})
+            result = task.resume("execute_complete", event=task.trigger_event(deferred))
+        else:
+            poke = kernel_emulator.add_fault(
+                Fault("GET", "/invocations/*", body={"id": invocation_id, "status": "running"})
+            )
+            assert poke.nth == (1,)
+            kernel_emulator.finish(invocation_id, "failed", {"error": "no"})
+            result = task.run()
+        assert result.state == state
+
+    def test_that_takes_too_long(self, deferrable, soft_fail, state, sensor, kernel_emulator):
+        task = sensor(deferrable=deferrable, soft_fail=soft_fail, timeout=0.05)
+        if deferrable:
+            deferred = task.run()
+            deferred.msg.trigger_kwargs["deadline"] = time.time() - 1
+            result = task.resume("execute_complete", event=task.trigger_event(deferred))
+        else:
+            result = task.run()
+        assert result.state == state
+        if state == "failed":
+            assert isinstance(result.error, AirflowSensorTimeout)
+
+
+@each_way
+def test_an_unknown_invocation_fails_for_good(deferrable, sensor):
+    result = sensor(deferrable=deferrable, invocation_id="nonexistent").run()
+    assert result.state == "failed"
+    assert isinstance(result.error, AirflowFailException)
+
+
+def test_a_crashed_trigger_fails_it_and_leaves_its_retries(sensor):
+    task = sensor(deferrable=True)
+    task.run()
+    assert task.resume("__fail__", error="Trigger failure").state == "up_for_retry"
+
+
+def test_lost_contact_fails_it_and_leaves_its_retries(sensor, invocation_id):
+    task = sensor(deferrable=True)
+    task.run()
+    event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
+    assert task.resume("execute_complete", event=event).state == "up_for_retry"
+
+
+def test_the_output_may_be_too_large(sensor, invocation_id, kernel_emulator):
+    kernel_emulator.finish(invocation_id, output="x" * 99)
+    assert sensor(max_output_bytes=100).run().state == "failed"
