@@ -49,7 +49,14 @@ _KEEPALIVE_SECONDS = 30.0
 
 
 #: The loggers with which httpx and httpcore tell of every request.
-_TRANSPORT_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
+_TRANSPORT_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
 _silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
 
 for _name in _TRANSPORT_LOGGERS:
@@ -139,16 +146,23 @@ class _Body:
         self._seconds = config.connect_timeout + 2 * config.read_timeout
         self._deadline = time.monotonic() + self._seconds
 
-    def feed(self, chunk: bytes) -> None:
+    def read(self, answer: httpx.Response) -> Response:
+        for chunk in answer.iter_bytes():
+            self._feed(chunk)
+        return _response(answer, b"".join(self._chunks))
+
+    async def aread(self, answer: httpx.Response) -> Response:
+        async for chunk in answer.aiter_bytes():
+            self._feed(chunk)
+        return _response(answer, b"".join(self._chunks))
+
+    def _feed(self, chunk: bytes) -> None:
         self._size += len(chunk)
         if self._size > MAX_RESPONSE_BYTES:
             raise KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")
         if time.monotonic() > self._deadline:
-            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:.0f} s")
+            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:g} s")
         self._chunks.append(chunk)
-
-    def response(self, answer: httpx.Response) -> Response:
-        return _response(answer, b"".join(self._chunks))
 
 
 class KernelClient(_BaseClient):
@@ -238,8 +252,7 @@ class KernelClient(_BaseClient):
         """
         with _accounted(request), _own_errors(), self._http.stream(**self._stream(request, silence)) as answer:
             if not _is_stream(answer):
-                answer.read()
-                raise _no_stream(request, answer)
+                raise _no_stream(request, _Body(self.config).read(answer))
             for event in EventSource(answer).iter_sse():
                 yield parse_event(event.data)
 
@@ -277,11 +290,10 @@ class KernelClient(_BaseClient):
         with _own_errors():
             answer = self._http.send(self._build(self._http, request), stream=True)
             try:
-                for chunk in answer.iter_bytes():
-                    body.feed(chunk)
+                response = body.read(answer)
             finally:
                 answer.close()
-        return request.receive(body.response(answer))
+        return request.receive(response)
 
 
 class AsyncKernelClient(_BaseClient):
@@ -372,8 +384,7 @@ class AsyncKernelClient(_BaseClient):
         with _accounted(request), _own_errors():
             async with self._http.stream(**self._stream(request, silence)) as answer:
                 if not _is_stream(answer):
-                    await answer.aread()
-                    raise _no_stream(request, answer)
+                    raise _no_stream(request, await _Body(self.config).aread(answer))
                 async for event in EventSource(answer).aiter_sse():
                     yield parse_event(event.data)
 
@@ -412,11 +423,10 @@ class AsyncKernelClient(_BaseClient):
         with _own_errors():
             answer = await self._http.send(self._build(self._http, request), stream=True)
             try:
-                async for chunk in answer.aiter_bytes():
-                    body.feed(chunk)
+                response = await body.aread(answer)
             finally:
                 await answer.aclose()
-        return request.receive(body.response(answer))
+        return request.receive(response)
 
 
 def _is_stream(answer: httpx.Response) -> bool:
@@ -424,13 +434,13 @@ def _is_stream(answer: httpx.Response) -> bool:
     return answer.status_code == 200 and bool(media_type == "text/event-stream")
 
 
-def _no_stream(request: Request[Any], answer: httpx.Response) -> KernelError:
+def _no_stream(request: Request[Any], response: Response) -> KernelError:
     """Say what came instead of an event stream."""
     try:
-        request.receive(_response(answer, answer.content))
+        request.receive(response)
     except KernelError as error:
         return error
-    return KernelResponseError(f"{answer.status_code}, but no event stream", status_code=answer.status_code)
+    return KernelResponseError(f"{response.status_code}, but no event stream", status_code=response.status_code)
 
 
 def _response(answer: httpx.Response, body: bytes) -> Response:

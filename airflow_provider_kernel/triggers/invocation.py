@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -12,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.api import flows
 from airflow_provider_kernel.api.client import AsyncKernelClient
+from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import KernelError, KernelInvocationTimeoutError
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.watch import watch_invocation
@@ -21,8 +23,12 @@ from airflow_provider_kernel.task_state import is_still_deferred_on
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
-#: How long a cancel may take altogether; the triggerer itself would wait up to 30 s.
-_CANCEL_SECONDS = 20.0
+#: How long to wait for Airflow to tell the state of a task; many may be asked about at once.
+_ASK_SECONDS = 60.0
+#: How long one answer to a cancel's requests may take: a look that hangs must not keep the cancel from being sent.
+_CANCEL_ANSWER_SECONDS = 5.0
+#: How long a cancel may take altogether.
+_CANCEL_SECONDS = 30.0
 
 #: Cancels under way. The event loop itself keeps only weak references to its tasks.
 _cancels: set[asyncio.Task[None]] = set()
@@ -33,8 +39,8 @@ class KernelInvocationTrigger(BaseTrigger):
     Wait for an invocation to end, and say that it has; its result is read by the worker.
 
     It starts nothing, so it may run again after a restart of the triggerer. It ends the invocation when somebody
-    acts on the task (marks or clears it), and never for any other reason: not in ``cleanup``, not when the
-    triggerer stops, and not when another triggerer has taken over.
+    acts on the task (marks or clears it), and never for any other reason: not when the triggerer stops, and not
+    when another triggerer has taken over.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
     deadline has passed) or ``"error"`` (with an ``"error"`` text: it cannot be looked at any more).
@@ -70,8 +76,7 @@ class KernelInvocationTrigger(BaseTrigger):
         self.stream_logs = stream_logs
         self.max_log_lines = max_log_lines
         self.is_new = is_new
-        self._client: AsyncKernelClient | None = None
-        self._resources = AsyncExitStack()
+        self._config: KernelConfig | None = None
         self._is_over = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -94,10 +99,9 @@ class KernelInvocationTrigger(BaseTrigger):
         """Wait, and yield the one event."""
         event: dict[str, Any] = {"invocation_id": self.invocation_id, "status": "finished"}
         try:
-            config = await KernelHook(self.kernel_conn_id).aget_config()
-            # Returned in cleanup(), which comes after on_kill(): that one needs it too.
-            self._client = await self._resources.enter_async_context(shared_client(config))
-            await self._wait(self._client)
+            self._config = await KernelHook(self.kernel_conn_id).aget_config()
+            async with shared_client(self._config) as client:
+                await self._wait(client)
         except KernelInvocationTimeoutError:
             event["status"] = "timeout"
         except KernelError as error:
@@ -109,7 +113,6 @@ class KernelInvocationTrigger(BaseTrigger):
             raise
         # From here on there is nothing to cancel: the worker decides, also when this trigger lingers.
         self._is_over = True
-        await self.cleanup()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -121,10 +124,6 @@ class KernelInvocationTrigger(BaseTrigger):
         """
         # Better a cancel too many than an invocation that nobody waits for.
         await self._cancel_unless_deferred(if_unknown=True)
-
-    async def cleanup(self) -> None:
-        """Return what was borrowed; nothing is cancelled here, since this runs at every stop of a triggerer."""
-        await self._resources.aclose()
 
     async def _wait(self, client: AsyncKernelClient) -> Invocation:
         end_is_told = asyncio.Event()
@@ -158,9 +157,9 @@ class KernelInvocationTrigger(BaseTrigger):
         return AsyncLogStream(client, self.invocation_id, log=log, on_end=on_end)
 
     async def _cancel_unless_deferred(self, *, if_unknown: bool) -> None:
-        if self._is_over or not self.cancel_on_kill or self._client is None:
+        if self._is_over or not self.cancel_on_kill:
             return
-        task = asyncio.create_task(self._cancel(self._client, if_unknown=if_unknown))
+        task = asyncio.create_task(self._cancel(if_unknown=if_unknown))
         _cancels.add(task)
         task.add_done_callback(_cancels.discard)
         while not task.done():
@@ -169,28 +168,40 @@ class KernelInvocationTrigger(BaseTrigger):
             except asyncio.CancelledError:
                 continue
 
-    async def _cancel(self, client: AsyncKernelClient, *, if_unknown: bool) -> None:
+    async def _cancel(self, *, if_unknown: bool) -> None:
+        if await self._is_still_wanted(if_unknown=not if_unknown):
+            self.log.info("The task still waits for invocation %s elsewhere; it is left alone", self.invocation_id)
+            return
         try:
-            if await self._is_still_wanted(if_unknown=not if_unknown):
-                self.log.info(
-                    "The task still waits for invocation %s elsewhere; it is left alone", self.invocation_id
-                )
-                return
-            flow = flows.cancel_invocation(self.invocation_id, "The Airflow task was killed", hasty=True)
-            cancellation = await asyncio.wait_for(client.run(flow), _CANCEL_SECONDS)
-        except (KernelError, asyncio.TimeoutError) as error:
+            cancellation = await asyncio.wait_for(self._cancel_now(), _CANCEL_SECONDS)
+        except Exception as error:  # noqa: BLE001 (nobody else would tell of it)
             self.log.error(  # noqa: TRY400 (its text says it all)
-                "Invocation %s could not be cancelled: %s", self.invocation_id, error or "no answer"
+                "Invocation %s could not be cancelled: %s", self.invocation_id, _text(error)
             )
         else:
             for level, text in cancellation.report():
                 self.log.log(level, text)
 
+    async def _cancel_now(self) -> flows.Cancellation:
+        # It may have been killed before run() had read the connection.
+        config = self._config or await KernelHook(self.kernel_conn_id).aget_config()
+        # A client of its own: the triggerer lets run() and cleanup() end while this is still under way.
+        config = replace(config, read_timeout=min(config.read_timeout, _CANCEL_ANSWER_SECONDS))
+        async with shared_client(config) as client:
+            return await client.run(
+                flows.cancel_invocation(self.invocation_id, "The Airflow task was killed", hasty=True)
+            )
+
     async def _is_still_wanted(self, *, if_unknown: bool) -> bool:
         if self.task_instance is None:
             return if_unknown
         try:
-            return await is_still_deferred_on(self.task_instance, self.invocation_id)
+            question = is_still_deferred_on(self.task_instance, self.invocation_id)
+            return await asyncio.wait_for(question, _ASK_SECONDS)
         except Exception as error:  # noqa: BLE001 (whatever it is that keeps Airflow from telling)
-            self.log.warning("Airflow does not tell the state of the task: %s", error)
+            self.log.warning("Airflow does not tell the state of the task: %s", _text(error))
             return if_unknown
+
+
+def _text(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error) or type(error).__name__

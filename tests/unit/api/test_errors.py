@@ -51,6 +51,7 @@ ONE_OF_EACH = [
     errors.KernelInvocationFailedError(FINISHED),
     errors.KernelInvocationTimeoutError("too long"),
     errors.KernelInvocationKilledError("killed"),
+    errors.KernelLostContactError("lost contact"),
     errors.KernelAmbiguousStartError("unknown"),
     errors.KernelOutputTooLargeError("too large"),
 ]
@@ -115,6 +116,7 @@ class TestPermanent:
             (errors.KernelInvocationFailedError, False),
             (errors.KernelInvocationTimeoutError, False),
             (errors.KernelInvocationKilledError, False),
+            (errors.KernelLostContactError, False),
             (errors.KernelAmbiguousStartError, True),
             (errors.KernelOutputTooLargeError, True),
         ],

@@ -1,0 +1,209 @@
+"""Every call ends: after so many attempts, after so much time, and however slowly somebody answers."""
+
+from __future__ import annotations
+
+import math
+import socket
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from contract import troubles
+from contract.wire import Server
+
+from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.testing import Fault
+
+GET = requests.get_invocation("abc")
+CREATE = requests.create_invocation("demo", "hang")
+
+
+class TestASlowAnswer:
+    @pytest.fixture
+    def server(self):
+        """It sends a byte of its answer often enough for any read time-out; after five seconds it is complete."""
+
+        def answer(server, client, number):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 250\r\n\r\n")
+            server.drip(client, b'{"id": "abc", "status": "running"}'.rjust(250), every=0.02)
+            return False
+
+        with Server(answer) as server:
+            yield server
+
+    @pytest.fixture
+    def patient_half_a_second(self, connect, server):
+        return connect(server, connect_timeout=0.1, read_timeout=0.2, retry=RetryPolicy(max_attempts=1))
+
+    def test_one_that_never_gets_complete_is_given_up(self, patient_half_a_second, server):
+        started = time.monotonic()
+        with pytest.raises(errors.KernelTimeoutError, match="was not complete after") as caught:
+            patient_half_a_second.send(GET)
+        assert time.monotonic() - started < 4
+        assert caught.value.sent
+        server.wait_until_open(0)
+
+    def test_for_a_start_that_is_ambiguous(self, patient_half_a_second, server):
+        with pytest.raises(errors.KernelAmbiguousStartError):
+            patient_half_a_second.run(flows.start_invocation(CREATE))
+        assert len(server.requests) == 1
+
+    def test_one_that_does_not_begin_is_given_up_after_the_read_timeout(self, connect, kernel_emulator):
+        client = connect(kernel_emulator, read_timeout=0.1, retry=RetryPolicy(max_attempts=1))
+        fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
+        with pytest.raises(errors.KernelTimeoutError, match="no answer in time") as caught:
+            client.send(GET)
+        fault.release()
+        assert caught.value.sent
+        assert caught.value.problem is errors.ConnectionProblem.TIMEOUT
+        assert "raise read_timeout" in str(caught.value)
+
+
+class TestNoConnection:
+    @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is silent on Linux only")
+    def test_one_that_is_not_made_in_time_was_not_sent_so_that_a_start_may_go_on(self, connect):
+        class Full:
+            def __init__(self):
+                self.socket = socket.create_server(("127.0.0.1", 0), backlog=0)
+                self.address = self.socket.getsockname()
+                self.base_url = "http://{}:{}".format(*self.address)
+                self.waiting = []
+                for _ in range(8):
+                    waiting = socket.socket()
+                    waiting.setblocking(False)
+                    waiting.connect_ex(self.address)
+                    self.waiting.append(waiting)
+
+            def close(self):
+                for sock in [self.socket, *self.waiting]:
+                    sock.close()
+
+        full = Full()
+        try:
+            client = connect(full, connect_timeout=0.05, retry=RetryPolicy(max_attempts=3, base_seconds=0))
+            with pytest.raises(errors.KernelTimeoutError, match="no connection in time") as caught:
+                client.run(flows.start_invocation(CREATE))
+        finally:
+            full.close()
+        assert not caught.value.sent
+        assert caught.value.attempts.count == 3
+
+    def test_a_name_that_does_not_resolve_was_not_sent_either(self, connect, monkeypatch):
+        class Nowhere:
+            base_url = "http://api.nowhere.invalid"
+
+        def fail(*args, **kwargs):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", fail)
+        client = connect(Nowhere)
+        with pytest.raises(errors.KernelConnectionError, match="cannot be resolved") as caught:
+            client.run(flows.start_invocation(CREATE))
+        assert (caught.value.sent, caught.value.problem) == (False, errors.ConnectionProblem.NAME)
+        assert caught.value.attempts.count == 5
+
+    def test_a_server_that_does_not_speak_tls_is_not_asked_again(self, connect):
+        def answer(server, client, number):
+            raise AssertionError("no request can come")
+
+        with Server(answer) as server:
+
+            class Https:
+                base_url = server.base_url.replace("http:", "https:")
+
+            # The server waits for the end of a head, which the first bytes of TLS do not hold.
+            server.handle = lambda client: client.recv(100) and client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            with pytest.raises(errors.KernelConnectionError) as caught:
+                connect(Https).send(GET)
+        assert (caught.value.sent, caught.value.problem) == (False, errors.ConnectionProblem.TLS)
+        assert caught.value.attempts.count == server.connections == 1
+
+
+class TestTheCaps:
+    @pytest.mark.parametrize("attempts", [1, 2, 7])
+    @pytest.mark.parametrize("trouble", ["500", "429", "dropped before processing"])
+    def test_the_number_of_attempts(self, connect, kernel_emulator, trouble, attempts):
+        client = connect(kernel_emulator, retry=RetryPolicy(max_attempts=attempts))
+        kernel_emulator.add_fault(troubles.fault_of(trouble, "*", "*", None))
+        with pytest.raises(errors.KernelError) as caught:
+            client.send(GET)
+        assert len(kernel_emulator.journal) == attempts
+        assert len(client.waits) == attempts - 1
+        assert caught.value.attempts.count == attempts
+        assert f"({attempts} attempt{'s' if attempts > 1 else ''} in 0." in str(caught.value)
+
+    def test_the_total_time(self, connect, kernel_emulator):
+        policy = RetryPolicy(max_attempts=50, max_seconds=0.5, base_seconds=0)
+        client = connect(kernel_emulator, read_timeout=0.1, retry=policy)
+        fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
+        started = time.monotonic()
+        with pytest.raises(errors.KernelTimeoutError) as caught:
+            client.send(GET)
+        took = time.monotonic() - started
+        fault.release()
+        tried = caught.value.attempts
+        assert 2 <= tried.count == len(kernel_emulator.journal) <= 6
+        assert 0.5 <= tried.seconds <= took < 5
+        assert f"({tried.count} attempts in {tried.seconds:.1f} s)" in str(caught.value)
+
+    def test_a_wait_that_would_go_past_the_total_time_is_not_begun(self, connect, kernel_emulator):
+        client = connect(kernel_emulator, retry=RetryPolicy(max_seconds=30))
+        kernel_emulator.add_fault(Fault("*", "*", None, status=429, headers={"Retry-After": "31"}))
+        with pytest.raises(errors.KernelRateLimitError) as caught:
+            client.run(flows.start_invocation(CREATE))
+        assert client.waits == []
+        assert caught.value.retry_after == 31
+        assert "(1 attempt in 0." in str(caught.value)
+
+    def test_waits_grow_up_to_their_cap(self, connect, kernel_emulator):
+        client = connect(kernel_emulator, retry=RetryPolicy(max_attempts=40, base_seconds=0.5, cap_seconds=3))
+        kernel_emulator.add_fault(Fault("*", "*", None, status=500))
+        with pytest.raises(errors.KernelServerError):
+            client.send(GET)
+        assert all(0 <= wait <= min(3, 0.5 * 2**n) for n, wait in enumerate(client.waits, start=1))
+        assert max(client.waits) > 1.5
+        assert len(set(client.waits)) > 30
+
+
+class TestRetryAfter:
+    def waits(self, connect, kernel_emulator, value, times=1):
+        client = connect(kernel_emulator, retry=RetryPolicy(max_seconds=120, base_seconds=0.5))
+        kernel_emulator.add_fault(Fault("*", "*", range(1, times + 1), status=503, headers={"Retry-After": value}))
+        client.run(flows.start_invocation(CREATE))
+        assert len(kernel_emulator.invocations) == 1
+        return client.waits
+
+    @pytest.mark.parametrize("seconds", [0, 1, 61, 100])
+    def test_the_wait_is_as_long_as_asked_and_the_jitter_on_top(self, connect, kernel_emulator, seconds):
+        waits = self.waits(connect, kernel_emulator, str(seconds), times=3)
+        assert len(waits) == 3
+        assert all(seconds <= wait <= seconds + 0.5 for wait in waits)
+        assert len(set(waits)) == 3
+
+    def test_it_may_be_a_date(self, connect, kernel_emulator):
+        when = datetime.now(timezone.utc) + timedelta(seconds=40)
+        (wait,) = self.waits(connect, kernel_emulator, format_datetime(when, usegmt=True))
+        assert 30 < wait <= 40.5
+
+    def test_a_date_in_the_past_is_now(self, connect, kernel_emulator):
+        (wait,) = self.waits(connect, kernel_emulator, "Wed, 21 Oct 2015 07:28:00 GMT")
+        assert 0 <= wait <= 0.5
+
+    @pytest.mark.parametrize(
+        "value", ["", "soon", "-5", "1e3", "nan", "inf", ".", "\xb2", "Wed, 99 Foo 99999 99:99:99 +9999", "1,2"]
+    )
+    def test_one_that_makes_no_sense_is_as_good_as_none(self, connect, kernel_emulator, value):
+        client = connect(kernel_emulator)
+        kernel_emulator.add_fault(Fault("*", "*", (1, 2), status=429, headers={"Retry-After": value}))
+        client.run(flows.start_invocation(CREATE))
+        assert len(client.waits) == 2
+        assert all(math.isfinite(wait) and 0 <= wait <= 0.005 for wait in client.waits)
+
+    def test_one_without_end_is_given_up_on(self, client, kernel_emulator):
+        kernel_emulator.add_fault(Fault("*", "*", None, status=429, headers={"Retry-After": "9" * 400}))
+        with pytest.raises(errors.KernelRateLimitError):
+            client.send(GET)
+        assert client.waits == []

@@ -1,0 +1,99 @@
+"""A client without a logger writes no log record at all: it must not wait for a lock that a signal has frozen."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+from contract import troubles
+
+from airflow_provider_kernel.api import client as client_module
+from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.api.client import log
+
+LOUD = requests.get_auth_context()
+
+
+@pytest.fixture
+def records(caplog):
+    """All records of all loggers but the emulator's own, whose threads are named for it."""
+    caplog.set_level(logging.DEBUG)
+    for name in [*logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in ("httpx", "httpcore", "airflow_provider_kernel"):
+            caplog.set_level(logging.DEBUG, logger=name)
+    caplog.clear()
+    return lambda: [record for record in caplog.records if not record.threadName.startswith("kernel-emulator")]
+
+
+def loggers(records):
+    return {record.name.partition(".")[0] for record in records}
+
+
+@pytest.mark.parametrize("trouble", troubles.ALL)
+def test_nothing_is_logged_while_it_tries_again_and_gives_up(connect, kernel_emulator, records, trouble):
+    silent = connect(kernel_emulator, logger=None, read_timeout=0.05 if trouble == "no answer in time" else 10)
+    fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "*", "*", None))
+    with pytest.raises(errors.KernelError):
+        silent.send(LOUD)
+    fault.release()
+    assert len(kernel_emulator.journal) == 5
+    assert records() == []
+
+
+def test_nothing_is_logged_when_all_goes_well_or_nothing_listens(connect, kernel_emulator, records):
+    silent = connect(kernel_emulator, logger=None)
+    started = silent.run(flows.start_invocation(requests.create_invocation("demo", "hang")))
+    silent.run(flows.cancel_invocation(started.id, "killed"))
+    silent.pages(requests.list_invocations())
+    with kernel_emulator.outage(), pytest.raises(errors.KernelConnectionError):
+        silent.send(LOUD)
+    assert records() == []
+
+
+def test_a_client_with_a_logger_tells_of_every_further_attempt(client, kernel_emulator, records):
+    kernel_emulator.add_fault(troubles.fault_of("500", "*", "*", 3))
+    client.send(LOUD)
+    assert loggers(records()) == {"airflow_provider_kernel", "httpcore", "httpx"}
+    told = [record.getMessage() for record in records() if record.name == log.name]
+    assert len(told) == 3
+    assert told[0].startswith(
+        "GET /auth/context: 500 internal_error: A fault of the emulator; attempt 1 of at most 5"
+    )
+    assert "attempt 3 of at most 5" in told[2]
+
+
+def test_another_client_may_log_after_it_and_while_it_waits(connect, kernel_emulator, records):
+    silent, loud = connect(kernel_emulator, logger=None), connect(kernel_emulator)
+    kernel_emulator.add_fault(troubles.fault_of("500", "DELETE", "*", 3))
+    if connect.kind == "sync":
+        silent.on_wait = lambda: loud.send(LOUD)
+    with pytest.raises(errors.KernelNotFoundError):
+        silent.send(requests.delete_invocation_browsers("abc"))
+    loud.send(LOUD)
+    said = " ".join(record.getMessage() for record in records())
+    assert said.count("send_request_headers.started") == len(kernel_emulator.requests("GET")) >= 1
+    assert "DELETE" not in said
+    assert "/browsers" not in said
+
+
+def test_another_client_may_log_at_the_same_time(connect, kernel_emulator, records):
+    silent, loud = connect(kernel_emulator, logger=None), connect(kernel_emulator)
+    kernel_emulator.add_fault(troubles.fault_of("503", "DELETE", "*", 3))
+    kernel_emulator.add_fault(troubles.fault_of("503", "GET", "*", 3))
+    invocation_id = silent.send(requests.create_invocation("demo", "hang")).id
+    quiet = requests.delete_invocation_browsers(invocation_id)
+    connect.at_once((silent, quiet), (loud, LOUD), (silent, quiet), (loud, LOUD))
+    assert len(kernel_emulator.requests("DELETE")) == len(kernel_emulator.requests("GET")) == 5
+    said = [record.getMessage() for record in records()]
+    assert len([line for line in said if "send_request_headers.started request=<Request [b'GET']>" in line]) == 5
+    assert len([line for line in said if line.startswith("HTTP Request: GET ")]) == 5
+    assert len([line for line in said if line.startswith("GET /auth/context: 503")]) == 3
+    assert not [line for line in said if "DELETE" in line or "/browsers" in line]
+
+
+def test_every_logger_of_the_transport_can_be_silenced(client):
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in ("httpx", "httpcore")]
+    used = {module.logger.name for module in modules if isinstance(getattr(module, "logger", None), logging.Logger)}
+    assert used
+    assert used <= set(client_module._TRANSPORT_LOGGERS)

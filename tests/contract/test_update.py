@@ -1,0 +1,191 @@
+"""Ending an invocation gets through whatever happens on the way, and never claims what is not so."""
+
+from __future__ import annotations
+
+import pytest
+from contract import troubles
+
+from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.testing import Fault
+
+OUTPUT = {"rows": [1, 2, 3]}
+OTHER = {"failed": "succeeded", "succeeded": "failed"}
+KINDS_OF_REFUSAL = {
+    400: errors.KernelBadRequestError,
+    404: errors.KernelNotFoundError,
+    409: errors.KernelConflictError,
+}
+
+
+class TestTroubleOnTheWay:
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    @pytest.mark.parametrize("trouble", troubles.ALL)
+    def test_the_update_gets_through_at_the_first_good_answer(
+        self, connect, kernel_emulator, running, trouble, times
+    ):
+        client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
+        fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", times))
+        updated = client.run(flows.update_invocation(running, "succeeded", OUTPUT))
+        fault.release()
+
+        assert (updated.id, updated.status, updated.parsed_output()) == (running, "succeeded", OUTPUT)
+        attempts = kernel_emulator.requests("PATCH")
+        assert len(attempts) == times + 1
+        assert len({request.body for request in attempts}) == 1
+        record = kernel_emulator.invocation(running)
+        assert (record.status, record.output_json) == ("succeeded", OUTPUT)
+        assert record.statuses.count("succeeded") == 1
+
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    @pytest.mark.parametrize("trouble", [name for name in troubles.ALL if "Retry-After" in name])
+    def test_a_wait_that_the_server_asks_for_is_kept(self, client, kernel_emulator, running, trouble, times):
+        kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", times))
+        client.run(flows.update_invocation(running, "failed"))
+        assert len(client.waits) == times
+        assert all(1.0 <= wait < 1.5 for wait in client.waits)
+
+    @pytest.mark.parametrize("trouble", ["500", "dropped before processing", "dropped after processing"])
+    def test_without_such_a_wish_the_wait_is_the_policys(self, client, kernel_emulator, running, trouble):
+        kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 3))
+        client.run(flows.update_invocation(running, "failed"))
+        assert len(client.waits) == 3
+        assert all(0.0 <= wait <= 0.005 for wait in client.waits)
+
+    @pytest.mark.parametrize("trouble", troubles.ALL)
+    def test_reading_and_ending_browsers_get_through_as_well(self, connect, kernel_emulator, running, trouble):
+        client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
+        reading = kernel_emulator.add_fault(troubles.fault_of(trouble, "GET", "/invocations/*", 1))
+        assert client.send(requests.get_invocation(running)).status == "running"
+        assert len(kernel_emulator.requests("GET")) == 2
+        reading.release()
+        if trouble == "body cut off":
+            return  # a 204 has none
+        ending = kernel_emulator.add_fault(troubles.fault_of(trouble, "DELETE", "/invocations/*/browsers", 1))
+        client.send(requests.delete_invocation_browsers(running))
+        assert len(kernel_emulator.requests("DELETE")) == 2
+        ending.release()
+
+    def test_it_gets_through_an_outage(self, client, kernel_emulator, running, nothing_listens):
+        nothing_listens(3)
+        assert client.run(flows.update_invocation(running, "failed", OUTPUT)).status == "failed"
+        assert len(client.waits) == 3
+        assert len(kernel_emulator.requests("PATCH")) == 1
+
+
+@pytest.mark.parametrize("patch_on_finished", ["unchanged", "overwrite", 400, 404, 409])
+class TestOwnAnswerLost:
+    """The first PATCH worked, its answer got lost, and the second one finds the invocation ended."""
+
+    @pytest.mark.parametrize(
+        ("trouble", "status"),
+        [
+            (trouble, status)
+            for trouble in troubles.LOSSES
+            for status in ("succeeded", "failed")
+            # Each of these takes its time; one of the two will do.
+            if troubles.did_it(trouble) and (trouble, status) != ("no answer in time", "failed")
+        ],
+    )
+    def test_it_is_a_success_since_the_state_is_what_was_asked(
+        self, connect, kernel_emulator, running, patch_on_finished, trouble, status
+    ):
+        kernel_emulator.switches.patch_on_finished = patch_on_finished
+        client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
+        fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 1))
+        updated = client.run(flows.update_invocation(running, status, OUTPUT))
+        fault.release()
+        assert (updated.status, updated.parsed_output()) == (status, OUTPUT)
+        record = kernel_emulator.invocation(running)
+        assert (record.status, record.output_json) == (status, OUTPUT)
+        assert len(kernel_emulator.requests("PATCH")) == 2
+        # Only a refusal needs a look at the state: a 200 carries it.
+        assert len(kernel_emulator.requests("GET")) == (1 if patch_on_finished in KINDS_OF_REFUSAL else 0)
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+@pytest.mark.parametrize("trouble", [None, "dropped before processing", "dropped after processing"])
+class TestSomebodyElseEndedIt:
+    """The invocation had ended before the first PATCH came, whose answer may get lost on top."""
+
+    @pytest.fixture(autouse=True)
+    def lost_answer(self, kernel_emulator, trouble):
+        if trouble:
+            kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 1))
+
+    @pytest.mark.parametrize("patch_on_finished", ["unchanged", 400, 404, 409])
+    def test_the_other_way_is_an_error_that_tells_the_true_state(
+        self, client, kernel_emulator, running, status, patch_on_finished
+    ):
+        kernel_emulator.switches.patch_on_finished = patch_on_finished
+        before = kernel_emulator.finish(running, OTHER[status], {"by": "somebody else"})
+        with pytest.raises(errors.KernelInvocationFinishedError) as caught:
+            client.run(flows.update_invocation(running, status, OUTPUT))
+        assert caught.value.permanent
+        assert caught.value.asked_for == status
+        assert (caught.value.invocation.id, caught.value.invocation.status) == (running, OTHER[status])
+        assert f"already ended as {OTHER[status]}" in str(caught.value)
+        assert kernel_emulator.invocation(running) == before
+        cause = KINDS_OF_REFUSAL.get(patch_on_finished)
+        assert isinstance(caught.value.__cause__, cause) if cause else caught.value.__cause__ is None
+
+    def test_an_api_that_overwrites_lets_the_last_one_win_and_says_nothing(
+        self, client, kernel_emulator, running, status
+    ):
+        kernel_emulator.switches.patch_on_finished = "overwrite"
+        kernel_emulator.finish(running, OTHER[status], {"by": "somebody else"})
+        assert client.run(flows.update_invocation(running, status, OUTPUT)).status == status
+        record = kernel_emulator.invocation(running)
+        assert (record.status, record.output_json) == (status, OUTPUT)
+
+    @pytest.mark.parametrize("patch_on_finished", ["unchanged", 400, 404, 409])
+    def test_the_same_way_is_a_success_that_tells_the_output_that_is_there(
+        self, client, kernel_emulator, running, status, patch_on_finished
+    ):
+        kernel_emulator.switches.patch_on_finished = patch_on_finished
+        before = kernel_emulator.finish(running, status, {"by": "somebody else"})
+        updated = client.run(flows.update_invocation(running, status, OUTPUT))
+        assert (updated.status, updated.parsed_output()) == (status, {"by": "somebody else"})
+        assert kernel_emulator.invocation(running) == before
+
+
+class TestRefusalsThatMeanSomethingElse:
+    @pytest.mark.parametrize(("refused", "kind"), KINDS_OF_REFUSAL.items())
+    def test_while_the_invocation_goes_on_a_refusal_is_told_as_it_is(
+        self, client, kernel_emulator, running, refused, kind
+    ):
+        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=refused))
+        with pytest.raises(kind) as caught:
+            client.run(flows.update_invocation(running, "succeeded", OUTPUT))
+        assert caught.value.asked == f"PATCH /invocations/{running}"
+        assert kernel_emulator.invocation(running).status == "running"
+        assert (len(kernel_emulator.requests("PATCH")), len(kernel_emulator.requests("GET"))) == (1, 1)
+
+    def test_an_invocation_that_does_not_exist_is_not_found(self, client, kernel_emulator):
+        with pytest.raises(errors.KernelNotFoundError) as caught:
+            client.run(flows.update_invocation("nobody", "succeeded"))
+        assert caught.value.asked == "PATCH /invocations/nobody"
+
+    @pytest.mark.parametrize("patch_on_finished", [400, 404, 409])
+    def test_when_the_look_fails_too_the_refusal_is_what_counts(
+        self, client, kernel_emulator, running, patch_on_finished
+    ):
+        kernel_emulator.switches.patch_on_finished = patch_on_finished
+        kernel_emulator.finish(running, "succeeded")
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=500))
+        with pytest.raises(KINDS_OF_REFUSAL[patch_on_finished]) as caught:
+            client.run(flows.update_invocation(running, "succeeded", OUTPUT))
+        assert caught.value.asked == f"PATCH /invocations/{running}"
+
+    @pytest.mark.parametrize("status", [401, 403, 422])
+    def test_other_refusals_are_told_at_once(self, client, kernel_emulator, running, status):
+        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=status))
+        with pytest.raises(errors.KernelAPIError) as caught:
+            client.run(flows.update_invocation(running, "succeeded", OUTPUT))
+        assert caught.value.status_code == status
+        assert len(kernel_emulator.requests("PATCH")) == 1
+
+
+def test_an_invocation_ends_once_however_often_it_is_told_to(client, kernel_emulator, running):
+    for _ in range(3):
+        assert client.run(flows.update_invocation(running, "succeeded", OUTPUT)).status == "succeeded"
+    assert kernel_emulator.invocation(running).statuses == ("queued", "running", "succeeded")
