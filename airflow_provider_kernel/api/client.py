@@ -11,8 +11,8 @@ import functools
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 
 #: No answer of the API comes near this; a larger one is refused before it fills the memory.
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+#: So many requests at once go out from one event loop, beside the streams: a pool slows down with the square, and
+#: worse, of its connections.
+_REQUESTS_AT_ONCE = 25
 #: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
 _KEEPALIVE_SECONDS = 30.0
 
@@ -317,7 +320,8 @@ class AsyncKernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, logger=logger)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+        self._http = self._make_http()
+        self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
     async def send(self, request: Request[T]) -> T:
         """
@@ -372,7 +376,7 @@ class AsyncKernelClient(_BaseClient):
                 yield item
             request = requests.next_page(request, page)
 
-    async def events(self, request: Request[None], *, silence: float) -> AsyncIterator[Event]:
+    async def events(self, request: Request[None], *, silence: float) -> AsyncGenerator[Event, None]:
         """
         Read an event stream to its end, which may come early.
 
@@ -382,7 +386,8 @@ class AsyncKernelClient(_BaseClient):
         :raises KernelError: when the stream cannot be had, or breaks.
         """
         with _accounted(request), _own_errors():
-            async with self._http.stream(**self._stream(request, silence)) as answer:
+            # A pool for each stream, since it holds its connection: a thousand of them in one would slow down all.
+            async with self._make_http() as http, http.stream(**self._stream(request, silence)) as answer:
                 if not _is_stream(answer):
                     raise _no_stream(request, await _Body(self.config).aread(answer))
                 async for event in EventSource(answer).aiter_sse():
@@ -397,11 +402,13 @@ class AsyncKernelClient(_BaseClient):
         """
         while not follower.is_over():
             try:
-                async for event in self.events(follower.connect(), silence=follower.silence):
-                    for news in follower.accept(event):
-                        yield news
-                    if follower.is_over():
-                        return
+                # Closed at once: one that is merely dropped keeps its connection until the loop comes to it.
+                async with aclosing(self.events(follower.connect(), silence=follower.silence)) as events:
+                    async for event in events:
+                        for news in follower.accept(event):
+                            yield news
+                        if follower.is_over():
+                            return
                 follower.closed()
             except KernelError as error:
                 follower.failed(error)
@@ -418,7 +425,30 @@ class AsyncKernelClient(_BaseClient):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def _make_http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+
     async def _exchange(self, request: Request[T]) -> T:
+        async with self._slot():
+            return await self._exchange_now(request)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Wait for one's turn to send, but not for ever: those in front may wait for a server that hangs."""
+        turn = asyncio.ensure_future(self._slots.acquire())
+        try:
+            # Not wait_for(), which may swallow a cancellation before Python 3.12.
+            await asyncio.wait({turn}, timeout=self.config.read_timeout)
+            if not turn.done():
+                raise KernelTimeoutError("too many requests are waiting for their answers", sent=False)
+            yield
+        finally:
+            if turn.done():
+                self._slots.release()
+            else:
+                turn.cancel()
+
+    async def _exchange_now(self, request: Request[T]) -> T:
         body = _Body(self.config)
         with _own_errors():
             answer = await self._http.send(self._build(self._http, request), stream=True)

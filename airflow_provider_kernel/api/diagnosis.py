@@ -21,15 +21,20 @@ def diagnose(error: BaseException) -> tuple[ConnectionProblem, str]:
         if isinstance(cause, socket.gaierror):
             return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({cause.verify_message})"
+            return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({_detail(cause, 'verify_message')})"
         if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             # A load balancer that hangs up in the handshake; the next one may go through.
             return ConnectionProblem.NETWORK, "the connection was cut during the TLS handshake"
         if isinstance(cause, ssl.SSLError):
-            return ConnectionProblem.TLS, f"TLS failed ({cause.reason or cause})"
+            return ConnectionProblem.TLS, f"TLS failed ({_detail(cause, 'reason')})"
         if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
             return ConnectionProblem.REFUSED, "the connection was refused"
     return ConnectionProblem.NETWORK, f"no connection could be made ({error})"
+
+
+def _detail(error: BaseException, name: str) -> object:
+    # Only the ssl module itself sets these, not whoever raises one of its errors.
+    return getattr(error, name, None) or error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

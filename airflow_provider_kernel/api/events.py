@@ -11,7 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from airflow_provider_kernel.api import requests
 from airflow_provider_kernel.api.errors import KernelError
@@ -30,6 +30,8 @@ from airflow_provider_kernel.api.requests import Request
 FROM_THE_START = "2h"
 #: How far behind the last line a new connection starts: more than any precision that ``since`` may have.
 _OVERLAP = timedelta(seconds=1)
+#: What is older is Go's zero time, the year 1, from which ``datetime`` cannot go back any further.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
 _SILENCE_SECONDS = 60.0
 _LEAST_SILENCE_SECONDS = 10.0
@@ -52,7 +54,8 @@ def parse_event(data: str) -> Event:
     try:
         document = json.loads(data)
         model = _MODELS[document["event"]]
-        return model.model_validate_json(data)
+        # Not model_validate_json, which refuses half a surrogate pair: no line must get lost.
+        return model.model_validate(document)
     except (ValueError, LookupError, TypeError, RecursionError):
         return UnknownEvent()
 
@@ -104,12 +107,13 @@ class EventFollower:
     def pause(self) -> float:
         """How long to wait before the next connection, in seconds."""
         longest = _LONGEST_PAUSE_SECONDS if self._failures else _LONGEST_PAUSE_OF_LIVE_SECONDS
-        return min(_FIRST_PAUSE_SECONDS * 2.0**self._fruitless, longest)
+        # The exponent is bounded too: a quiet invocation may see a thousand cuts, and no float holds 2.0**1024.
+        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._fruitless, 10), longest)
 
     def connect(self) -> Request[None]:
         """Say what to ask for now."""
         since = FROM_THE_START
-        if self._newest is not None:
+        if self._newest is not None and self._newest >= _EARLIEST:
             self._cutoff = self._newest - _OVERLAP
             since = self._cutoff.isoformat().replace("+00:00", "Z")
             self._forget_before(self._cutoff)

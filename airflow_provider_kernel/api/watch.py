@@ -29,6 +29,9 @@ from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
 MAX_FAILED_LOOKS = 20
 #: An invocation that was just started may not be found yet, for so many seconds.
 NOT_FOUND_GRACE_SECONDS = 30.0
+#: A server that asks for a longer pause is not obeyed: an invocation lasts an hour at most, and a header of many
+#: digits reads as infinity, for which nothing can sleep.
+MAX_RETRY_AFTER_SECONDS = 300.0
 
 
 def watch_invocation(
@@ -77,7 +80,7 @@ def watch_invocation(
                     f"the last: {error}"
                 ) from error
             if isinstance(error, KernelAPIError) and error.retry_after is not None:
-                wait = max(delay, error.retry_after)
+                wait = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS))
         else:
             failed_looks = 0
             if invocation.status != status:

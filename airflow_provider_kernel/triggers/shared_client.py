@@ -40,4 +40,5 @@ async def shared_client(config: KernelConfig) -> AsyncIterator[AsyncKernelClient
         shared.users -= 1
         if shared.users == 0:
             del clients[config]
-            await shared.client.close()
+            # To its end, although a triggerer cancels its triggers again and again.
+            await asyncio.shield(shared.client.close())

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +16,12 @@ from airflow_provider_kernel.api import requests
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.api.errors import (
     KernelAmbiguousStartError,
+    KernelBadRequestError,
     KernelConfigurationError,
     KernelInvocationFinishedError,
+    KernelInvocationTimeoutError,
+    KernelLostContactError,
+    KernelNotFoundError,
     KernelServerError,
 )
 from airflow_provider_kernel.api.retry import RetryPolicy
@@ -68,6 +74,9 @@ def log(monkeypatch):
     class Log:
         def info(self, text, *args):
             self.log(20, text, *args)
+
+        def warning(self, text, *args):
+            self.log(30, text, *args)
 
         def log(self, level, text, *args):
             lines.append((level, text % args if args else text))
@@ -606,3 +615,131 @@ def test_a_hook_logs_nothing_of_the_key(kernel, connect):
     assert lines
     assert KEY not in str(lines)
     assert "4111" not in str(lines)
+
+
+class TestWaiting:
+    @pytest.fixture
+    def waits(self):
+        return []
+
+    @pytest.fixture
+    def patient(self, kernel, connect, waits):
+        """A hook that only notes for how long it should have waited."""
+        connect(host=kernel.base_url)
+        with KernelHook("my_kernel", sleep=waits.append) as hook:
+            yield hook
+
+    @pytest.mark.parametrize("status", ["succeeded", "failed"])
+    def test_returns_the_invocation_in_whichever_way_it_ended(self, kernel, connect, status):
+        def end(seconds):
+            kernel.finish(run, status, {"n": 1})
+
+        connect(host=kernel.base_url)
+        with KernelHook("my_kernel", sleep=end) as hook:
+            run = hook.invoke("demo", "hang").id
+            ended = hook.wait_for_invocation(run)
+        assert (ended.id, ended.status, ended.parsed_output()) == (run, status, {"n": 1})
+        assert kernel.requests("PATCH") == ()
+
+    def test_says_how_it_stands_and_what_is_in_the_way(self, kernel, connect, log):
+        def end_after_four_looks(seconds):
+            if len(kernel.requests("GET")) == 4:
+                kernel.finish(run)
+
+        connect(host=kernel.base_url)
+        kernel.add_fault(Fault("GET", "/invocations/*", (2, 3), status=500))
+        with KernelHook("my_kernel", sleep=end_after_four_looks) as hook:
+            run = hook.invoke("demo", "hang").id
+            kernel.wait_for_status(run, "running")
+            hook.wait_for_invocation(run)
+        assert [level for level, _ in log] == [20, 30, 20]
+        first, trouble, last = (text for _, text in log)
+        assert (first, last) == (f"Invocation {run} is running", f"Invocation {run} is succeeded")
+        assert trouble.startswith(f"GET /invocations/{run}: 500 ")
+        assert trouble.endswith("; looking again")
+
+    def test_looks_at_the_interval_that_was_asked_for(self, kernel, patient, waits):
+        run = patient.invoke("demo", "hang").id
+        kernel.add_fault(Fault("GET", "/invocations/*", range(1, 6), status=503))
+        kernel.add_fault(Fault("GET", "/invocations/*", 6, status=400))
+        with pytest.raises(KernelBadRequestError):
+            patient.wait_for_invocation(run, poll_interval=0.2)
+        assert len(waits) == 5
+        assert all(0.17 < wait < 0.23 for wait in waits)
+
+    def test_ten_seconds_by_default_in_the_long_run(self, kernel, patient, waits):
+        kernel.add_fault(Fault("GET", "/invocations/*", None, status=503))
+        with pytest.raises(KernelLostContactError, match="invocation abc"):
+            patient.wait_for_invocation("abc")
+        assert len(waits) == 19
+        assert 0.4 < waits[0] < 0.6
+        assert 8.9 < waits[-1] < 11.1
+
+    def test_no_longer_than_the_deadline_and_cancels_nothing(self, kernel, patient):
+        run = patient.invoke("demo", "hang").id
+        with pytest.raises(KernelInvocationTimeoutError, match=f"Invocation {run} did not end in time"):
+            patient.wait_for_invocation(run, deadline=time.time())
+        assert [request.method for request in kernel.journal] == ["POST", "GET"]
+        assert kernel.invocation(run).status in ("queued", "running")
+
+    def test_one_that_is_over_is_returned_after_the_deadline_too(self, kernel, patient):
+        run = patient.invoke("demo", "hang").id
+        kernel.finish(run, "failed")
+        assert patient.wait_for_invocation(run, deadline=0.0).status == "failed"
+
+    def test_one_that_is_not_found_is_an_error_at_once(self, kernel, patient, waits):
+        with pytest.raises(KernelNotFoundError):
+            patient.wait_for_invocation("abc")
+        assert waits == []
+
+    def test_one_that_is_new_may_not_be_found_at_first(self, kernel, patient, waits):
+        run = patient.invoke("demo", "hang").id
+        kernel.finish(run)
+        kernel.add_fault(Fault("GET", "/invocations/*", (1, 2), status=404))
+        assert patient.wait_for_invocation(run, is_new=True).status == "succeeded"
+        assert len(waits) == 2
+
+
+class TestFollowing:
+    LINES = tuple(f"line {number}" for number in range(1, 11))
+
+    def test_one_that_is_over(self, kernel, hook):
+        run = hook.invoke("demo", "logs", {"lines": 10}).id
+        kernel.wait_for_status(run, "succeeded")
+        assert tuple(line.message for line in hook.follow_invocation(run)) == self.LINES
+        assert len(kernel.requests("GET", "/invocations/*/events")) == 1
+
+    def test_one_that_runs_from_its_first_line_to_its_end(self, kernel, hook):
+        go = threading.Event()
+
+        def talk(ctx):
+            ctx.log("before")
+            go.wait(5)
+            ctx.log("after")
+
+        kernel.register("own", "talk", talk)
+        run = hook.invoke("own", "talk").id
+        kernel.wait_until(lambda: kernel.invocation(run).logs == ("before",))
+        lines = hook.follow_invocation(run)
+        assert next(lines).message == "before"
+        assert hook.get_invocation(run).status == "running"  # the hook can be used meanwhile
+        go.set()
+        assert [line.message for line in lines] == ["after"]
+
+    def test_through_cuts(self, kernel, connect):
+        connect(host=kernel.base_url)
+        waits = []
+        kernel.add_fault(Fault("GET", "/invocations/*/events", 1, cut_after=4))
+        kernel.add_fault(Fault("GET", "/invocations/*/events", 2, cut_after=8, cut="end"))
+        with KernelHook("my_kernel", sleep=waits.append) as hook:
+            run = hook.invoke("demo", "logs", {"lines": 10}).id
+            kernel.wait_for_status(run, "succeeded")
+            assert tuple(line.message for line in hook.follow_invocation(run)) == self.LINES
+        assert len(waits) == 2
+
+    def test_one_that_nobody_knows_has_no_lines_and_raises_nothing(self, hook):
+        assert list(hook.follow_invocation("abc")) == []
+
+    def test_nothing_is_asked_for_before_the_first_line_is(self, kernel, hook):
+        hook.follow_invocation("abc")
+        assert kernel.journal == ()

@@ -1,0 +1,530 @@
+"""Both clients read the event stream alike, and follow it through whatever cuts it: each line once, in order."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from contract import troubles
+from contract.wire import Relay, Server, ok
+
+from airflow_provider_kernel.api import client as client_module
+from airflow_provider_kernel.api import errors, events, requests
+from airflow_provider_kernel.api.events import MAX_FAILURES, EventFollower
+from airflow_provider_kernel.api.models import LogLine, StateChange, UnknownEvent
+from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.testing.times import format_time
+
+PATH = "/invocations/*/events"
+SSE = {"Content-Type": "text/event-stream"}
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def _drain(client, pieces, *, until=None):
+    """Collect what a stream of either client hands on, up to some number of pieces."""
+    found = []
+    if not hasattr(client, "loop"):
+        with closing(pieces):
+            for piece in pieces:
+                found.append(piece)
+                if len(found) == until:
+                    break
+        return found
+
+    async def collect():
+        async for piece in pieces:
+            found.append(piece)
+            if len(found) == until:
+                break
+        await pieces.aclose()
+
+    client.loop.run_until_complete(collect())
+    return found
+
+
+def follow(client, follower, *, until=None):
+    return _drain(client, client._client.follow(follower), until=until)
+
+
+def read(client, *, silence=10.0, until=None):
+    request = requests.follow_invocation("abc", since="2h")
+    return _drain(client, client._client.events(request, silence=silence), until=until)
+
+
+def messages(news):
+    return [piece.message if isinstance(piece, LogLine) else piece for piece in news]
+
+
+def talk(client, lines=500):
+    """Start an action that logs 100 lines a second."""
+    payload = {"lines": lines, "per_second": 100}
+    return client.send(requests.create_invocation("demo", "logs", payload=payload)).id
+
+
+def asked(kernel_emulator):
+    return [dict(request.query).get("since") for request in kernel_emulator.requests("GET", PATH)]
+
+
+def body(*pieces):
+    """A stream: documents, and text that goes in as it is."""
+    return "".join(p if isinstance(p, str) else f"data: {json.dumps(p)}\n\n" for p in pieces).encode()
+
+
+def state(status):
+    return {"event": "invocation_state", "invocation": {"id": "abc", "status": status}, "timestamp": "t"}
+
+
+def line(message, second=0.0):
+    time = format_time(1_767_225_600_000_000_000 + round(second * 1e9))
+    return {"event": "log", "message": message, "timestamp": time}
+
+
+END = state("succeeded")
+#: What the demo's action writes.
+LINES = [f"line {number}" for number in range(1, 501)]
+
+
+@pytest.fixture
+def script(kernel_emulator):
+    """Have the emulator answer the requests for a stream with these bodies, one after another."""
+
+    def script(*bodies):
+        for number, text in enumerate(bodies, start=1):
+            kernel_emulator.add_fault(Fault("GET", PATH, number, status=200, headers=SSE, body=text))
+
+    return script
+
+
+class TestThroughCuts:
+    @pytest.fixture(autouse=True)
+    def _hurry(self, kernel_emulator):
+        kernel_emulator.time_scale = 20
+
+    @pytest.mark.parametrize("inclusive", [True, False], ids=["inclusive", "exclusive"])
+    @pytest.mark.parametrize("without_since", ["live", "all"])
+    def test_at_twenty_random_places_each_line_comes_once_and_in_order(
+        self, client, kernel_emulator, inclusive, without_since
+    ):
+        """All of it happens within the overlap, so that each connection begins with all lines."""
+        kernel_emulator.switches.since_inclusive = inclusive
+        kernel_emulator.switches.logs_without_since = without_since
+        chance = random.Random(f"{inclusive} {without_since}")  # noqa: S311
+        cuts = [*chance.sample(range(1, 490), 12), *(chance.randrange(490) for _ in range(8))]
+        chance.shuffle(cuts)
+        for number, place in enumerate(cuts, start=1):
+            how = chance.choice(["drop", "end"])
+            kernel_emulator.add_fault(Fault("GET", PATH, number, cut_after=place, cut=how))
+        follower = EventFollower(talk(client))
+        assert messages(follow(client, follower)) == LINES
+        assert follower.is_final
+        assert follower.given_up is None
+        assert len(asked(kernel_emulator)) == len(client.waits) + 1 == 21
+
+    @pytest.mark.parametrize("inclusive", [True, False], ids=["inclusive", "exclusive"])
+    def test_where_most_lines_do_not_come_again(self, client, kernel_emulator, monkeypatch, inclusive):
+        monkeypatch.setattr(events, "_OVERLAP", timedelta(milliseconds=5))
+        kernel_emulator.switches.since_inclusive = inclusive
+        chance = random.Random(4711)  # noqa: S311
+        for number in range(1, 21):
+            how = chance.choice(["drop", "end"])
+            fault = Fault("GET", PATH, number, cut_after=chance.randint(12, 24), cut=how, reset=number % 3 == 0)
+            kernel_emulator.add_fault(fault)
+        follower = EventFollower(talk(client))
+        assert messages(follow(client, follower)) == LINES
+        assert follower.is_final
+        sinces = asked(kernel_emulator)
+        assert sinces[0] == "2h"
+        assert sinces[1:] == sorted(sinces[1:])
+        assert len(set(sinces)) > 5
+
+    @pytest.mark.parametrize("trouble", troubles.ALL)
+    def test_and_through_trouble_in_between(self, connect, kernel_emulator, trouble, monkeypatch):
+        client = connect(kernel_emulator, read_timeout=10)
+        kernel_emulator.add_fault(Fault("GET", PATH, (1, 5), cut_after=40))
+        fault = kernel_emulator.add_fault(
+            Fault("GET", PATH, (2, 3, 4), **({"cut_after": 0} if "cut off" in trouble else troubles.ALL[trouble]))
+        )
+        if trouble == "no answer in time":
+            monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.1)
+        follower = EventFollower(talk(client, 80))
+        assert messages(follow(client, follower)) == LINES[:80]
+        fault.release()
+        assert follower.is_final
+
+    def test_through_an_outage(self, client, kernel_emulator, nothing_listens):
+        invocation_id = talk(client, 80)
+        kernel_emulator.wait_for_status(invocation_id, "succeeded")
+        follower = EventFollower(invocation_id)
+        nothing_listens(MAX_FAILURES - 1)
+        assert messages(follow(client, follower)) == LINES[:80]
+        assert len(client.waits) == MAX_FAILURES - 1
+
+    def test_of_one_that_is_over(self, client, kernel_emulator):
+        invocation_id = talk(client)
+        kernel_emulator.wait_for_status(invocation_id, "succeeded")
+        assert messages(follow(client, EventFollower(invocation_id))) == LINES
+        assert client.waits == []
+        assert asked(kernel_emulator) == ["2h"]
+
+
+class TestGivingUp:
+    @pytest.mark.parametrize(
+        ("answer", "says"),
+        [
+            ({"status": 500}, "500 internal_error: A fault of the emulator"),
+            ({"status": 502, "body": troubles.ERROR_PAGE}, "502: <html>"),
+            ({"status": 429, "headers": {"Retry-After": "3600"}}, "429 "),
+            ({"status": 200, "body": troubles.ERROR_PAGE}, "200, but no event stream"),
+            ({"status": 200, "body": {"id": "abc"}}, "200, but no event stream"),
+            ({"status": 204}, "204, but no event stream"),
+            ({"status": 206, "headers": SSE, "body": body(END)}, "206, but no event stream"),
+            ({"status": 302, "headers": {"Location": "https://login.example"}}, "302, a redirect to https://login"),
+            ({"status": 200, "headers": SSE, "body": b""}, "the server keeps closing it"),
+            ({"drop": "before"}, "the connection was cut before the answer was complete"),
+            (
+                {"status": 200, "headers": {**SSE, "Content-Encoding": "gzip"}, "body": b"no gzip"},
+                "the body cannot be decoded",
+            ),
+        ],
+        ids=[
+            "500",
+            "502",
+            "429",
+            "HTML",
+            "JSON",
+            "204",
+            "206",
+            "redirect",
+            "empty",
+            "dropped",
+            "not what it says",
+        ],
+    )
+    def test_after_some_connections_in_a_row(self, client, kernel_emulator, answer, says):
+        kernel_emulator.add_fault(Fault("GET", PATH, None, **answer))
+        follower = EventFollower("abc")
+        assert follow(client, follower) == []
+        assert says in follower.given_up
+        assert len(asked(kernel_emulator)) == MAX_FAILURES == len(client.waits) + 1
+        assert client.waits == sorted(set(client.waits))
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404])
+    def test_at_once(self, client, kernel_emulator, status):
+        kernel_emulator.add_fault(Fault("GET", PATH, None, status=status))
+        follower = EventFollower("abc")
+        assert follow(client, follower) == []
+        assert follower.given_up.startswith(f"GET /invocations/abc/events: {status} ")
+        assert "(1 attempt in " in follower.given_up
+        assert len(asked(kernel_emulator)) == 1
+        assert client.waits == []
+
+    def test_of_an_invocation_that_nobody_knows(self, client):
+        follower = EventFollower("abc")
+        assert follow(client, follower) == []
+        assert "404 not_found: Invocation 'abc' not found" in follower.given_up
+
+    def test_what_came_before_is_handed_on(self, client, kernel_emulator, running, script):
+        script(body(line("a"), line("b", 1)))
+        kernel_emulator.add_fault(Fault("GET", PATH, range(2, 99), status=500))
+        follower = EventFollower(running)
+        assert messages(follow(client, follower)) == ["a", "b"]
+        assert "500" in follower.given_up
+        assert len(asked(kernel_emulator)) == MAX_FAILURES + 1
+
+    def test_when_nothing_listens(self, client, kernel_emulator):
+        follower = EventFollower("abc")
+        with kernel_emulator.outage():
+            assert follow(client, follower) == []
+        assert "the connection was refused" in follower.given_up
+        assert len(client.waits) == MAX_FAILURES - 1
+
+    def test_what_stands_in_place_of_a_stream_is_not_read_for_ever(self, connect, monkeypatch):
+        monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 2**20)
+
+        def endless(server, client, number):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
+            while not server.stopped.is_set():
+                client.sendall(b"x" * 65536)
+            return False
+
+        with Server(endless) as server, pytest.raises(errors.KernelResponseError, match="is larger than 1 MiB"):
+            read(connect(server))
+
+    def test_the_key_is_not_told(self, connect, kernel_emulator):
+        client = connect(kernel_emulator, api_key="sk-very-secret")
+        page = "<html>Authorization: Bearer sk-very-secret</html>"
+        kernel_emulator.add_fault(Fault("GET", PATH, None, status=500, body=page))
+        follower = EventFollower("abc")
+        follow(client, follower)
+        assert "Bearer ***" in follower.given_up
+        assert "sk-very-secret" not in follower.given_up
+
+
+class TestSilence:
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch, kernel_emulator):
+        monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.1)
+        kernel_emulator.switches.heartbeat_seconds = None
+
+    def test_for_too_long_and_it_connects_again(self, client, kernel_emulator, running):
+        client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(running)
+        follower = EventFollower(running)
+        assert follow(client, follower) == []
+        assert follower.is_final
+        assert len(asked(kernel_emulator)) >= 3
+
+    def test_is_no_reason_to_give_up(self, client, kernel_emulator, running):
+        """A quiet action, and no heartbeats: the state that each stream begins with is a sign of life."""
+        client.on_wait = lambda: len(client.waits) == MAX_FAILURES + 1 and kernel_emulator.finish(running)
+        follower = EventFollower(running)
+        follow(client, follower)
+        assert follower.is_final
+
+    def test_before_the_answer_counts_as_well(self, client, kernel_emulator, running):
+        fault = kernel_emulator.add_fault(Fault("GET", PATH, 1, hold=True))
+        client.on_wait = lambda: len(client.waits) == 1 and kernel_emulator.finish(running)
+        follower = EventFollower(running)
+        follow(client, follower)
+        fault.release()
+        assert follower.is_final
+        assert len(asked(kernel_emulator)) >= 2
+
+    def test_that_heartbeats_break_is_none(self, client, kernel_emulator, running, monkeypatch):
+        """Each heartbeat in time: the stream lives longer than any silence may last."""
+        kernel_emulator.switches.heartbeat_seconds = 0.1
+        monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(events, "_LEAST_SILENCE_SECONDS", 0.5)
+
+        class Follower(EventFollower):
+            heartbeats = 0
+
+            def _learn_the_rhythm(self):
+                super()._learn_the_rhythm()
+                self.heartbeats += 1
+                if self.heartbeats == 6:
+                    kernel_emulator.finish(running)
+
+        follower = Follower(running)
+        follow(client, follower)
+        assert follower.is_final
+        assert len(asked(kernel_emulator)) == 1
+
+    def test_is_an_error_of_ours(self, client, kernel_emulator, running):
+        fault = kernel_emulator.add_fault(Fault("GET", PATH, None, hold=True))
+        with pytest.raises(errors.KernelTimeoutError, match="GET /invocations/abc/events: no answer in time"):
+            read(client, silence=0.05)
+        fault.release()
+
+    def test_of_a_stream_is_not_measured_by_the_read_timeout(self, connect, kernel_emulator, running, monkeypatch):
+        kernel_emulator.switches.heartbeat_seconds = 0.2
+        monkeypatch.setattr(events, "_SILENCE_SECONDS", 10.0)
+        client = connect(kernel_emulator, read_timeout=0.05)
+
+        class Follower(EventFollower):
+            def _learn_the_rhythm(self):
+                kernel_emulator.finish(running)
+
+        follower = Follower(running)
+        follow(client, follower)
+        assert follower.is_final
+        assert client.waits == []
+
+
+class TestWhatAStreamHolds:
+    def test_comments_unknown_kinds_and_what_cannot_be_read_are_passed_over(self, client, script):
+        script(
+            body(
+                ": a comment\n\n",
+                ":\n:\n\n",
+                "event: log\n\n",
+                "data\n\n",
+                "retry: 5\nid: 7\n\n",
+                "nonsense\n\n",
+                "data: {broken\n\n",
+                {"event": "deployment_state", "deployment": {}},
+                line("a"),
+                ": in between\n",
+                'event: sse_heartbeat\ndata: {"event": "log",\ndata: "message": "in two parts"}\n\n',
+                {"event": "log", "message": 5},
+                {"event": "sse_heartbeat"},
+                "data: " + json.dumps(line("b", 1)) + "\r\n\r\n",
+                "data:" + json.dumps(line("c", 2)) + "\r\r",
+                END,
+                line("after the end", 9),
+            )
+        )
+        follower = EventFollower("abc")
+        assert messages(follow(client, follower)) == ["a", "in two parts", "b", "c"]
+        assert follower.is_final
+        assert client.waits == []
+
+    def test_an_event_that_was_cut_in_the_middle_is_none(self, client, script):
+        whole = body(line("a"), line("b", 1), END)
+        script(whole[: whole.index(b'"b"') + 2], whole)
+        assert messages(follow(client, EventFollower("abc"))) == ["a", "b"]
+        assert len(client.waits) == 1
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "x" * 1_000_000,
+            "ü€😀" * 100_000,
+            "a\u2028b\u2029c\x85d",
+            "a\rb\r\nc\nd\n",
+            "a\x00b\x0b\x0c\x1b[31m",
+            "a\ud800b\udfff",
+            "",
+            "data: x\n\nevent: y",
+        ],
+        ids=["1 MB", "1 MB of UTF-8", "U+2028", "breaks", "NUL", "surrogates", "empty", "like a stream"],
+    )
+    @pytest.mark.parametrize("ensure_ascii", [True, False], ids=["escaped", "as it is"])
+    def test_a_line_arrives_as_it_was_written(self, client, script, message, ensure_ascii):
+        if not ensure_ascii and "\ud800" in message:
+            message = message.encode("utf-8", "replace").decode()  # there is no other way to send it
+        text = json.dumps(line(message), ensure_ascii=ensure_ascii)
+        script(body(line("before", -1), f"data: {text}\n\n", line("after", 1), END))
+        follower = EventFollower("abc")
+        assert messages(follow(client, follower)) == ["before", message, "after"]
+        assert follower.is_final
+
+    def test_bytes_that_are_no_utf8_break_nothing(self, client, script):
+        script(body(line("a")) + b'data: {"event": "log", "message": "\xff\xfe"}\n\n' + body(line("b", 1), END))
+        assert messages(follow(client, EventFollower("abc"))) == ["a", "\ufffd\ufffd", "b"]
+
+    def test_bytes_in_whatever_portions(self, connect):
+        raw = json.dumps(line("a\u2028ü😀"), ensure_ascii=False)
+        whole = body(f"data: {raw}\r\n\r\n", ": c\n", line("b\r", 1), END)
+
+        def in_single_bytes(server, client, number):
+            client.sendall(STREAM_HEAD)
+            for byte in whole:
+                client.sendall(bytes((byte,)))
+            return False
+
+        with Server(in_single_bytes) as server:
+            assert messages(follow(connect(server), EventFollower("abc"))) == ["a\u2028ü😀", "b\r"]
+
+    def test_the_same_line_twice_at_once_with_the_cut_between_the_two(self, client, script):
+        first, twin, last = line("a"), line("twin", 1), line("z", 1)
+        script(body(first, twin), body(first, twin, twin, last), body(first, twin, twin, last, END))
+        assert messages(follow(client, EventFollower("abc"))) == ["a", "twin", "twin", "z"]
+        assert len(client.waits) == 2
+
+    @pytest.mark.parametrize("timestamp", [None, "soon", "0001-01-01T00:00:00Z"])
+    def test_lines_without_a_time_that_says_anything(self, client, kernel_emulator, script, timestamp):
+        first, second, third = ({"event": "log", "message": m, "timestamp": timestamp} for m in "aba")
+        script(body(first, second), body(first, second, third), body(first, second, third, END))
+        assert messages(follow(client, EventFollower("abc"))) == ["a", "b", "a"]
+        assert asked(kernel_emulator) == ["2h"] * 3
+
+    def test_an_error_is_handed_on_and_no_end(self, client, script):
+        error = {"event": "error", "error": {"code": "internal", "message": "oops"}}
+        script(body(line("a"), error), body(line("a"), line("b", 1), END))
+        news = follow(client, EventFollower("abc"))
+        assert [str(piece) if not isinstance(piece, LogLine) else piece.message for piece in news] == [
+            "a",
+            "internal: oops",
+            "b",
+        ]
+
+    @pytest.mark.parametrize("kind", ["text/event-stream; charset=utf-8", "text/event-stream;charset=UTF-8"])
+    def test_the_type_may_name_its_charset(self, client, kernel_emulator, kind):
+        kernel_emulator.add_fault(
+            Fault("GET", PATH, status=200, headers={"Content-Type": kind}, body=body(line("ü"), END))
+        )
+        assert messages(follow(client, EventFollower("abc"))) == ["ü"]
+
+    def test_events_hands_on_every_one(self, client, script):
+        script(body(state("running"), {"event": "odd"}, line("a"), "data: x\n\n", END))
+        first, odd, log, x, last = read(client)
+        assert (type(first), type(log), type(last)) == (StateChange, LogLine, StateChange)
+        assert odd == x == UnknownEvent()
+        assert last.invocation.is_final
+
+
+class TestTheConnection:
+    def test_asks_for_a_stream(self, client, kernel_emulator, running):
+        kernel_emulator.finish(running)
+        follow(client, EventFollower(running))
+        (request,) = kernel_emulator.requests("GET", PATH)
+        headers = {name.lower(): value for name, value in dict(request.headers).items()}
+        assert headers["accept"] == "text/event-stream"
+        assert headers["cache-control"] == "no-store"
+
+    def test_is_dropped_at_the_end_although_the_server_keeps_it_open(self, connect):
+        def stays_open(server, client, number):
+            client.sendall(STREAM_HEAD.replace(b"Connection: close\r\n", b"") + body(line("a"), END))
+            server.stopped.wait(10)
+            return False
+
+        with Server(stays_open) as server:
+            client = connect(server)
+            assert messages(follow(client, EventFollower("abc"))) == ["a"]
+            # Nothing runs the loop of the asynchronous client here: it must have been done with.
+            with server._changed:
+                (sock,) = server._sockets
+            sock.settimeout(5)
+            assert sock.recv(1) == b""
+
+    def test_is_dropped_when_the_caller_has_had_enough(self, connect, client, kernel_emulator):
+        follower = EventFollower(talk(client))
+        with Relay(kernel_emulator.port) as relay:
+            reader = connect(relay)
+            assert messages(follow(reader, follower, until=3)) == LINES[:3]
+            assert not follower.is_over()
+            relay.wait_until_open(0)
+            assert reader.send(requests.get_invocation(follower.invocation_id)).status == "running"
+            assert relay.connections == 2
+
+    def test_is_not_in_the_way_of_others(self, client, kernel_emulator, running):
+        looked = []
+
+        class Follower(EventFollower):
+            def accept(self, event):
+                looked.append(event)
+                kernel_emulator.invocation(running).finished or kernel_emulator.finish(running)
+                return super().accept(event)
+
+        follow(client, Follower(running))
+        assert client.send(requests.get_invocation(running)).is_final
+        assert client.send(requests.get_auth_context())
+
+    def test_is_kept_or_dropped_but_not_lost_when_the_answer_is_no_stream(self, connect):
+        def answers(server, client, number):
+            client.sendall(ok(b"{}"))
+            return True
+
+        with Server(answers) as server:
+            client = connect(server)
+            follower = EventFollower("abc")
+            follow(client, follower)
+            assert len(server.requests) == MAX_FAILURES
+            # The asynchronous client has a pool for each stream.
+            server.wait_until_open(1 if connect.kind == "sync" else 0)
+
+
+class TestTheWaits:
+    def test_are_those_of_the_client(self, client, kernel_emulator, running):
+        kernel_emulator.add_fault(Fault("GET", PATH, (1, 2), cut_after=1))
+        client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(running)
+        follow(client, EventFollower(running))
+        assert client.waits == [pytest.approx(0.2)] * 2
+
+    def test_an_error_of_theirs_comes_out_as_it_is(self, client, kernel_emulator):
+        killed = errors.KernelInvocationKilledError("killed")
+
+        def kill():
+            raise killed
+
+        client.on_wait = kill
+        kernel_emulator.add_fault(Fault("GET", PATH, None, status=500))
+        follower = EventFollower("abc")
+        with pytest.raises(errors.KernelInvocationKilledError) as caught:
+            follow(client, follower)
+        assert caught.value is killed
+        assert follower.given_up is None
+        assert len(asked(kernel_emulator)) == 1

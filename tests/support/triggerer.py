@@ -1,0 +1,135 @@
+"""A triggerer without a database: Airflow's own ``TriggerRunner``, and a stand-in for the supervisor it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.executors import workloads
+from airflow.executors.workloads.task import TaskInstanceDTO
+from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.models.trigger import Trigger
+from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.execution_time import comms
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+#: The pace of a triggerer is one loop a second; nothing here depends on its length, only on the repetition.
+LOOP_SECONDS = 0.03
+
+
+def task_instance(task_id: str = "t", map_index: int = -1, run_id: str = "r") -> TaskInstanceDTO:
+    """Describe the task instance that a trigger belongs to."""
+    return TaskInstanceDTO(
+        id=uuid.uuid4(),
+        task_id=task_id,
+        dag_id="d",
+        run_id=run_id,
+        try_number=1,
+        map_index=map_index,
+        dag_version_id=uuid.uuid4(),
+        pool_slots=1,
+        priority_weight=1,
+    )
+
+
+@dataclass
+class Supervisor:
+    """
+    What Airflow tells a trigger, in place of ``SUPERVISOR_COMMS``.
+
+    :param states: of the run ``r``, as ``get_task_states`` has them: mapped ones under ``task_id_<map_index>``.
+    :param xcoms: by task id, map index and key.
+    :param connections: what there is beside the environment, by id.
+    :param hold: called with each message before it is answered; raises, or blocks to hold the answer back.
+    """
+
+    states: dict[str, Any] = field(default_factory=dict)
+    xcoms: dict[tuple[str, int | None, str], Any] = field(default_factory=dict)
+    hold: Callable[[Any], None] = lambda message: None
+    asked: list[Any] = field(default_factory=list)
+    _loop_thread: int = field(default_factory=threading.get_ident)
+
+    def send(self, message: Any) -> Any:
+        if threading.get_ident() == self._loop_thread:
+            raise AssertionError(f"asked on the event loop, which waits meanwhile: {message}")
+        self.asked.append(message)
+        self.hold(message)
+        return self._answer(message)
+
+    async def asend(self, message: Any) -> Any:
+        self.asked.append(message)
+        return self._answer(message)
+
+    def _answer(self, message: Any) -> Any:
+        if isinstance(message, comms.GetTaskStates):
+            keys = {f"{t}_{message.map_index}" if message.map_index is not None else t for t in message.task_ids}
+            states = {key: state for key, state in self.states.items() if key in keys}
+            return comms.TaskStatesResult(task_states={"r": states} if states else {})
+        if isinstance(message, comms.GetXCom):
+            value = self.xcoms.get((message.task_id, message.map_index, message.key))
+            return comms.XComResult(key=message.key, value=value)
+        if isinstance(message, comms.GetConnection):
+            return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
+        if isinstance(message, comms.MaskSecret):
+            return None
+        raise AssertionError(f"the triggerer's supervisor is not asked this: {message}")
+
+
+class Triggerer:
+    """Run triggers as a triggerer's process does, from what is in their rows."""
+
+    def __init__(self) -> None:
+        self.runner = TriggerRunner()  # type: ignore[no-untyped-call]
+        self._ids = 0
+
+    async def start(self, trigger: BaseTrigger, ti: TaskInstanceDTO | None = None) -> asyncio.Task[None]:
+        """Create a trigger from its row; returns the task that runs it."""
+        classpath, kwargs = trigger.serialize()
+        self._ids += 1
+        self.runner.to_create.append(
+            workloads.RunTrigger(
+                id=self._ids, classpath=classpath, encrypted_kwargs=Trigger.encrypt_kwargs(kwargs), ti=ti
+            )
+        )
+        await self.runner.create_triggers()
+        assert not self.runner.failed_triggers
+        return self.runner.triggers[self._ids]["task"]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The payloads of all events so far."""
+        return [entry.event.payload for entry in self.runner.events]
+
+    async def kill(self, task: asyncio.Task[None]) -> None:
+        """Cancel a trigger as for a user, once in every loop until it is gone."""
+        trigger_id = next(i for i, details in self.runner.triggers.items() if details["task"] is task)
+        while not task.done():
+            self.runner.to_cancel.append(trigger_id)
+            await self.runner.cancel_triggers()
+            await asyncio.wait({task}, timeout=LOOP_SECONDS)
+
+    async def stop(self) -> None:
+        """Cancel all triggers as ``asyncio.run`` does at the end of a triggerer, once and without a message."""
+        tasks = {details["task"] for details in self.runner.triggers.values()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[Callable[[Any], None]]:
+    """Give a ``hold`` that blocks to the end of the block."""
+    released = threading.Event()
+    try:
+        yield lambda message: None if released.wait(30) else pytest.fail(f"held back for too long: {message}")
+    finally:
+        released.set()
