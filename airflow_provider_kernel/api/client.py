@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +20,7 @@ from httpx_sse import EventSource
 from tenacity import AsyncRetrying, Retrying
 
 from airflow_provider_kernel.api import requests
+from airflow_provider_kernel.api.body import BoundedBody
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.diagnosis import diagnose
 from airflow_provider_kernel.api.errors import (
@@ -37,48 +37,17 @@ from airflow_provider_kernel.api.foreign_text import one_line
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.responses import Response, nothing, read
+from airflow_provider_kernel.api.silence import silence
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: No answer of the API comes near this; a larger one is refused before it fills the memory.
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 #: So many requests at once go out from one event loop, beside the streams: a pool slows down with the square, and
 #: worse, of its connections.
 _REQUESTS_AT_ONCE = 25
 #: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
 _KEEPALIVE_SECONDS = 30.0
-
-
-#: The loggers with which httpx and httpcore tell of every request.
-_TRANSPORT_LOGGERS = (
-    "httpx",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
-)
-_silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
-
-for _name in _TRANSPORT_LOGGERS:
-    logging.getLogger(_name).addFilter(lambda record: not _silent.get())
-
-
-@contextmanager
-def _silence(when: bool) -> Iterator[None]:
-    """
-    Keep the transport from logging in this thread.
-
-    A cancel that is sent while a signal handler holds up the main thread must not wait for a lock that the main
-    thread was interrupted in, and every logger has one.
-    """
-    token = _silent.set(when)
-    try:
-        yield
-    finally:
-        _silent.reset(token)
 
 
 @functools.lru_cache(maxsize=8)
@@ -140,34 +109,6 @@ class _BaseClient:
         )
 
 
-class _Body:
-    """Collects a body, and gives up on one that is endless in size or in time."""
-
-    def __init__(self, config: KernelConfig) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._seconds = config.connect_timeout + 2 * config.read_timeout
-        self._deadline = time.monotonic() + self._seconds
-
-    def read(self, answer: httpx.Response) -> Response:
-        for chunk in answer.iter_bytes():
-            self._feed(chunk)
-        return _response(answer, b"".join(self._chunks))
-
-    async def aread(self, answer: httpx.Response) -> Response:
-        async for chunk in answer.aiter_bytes():
-            self._feed(chunk)
-        return _response(answer, b"".join(self._chunks))
-
-    def _feed(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > MAX_RESPONSE_BYTES:
-            raise KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")
-        if time.monotonic() > self._deadline:
-            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:g} s")
-        self._chunks.append(chunk)
-
-
 class KernelClient(_BaseClient):
     """
     A client of the Kernel API for threads.
@@ -200,7 +141,7 @@ class KernelClient(_BaseClient):
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
         retrying = Retrying(sleep=self._sleep, **self._retrying(request))
-        with _silence(self._logger is None), _accounted(request, retrying):
+        with silence(self._logger is None), _accounted(request, retrying):
             answer: T = retrying(self._exchange, request)
             return answer
 
@@ -255,7 +196,7 @@ class KernelClient(_BaseClient):
         """
         with _accounted(request), _own_errors(), self._http.stream(**self._stream(request, silence)) as answer:
             if not _is_stream(answer):
-                raise _no_stream(request, _Body(self.config).read(answer))
+                raise _no_stream(request, answer, BoundedBody(self.config).collect(answer.iter_bytes()))
             for event in EventSource(answer).iter_sse():
                 yield parse_event(event.data)
 
@@ -289,11 +230,11 @@ class KernelClient(_BaseClient):
         self.close()
 
     def _exchange(self, request: Request[T]) -> T:
-        body = _Body(self.config)
+        body = BoundedBody(self.config)
         with _own_errors():
             answer = self._http.send(self._build(self._http, request), stream=True)
             try:
-                response = body.read(answer)
+                response = _response(answer, body.collect(answer.iter_bytes()))
             finally:
                 answer.close()
         return request.receive(response)
@@ -332,7 +273,7 @@ class AsyncKernelClient(_BaseClient):
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
         retrying = AsyncRetrying(sleep=self._sleep, **self._retrying(request))
-        with _silence(self._logger is None), _accounted(request, retrying):
+        with silence(self._logger is None), _accounted(request, retrying):
             return await retrying(self._exchange, request)
 
     async def run(self, flow: Flow[T], *, sleep: Callable[[float], Awaitable[None]] | None = None) -> T:
@@ -389,7 +330,7 @@ class AsyncKernelClient(_BaseClient):
             # A pool for each stream, since it holds its connection: a thousand of them in one would slow down all.
             async with self._make_http() as http, http.stream(**self._stream(request, silence)) as answer:
                 if not _is_stream(answer):
-                    raise _no_stream(request, await _Body(self.config).aread(answer))
+                    raise _no_stream(request, answer, await BoundedBody(self.config).acollect(answer.aiter_bytes()))
                 async for event in EventSource(answer).aiter_sse():
                     yield parse_event(event.data)
 
@@ -449,11 +390,11 @@ class AsyncKernelClient(_BaseClient):
                 turn.cancel()
 
     async def _exchange_now(self, request: Request[T]) -> T:
-        body = _Body(self.config)
+        body = BoundedBody(self.config)
         with _own_errors():
             answer = await self._http.send(self._build(self._http, request), stream=True)
             try:
-                response = await body.aread(answer)
+                response = _response(answer, await body.acollect(answer.aiter_bytes()))
             finally:
                 await answer.aclose()
         return request.receive(response)
@@ -464,13 +405,13 @@ def _is_stream(answer: httpx.Response) -> bool:
     return answer.status_code == 200 and bool(media_type == "text/event-stream")
 
 
-def _no_stream(request: Request[Any], response: Response) -> KernelError:
+def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> KernelError:
     """Say what came instead of an event stream."""
     try:
-        request.receive(response)
+        request.receive(_response(answer, body))
     except KernelError as error:
         return error
-    return KernelResponseError(f"{response.status_code}, but no event stream", status_code=response.status_code)
+    return KernelResponseError(f"{answer.status_code}, but no event stream", status_code=answer.status_code)
 
 
 def _response(answer: httpx.Response, body: bytes) -> Response:

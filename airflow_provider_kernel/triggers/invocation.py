@@ -184,7 +184,7 @@ class KernelInvocationTrigger(BaseTrigger):
 
     async def _cancel_now(self) -> flows.Cancellation:
         # It may have been killed before run() had read the connection.
-        config = await KernelHook(self.kernel_conn_id).aget_config()
+        config = self._config or await KernelHook(self.kernel_conn_id).aget_config()
         # A client of its own: the triggerer lets run() and cleanup() end while this is still under way.
         config = replace(config, read_timeout=min(config.read_timeout, _CANCEL_ANSWER_SECONDS))
         async with shared_client(config) as client:

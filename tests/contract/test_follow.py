@@ -11,7 +11,6 @@ import pytest
 from contract import troubles
 from contract.wire import Relay, Server, ok
 
-from airflow_provider_kernel.api import client as client_module
 from airflow_provider_kernel.api import errors, events, requests
 from airflow_provider_kernel.api.events import MAX_FAILURES, EventFollower
 from airflow_provider_kernel.api.models import LogLine, StateChange, UnknownEvent
@@ -242,7 +241,7 @@ class TestGivingUp:
         assert len(client.waits) == MAX_FAILURES - 1
 
     def test_what_stands_in_place_of_a_stream_is_not_read_for_ever(self, connect, monkeypatch):
-        monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 2**20)
+        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 2**20)
 
         def endless(server, client, number):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")

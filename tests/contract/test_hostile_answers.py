@@ -9,7 +9,6 @@ import pytest
 from contract import troubles
 from contract.wire import Server, ok
 
-from airflow_provider_kernel.api import client as client_module
 from airflow_provider_kernel.api import errors, flows, requests
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
@@ -212,7 +211,7 @@ class TestBodies:
     @pytest.mark.parametrize("status", [200, 404, 500])
     @pytest.mark.parametrize("compressed", [False, True])
     def test_one_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
-        monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 100_000)
         body = b"x" * 100_001
         headers = {"Content-Encoding": "gzip"} if compressed else {}
         kernel_emulator.add_fault(
@@ -225,7 +224,7 @@ class TestBodies:
         assert len(kernel_emulator.journal) == 2
 
     def test_one_of_just_the_limit_is_read(self, client, kernel_emulator, monkeypatch):
-        monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 100_000)
         body = b'{"id": "abc", "status": "running"}'.ljust(100_000)
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body))
         assert client.send(GET).id == "abc"

@@ -8,9 +8,9 @@ import sys
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import client as client_module
 from airflow_provider_kernel.api import errors, flows, requests
 from airflow_provider_kernel.api.client import log
+from airflow_provider_kernel.api.silence import TRANSPORT_LOGGERS
 
 LOUD = requests.get_auth_context()
 
@@ -96,4 +96,4 @@ def test_every_logger_of_the_transport_can_be_silenced(client):
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in ("httpx", "httpcore")]
     used = {module.logger.name for module in modules if isinstance(getattr(module, "logger", None), logging.Logger)}
     assert used
-    assert used <= set(client_module._TRANSPORT_LOGGERS)
+    assert used <= set(TRANSPORT_LOGGERS)
