@@ -15,12 +15,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from airflow_provider_kernel.api import flows
 from airflow_provider_kernel.api.client import KernelClient
 from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelError,
+    KernelInvocationKilledError,
+)
+from airflow_provider_kernel.api.lookup import Asked, find_started, utc_now
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.retry import RetryPolicy
@@ -50,6 +56,8 @@ class InvocationGuard:
     def __init__(self, config: KernelConfig, *, cancel: bool = True) -> None:
         self.invocation_id: str | None = None
         self.killed = False
+        self._lost: tuple[Asked, datetime] | None = None
+        self._may_be_lost = False
         self._cancels = cancel
         self._released = False
         self._cancel_ordered = False
@@ -72,21 +80,32 @@ class InvocationGuard:
         self._thread = threading.Thread(target=self._work, name="kernel-invocation-guard", daemon=True)
         self._thread.start()
 
-    def start(self, request: Request[Invocation]) -> Invocation:
+    def start(self, request: Request[Invocation], *, asked: Asked, since: datetime) -> Invocation:
         """
         Start the invocation.
 
         :param request: what ``create_invocation`` built.
+        :param asked: what it asks for, by which to find it should its answer get lost.
+        :param since: when it was about to be sent.
         :return: the invocation as far as the answer tells it. Also in a task that was killed meanwhile, which
             :meth:`check` tells once the id is stored.
         :raises KernelInvocationKilledError: when the task was killed before anything was started.
         :raises KernelError: when it was not started, or when that is unknown.
         """
+        self._lost = (asked, since)
         self._orders.put(lambda: self._start(request))
         outcome = self._started.get()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+    def adopt(self, invocation_id: str) -> None:
+        """
+        Own an invocation that was started before.
+
+        :param invocation_id: the invocation.
+        """
+        self.invocation_id = invocation_id
 
     def wait(self, seconds: float) -> None:
         """
@@ -187,8 +206,12 @@ class InvocationGuard:
     def _start(self, request: Request[Invocation]) -> None:
         try:
             self.check()
+            self._may_be_lost = False
             invocation = self._client.run(flows.start_invocation(request))
             self.invocation_id = invocation.id
+        except KernelAmbiguousStartError as error:
+            self._may_be_lost = True
+            self._started.put(error)
         except BaseException as error:  # noqa: BLE001 (it is raised on the main thread)
             self._started.put(error)
         else:
@@ -197,8 +220,8 @@ class InvocationGuard:
     def _cancel(self, reason: str) -> None:
         lines: list[tuple[int, str]] = []
         try:
-            if self.invocation_id is not None:
-                lines += self._cancel_now(self.invocation_id, reason)
+            for invocation_id in self._owned():
+                lines += self._cancel_now(invocation_id, reason)
         finally:
             if self.killed:
                 # The main thread waits in the signal handler, perhaps on top of a log call: request before log.
@@ -207,6 +230,20 @@ class InvocationGuard:
             else:
                 self._tell(lines)
                 self._cancelled.put(None)
+
+    def _owned(self) -> list[str]:
+        """Name what there is to cancel: also one whose start got no answer, if there is just one like it."""
+        if self.invocation_id is not None:
+            return [self.invocation_id]
+        if not self._may_be_lost or self._lost is None:
+            return []
+        asked, since = self._lost
+        client = self._hasty_client if self.killed else self._client
+        try:
+            found = client.run(find_started(asked, since=since, now=utc_now(), patience=0.0))
+        except KernelError:
+            return []
+        return [invocation.id for invocation in found] if len(found) == 1 else []
 
     def _cancel_now(self, invocation_id: str, reason: str) -> list[tuple[int, str]]:
         started = time.monotonic()
