@@ -168,7 +168,11 @@ class Starter:
         request = self._wanted.request(self._ti, entry.token)
         for _ in range(_ROUNDS):
             try:
-                invocation_id = self._guard.start(request, asked=self._asked(entry), since=entry.intended).id
+                invocation_id = self._guard.start(
+                    request,
+                    asked=self._asked(entry) if self._cannot_be_a_siblings() else None,
+                    since=entry.intended,
+                ).id
                 break
             except KernelAmbiguousStartError as error:
                 lost = error
@@ -197,9 +201,15 @@ class Starter:
         )
         return the_one_started(self._hook.get_conn().run(flow))
 
+    def _cannot_be_a_siblings(self) -> bool:
+        return self._wanted.correlation_key is not None or not self._is_mapped()
+
+    def _is_mapped(self) -> bool:
+        return self._ti.map_index is not None and self._ti.map_index >= 0
+
     def _of_siblings(self) -> frozenset[str]:
         """Name the invocations that other mapped task instances of this task have claimed."""
-        if self._ti.map_index is None or self._ti.map_index < 0:
+        if not self._is_mapped():
             return frozenset()
         from airflow.sdk.execution_time.xcom import XCom
 
