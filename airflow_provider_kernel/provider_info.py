@@ -29,7 +29,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.hooks.kernel"]},
         ],
         "operators": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.operators.invocation"]},
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_kernel.operators.invocation",
+                    "airflow_provider_kernel.operators.orphans",
+                ],
+            },
         ],
         "sensors": [
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.sensors.invocation"]},

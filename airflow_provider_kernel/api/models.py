@@ -268,7 +268,9 @@ class Page(Generic[ItemT]):
 
     :param items: what is on it, in the API's order.
     :param next_offset: where the next page starts; ``None`` on the last one.
+    :param server_time: when the server answered, by its own clock, as far as it says so: to the second.
     """
 
     items: tuple[ItemT, ...]
     next_offset: int | None
+    server_time: datetime | None = None

@@ -91,11 +91,12 @@ def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
         items = tuple(adapter.validate_json(response.body))
         has_more = response.headers.get("x-has-more", "").strip().lower() == "true"
         offset = response.headers.get("x-next-offset", "").strip()
+        server_time = parse_http_date(response.headers.get("date"))
         if not has_more:
-            return Page(items, None)
+            return Page(items, None, server_time)
         if not (offset.isascii() and offset.isdigit() and int(offset) > 0):
             raise ValueError(f"X-Has-More is true, but X-Next-Offset is {offset!r} and names no next page")
-        return Page(items, int(offset))
+        return Page(items, int(offset), server_time)
 
     return parse
 
@@ -151,13 +152,22 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
     text = value.strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():
         return float(text)
+    when = parse_http_date(text)
+    return None if when is None else max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """
+    Read a date as HTTP headers hold it.
+
+    :param value: the header.
+    :return: the time, in UTC where it names no zone; ``None`` when it is absent or makes no sense.
+    """
     try:
-        when = parsedate_to_datetime(text)
+        when = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
 
 
 def _error_class(status_code: int) -> type[errors.KernelAPIError]:

@@ -3,9 +3,10 @@ The guard of an invocation: it starts it, and sees to it that it does not outliv
 
 ``on_kill`` runs in a signal handler, on top of whatever the main thread was doing, and five seconds later the
 process is killed. Anything that takes a lock which the interrupted code may hold would wait for ever: the logger,
-the main client's pool, every call of Airflow. So whatever starts or cancels happens on a thread of the guard's own,
-with clients of its own, made before anything is started; and the two threads talk through ``SimpleQueue``, the one
-primitive that is documented to be safe in a signal handler.
+the main client's pool, every call of Airflow. So whatever starts or cancels happens on threads of the guard's own,
+with clients of their own, made before anything is started; and the threads talk through ``SimpleQueue``, the one
+primitive that is documented to be safe in a signal handler. One thread starts and cancels; the other one cancels
+while the first still waits for the answer to a start.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from airflow_provider_kernel.api import flows
 from airflow_provider_kernel.api.client import KernelClient
 from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelError,
+    KernelInvocationKilledError,
+)
+from airflow_provider_kernel.api.lookup import Asked, find_started, utc_now
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.retry import RetryPolicy
@@ -31,6 +38,9 @@ log = logging.getLogger(__name__)
 KILL_SECONDS = 3.5
 #: What a cancel may take when nobody is about to kill the process.
 CANCEL_SECONDS = 30.0
+
+#: How long a killed task waits for the answer to a create request before it looks for the invocation itself.
+ANSWER_SECONDS = 1.5
 
 _HASTY_TIMEOUT = 1.2
 _HASTY_RETRY = RetryPolicy(max_attempts=3, max_seconds=3.0, base_seconds=0.05, cap_seconds=0.3)
@@ -50,43 +60,57 @@ class InvocationGuard:
     def __init__(self, config: KernelConfig, *, cancel: bool = True) -> None:
         self.invocation_id: str | None = None
         self.killed = False
+        self._start_of: tuple[Asked, datetime] | None = None
+        self._may_be_started = False
         self._cancels = cancel
         self._released = False
         self._cancel_ordered = False
+        hasty = replace(
+            config,
+            connect_timeout=min(config.connect_timeout, _HASTY_TIMEOUT),
+            read_timeout=min(config.read_timeout, _HASTY_TIMEOUT),
+            retry=_HASTY_RETRY,
+        )
         # The main thread is waiting in start() while the first of them works, so that one may log.
         self._client = KernelClient(config, sleep=self._pause)
-        self._hasty_client = KernelClient(
-            replace(
-                config,
-                connect_timeout=min(config.connect_timeout, _HASTY_TIMEOUT),
-                read_timeout=min(config.read_timeout, _HASTY_TIMEOUT),
-                retry=_HASTY_RETRY,
-            ),
-            logger=None,
-        )
+        self._hasty_client = KernelClient(hasty, logger=None)
+        self._rescue_client = KernelClient(hasty, logger=None)
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._started: SimpleQueue[Invocation | BaseException] = SimpleQueue()
         self._cancelled: SimpleQueue[None] = SimpleQueue()
         self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._wake_up_worker: SimpleQueue[None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="kernel-invocation-guard", daemon=True)
-        self._thread.start()
+        self._rescues: SimpleQueue[str | None] = SimpleQueue()
+        for work in (self._work, self._rescue):
+            threading.Thread(target=work, name="kernel-invocation-guard", daemon=True).start()
 
-    def start(self, request: Request[Invocation]) -> Invocation:
+    def start(self, request: Request[Invocation], *, asked: Asked | None, since: datetime) -> Invocation:
         """
         Start the invocation.
 
         :param request: what ``create_invocation`` built.
+        :param asked: what it asks for, by which to find it should its answer get lost; ``None`` when it could be
+            taken for somebody else's.
+        :param since: when it was about to be sent.
         :return: the invocation as far as the answer tells it. Also in a task that was killed meanwhile, which
             :meth:`check` tells once the id is stored.
         :raises KernelInvocationKilledError: when the task was killed before anything was started.
         :raises KernelError: when it was not started, or when that is unknown.
         """
+        self._start_of = (asked, since) if asked is not None else None
         self._orders.put(lambda: self._start(request))
         outcome = self._started.get()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+    def adopt(self, invocation_id: str) -> None:
+        """
+        Own an invocation that was started before.
+
+        :param invocation_id: the invocation.
+        """
+        self.invocation_id = invocation_id
 
     def wait(self, seconds: float) -> None:
         """
@@ -131,8 +155,12 @@ class InvocationGuard:
         self.killed = True
         self._wake_up.put(None)
         self._wake_up_worker.put(None)
-        if self._order_cancel("The Airflow task was killed"):
-            self._await_cancel(KILL_SECONDS)
+        reason = "The Airflow task was killed"
+        if self._order_cancel(reason) and not self._await_cancel(ANSWER_SECONDS):
+            if self.invocation_id is None:
+                # The create request still waits for its answer, and the cancel behind it; the list may tell.
+                self._rescues.put(reason)
+            self._await_cancel(KILL_SECONDS - ANSWER_SECONDS)
 
     def cancel(self, reason: str) -> None:
         """
@@ -149,8 +177,9 @@ class InvocationGuard:
             )
 
     def close(self) -> None:
-        """End the guard's thread and close its clients, once it is done with what it was told to do."""
+        """End the guard's threads and close its clients, once they are done with what they were told to do."""
         self._orders.put(None)
+        self._rescues.put(None)
 
     def _order_cancel(self, reason: str) -> bool:
         if self._released or self._cancel_ordered or not self._cancels:
@@ -168,7 +197,7 @@ class InvocationGuard:
         self._cancelled.put(None)  # for whoever waits next
         return True
 
-    # --- on the guard's thread ----------------------------------------------------------------------------------
+    # --- on the guard's threads ---------------------------------------------------------------------------------
 
     def _work(self) -> None:
         with self._client, self._hasty_client:
@@ -187,18 +216,21 @@ class InvocationGuard:
     def _start(self, request: Request[Invocation]) -> None:
         try:
             self.check()
+            self._may_be_started = True
             invocation = self._client.run(flows.start_invocation(request))
             self.invocation_id = invocation.id
         except BaseException as error:  # noqa: BLE001 (it is raised on the main thread)
+            self._may_be_started = isinstance(error, KernelAmbiguousStartError)
             self._started.put(error)
         else:
             self._started.put(invocation)
 
     def _cancel(self, reason: str) -> None:
         lines: list[tuple[int, str]] = []
+        client = self._hasty_client if self.killed else self._client
         try:
-            if self.invocation_id is not None:
-                lines += self._cancel_now(self.invocation_id, reason)
+            for invocation_id in self._owned(client):
+                lines += self._cancel_now(client, invocation_id, reason)
         finally:
             if self.killed:
                 # The main thread waits in the signal handler, perhaps on top of a log call: request before log.
@@ -208,10 +240,31 @@ class InvocationGuard:
                 self._tell(lines)
                 self._cancelled.put(None)
 
-    def _cancel_now(self, invocation_id: str, reason: str) -> list[tuple[int, str]]:
+    def _rescue(self) -> None:
+        """Find and cancel an invocation whose create request gets no answer in time."""
+        with self._rescue_client as client:
+            while (reason := self._rescues.get()) is not None:
+                for invocation_id in self._owned(client):
+                    lines = self._cancel_now(client, invocation_id, reason)
+                    self._cancelled.put(None)
+                    self._tell(lines)
+
+    def _owned(self, client: KernelClient) -> list[str]:
+        """Name what there is to cancel: also one whose start got no answer, if there is just one like it."""
+        if self.invocation_id is not None:
+            return [self.invocation_id]
+        if not self._may_be_started or self._start_of is None:
+            return []
+        asked, since = self._start_of
+        try:
+            found = client.run(find_started(asked, since=since, now=utc_now(), patience=0.0))
+        except KernelError:
+            return []
+        return [invocation.id for invocation in found] if len(found) == 1 else []
+
+    def _cancel_now(self, client: KernelClient, invocation_id: str, reason: str) -> list[tuple[int, str]]:
         started = time.monotonic()
-        hasty = self.killed
-        client = self._hasty_client if hasty else self._client
+        hasty = client is not self._client
         try:
             cancellation = client.run(flows.cancel_invocation(invocation_id, reason, hasty=hasty))
         except KernelError as error:

@@ -1,13 +1,18 @@
-"""Operators for invocations: one that starts and owns them, three that end what something else started."""
+"""
+The operators for invocations.
+
+The one that starts an invocation and owns it stands here, those that end what something else started in
+:mod:`airflow_provider_kernel.operators.ending`; all are meant to be imported from here.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow_provider_kernel._compat import AirflowSkipException, conf
+from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.api.defaults import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
     MAX_ASYNC_TIMEOUT_SECONDS,
@@ -16,20 +21,32 @@ from airflow_provider_kernel.api.defaults import (
 from airflow_provider_kernel.api.errors import (
     KernelError,
     KernelInputError,
-    KernelInvocationFinishedError,
     KernelInvocationKilledError,
     KernelInvocationTimeoutError,
+    KernelLostContactError,
 )
-from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
+from airflow_provider_kernel.api.models import UNSET, Invocation
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import KernelBaseOperator
+from airflow_provider_kernel.operators.ending import (
+    KernelCancelInvocationOperator,
+    KernelCompleteInvocationOperator,
+    KernelUpdateInvocationOperator,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_kernel.ledger import Ledger
     from airflow_provider_kernel.operators.guard import InvocationGuard
+    from airflow_provider_kernel.operators.starting import Wanted
 
-IfFinished = Literal["skip", "fail", "ignore"]
+__all__ = [
+    "KernelCancelInvocationOperator",
+    "KernelCompleteInvocationOperator",
+    "KernelInvokeOperator",
+    "KernelUpdateInvocationOperator",
+]
 
 #: A deferrable task looks for so long before it defers.
 _FIRST_LOOK_SECONDS = 0.5
@@ -46,8 +63,11 @@ class KernelInvokeOperator(KernelBaseOperator):
     worker or is deferred. Its id is pushed to XCom as ``invocation_id`` as soon as it is known. Payload and output
     are never logged.
 
-    A failed invocation fails the task, and a retry of the task starts a new one. A start whose outcome is unknown
-    fails the task without a retry, since a retry could run the action twice.
+    It is started exactly once. A start whose answer gets lost is looked up among Kernel's invocations. When a
+    worker crashes, the next try takes up what the crashed one had started, and uses its result if it is there; when
+    the task is cleared, what its try had started is cancelled, and the next one starts afresh. (Over crashes and
+    clears this needs what Airflow 3.3 keeps for a task; on older versions a retry starts anew.) A failed invocation
+    fails the task, and a retry of the task starts a new one.
 
     ``execution_timeout`` counts from the start of the task, over deferrals too, and ends in
     ``KernelInvocationTimeoutError`` when the task is deferred.
@@ -66,6 +86,10 @@ class KernelInvokeOperator(KernelBaseOperator):
     :param poll_interval: seconds between two looks at the invocation; the first ones come sooner.
     :param stream_logs: whether to write the invocation's log lines into the task's log, as they come.
     :param max_log_lines: how many of them at most.
+    :param durable: ``False`` forgets what earlier tries started: every try starts a new invocation.
+    :param correlation_key: a key under which to put a mark of the task into the payload, which must be a JSON
+        object: ``{"dag_id", "run_id", "task_id", "map_index", "try_number", "token"}``. It makes looking up a lost
+        start exact, also for mapped tasks with equal payloads.
     :param cancel_on_kill: ``False`` leaves the invocation running when the task ends otherwise than well.
     :param max_output_bytes: the largest output to put into XCom; a larger one fails the task, since the database
         that holds XComs has limits too.
@@ -89,6 +113,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         stream_logs: bool = True,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         cancel_on_kill: bool = True,
+        durable: bool = True,
+        correlation_key: str | None = None,
         max_output_bytes: int = 1024 * 1024,
         **kwargs: Any,
     ) -> None:
@@ -104,6 +130,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.stream_logs = stream_logs
         self.max_log_lines = max_log_lines
         self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
+        self.correlation_key = correlation_key
         self.max_output_bytes = max_output_bytes
         if poll_interval <= 0:
             raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
@@ -120,46 +148,47 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelInvocationKilledError: when the task was killed meanwhile.
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
-        from airflow_provider_kernel.api import requests
         from airflow_provider_kernel.operators.guard import InvocationGuard
+        from airflow_provider_kernel.operators.starting import Starter
 
-        request = requests.create_invocation(
-            self.app_name,
-            self.action_name,
-            payload=UNSET if self.payload is None else self.payload,
-            version=self.version,
-            async_timeout_seconds=self._time_limit(),
-        )
+        wanted = self._wanted()
+        wanted.request(context["ti"], token="")  # raises for what cannot be right, before anything is done
+        ledger = self._ledger(context)
         guard = self._guard = InvocationGuard(self.hook.config, cancel=self.cancel_on_kill)
         try:
             if self._killed:  # by a signal that came before there was a guard
                 guard.kill()
             self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
-            started = guard.start(request)
-            self.log.info("Invocation %s was accepted", started.id)
-            context["ti"].xcom_push(key="invocation_id", value=started.id)
+            starter = Starter(wanted, hook=self.hook, guard=guard, ledger=ledger, ti=context["ti"])
+            invocation_id = starter.run()
+            self.log.info("Invocation %s was accepted", invocation_id)
+            context["ti"].xcom_push(key="invocation_id", value=invocation_id)
             guard.check()
             if not self.wait_for_completion:
                 guard.release()
-                return started.id
+                return invocation_id
             deadline = self._deadline(context)
             if self.deferrable:
-                invocation = self._wait_a_moment(guard, started.id)
+                invocation = self._wait_a_moment(guard, invocation_id)
                 if invocation is None:
                     self._refuse_unless_running(context)
                     guard.check()
                     guard.release()  # to the trigger
-                    self._defer(started.id, deadline)
+                    self._defer(invocation_id, deadline)
             else:
-                invocation = self._wait(guard, started.id, deadline)
+                invocation = self._wait(guard, invocation_id, deadline)
             guard.release()
             guard.check()
+        except TaskDeferred:
+            raise
         except BaseException as error:
-            guard.cancel(f"The Airflow task ended before the invocation: {type(error).__name__}")
+            if not self._leave_to_the_next_try(error, ledger, context):
+                guard.cancel(_reason(error))
+                self._close(ledger)
             raise
         finally:
             guard.close()
-        return self._finish(invocation)
+        return self._finish(invocation, ledger)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """
@@ -175,7 +204,17 @@ class KernelInvokeOperator(KernelBaseOperator):
         from airflow_provider_kernel.operators.resume import end_of_deferral
 
         with self.calling_kernel():
-            return self._finish(end_of_deferral(self.hook, event, self._invocation_id(context), self._give_up))
+            ledger = self._ledger(context)
+            invocation_id = self._invocation_id(context)
+            try:
+                invocation = end_of_deferral(self.hook, event, invocation_id)
+            except KernelError as error:
+                if not self._leave_to_the_next_try(error, ledger, context):
+                    if invocation_id is not None:
+                        self._give_up(invocation_id, error)
+                    self._close(ledger)
+                raise
+            return self._finish(invocation, ledger)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -189,7 +228,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             with self.calling_kernel():
                 invocation_id = self._invocation_id(context)
                 if invocation_id is not None:
-                    self._give_up(invocation_id, "Airflow ended the deferral of the task")
+                    self._give_up(invocation_id, "Airflow ended its deferral")
+                    self._close(self._ledger(context))
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -264,19 +304,63 @@ class KernelInvokeOperator(KernelBaseOperator):
             method_name="execute_complete",
         )
 
-    def _finish(self, invocation: Invocation) -> Any:
+    def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
         from airflow_provider_kernel.api.finish import finish
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         self.log.info("Invocation %s ended as %s%s", invocation.id, invocation.status, took)
-        return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+        try:
+            # After a success the ledger stays open: should the worker crash now, the next try uses this result.
+            return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+        except KernelError:
+            self._close(ledger)
+            raise
 
-    def _give_up(self, invocation_id: str, why: str) -> None:
+    def _wanted(self) -> Wanted:
+        """Say what to start."""
+        from airflow_provider_kernel.api import requests
+        from airflow_provider_kernel.operators.starting import Wanted
+
+        def build(payload: Any) -> requests.Request[Invocation]:
+            return requests.create_invocation(
+                self.app_name,
+                self.action_name,
+                payload=payload,
+                version=self.version,
+                async_timeout_seconds=self._time_limit(),
+            )
+
+        return Wanted(
+            build,
+            payload=UNSET if self.payload is None else self.payload,
+            correlation_key=self.correlation_key,
+            owned=self.cancel_on_kill and self.wait_for_completion,
+        )
+
+    def _ledger(self, context: Context) -> Ledger:
+        from airflow_provider_kernel.ledger import Ledger
+
+        # Airflow 3.3 has the store; on older versions nothing is remembered.
+        return Ledger(context.get("task_state_store") if self.durable else None, context["ti"])
+
+    def _close(self, ledger: Ledger) -> None:
+        """Have the next try start afresh; a failure to write that down must not hide why this one ended."""
+        try:
+            ledger.close()
+        except Exception:
+            self.log.exception("Airflow did not store that this try has ended")
+
+    def _leave_to_the_next_try(self, error: BaseException, ledger: Ledger, context: Context) -> bool:
+        """Say whether to keep an invocation that only contact was lost with: a next try will take it up."""
+        ti = context["ti"]
+        return isinstance(error, KernelLostContactError) and ledger.remembers and ti.try_number <= ti.max_tries
+
+    def _give_up(self, invocation_id: str, why: BaseException | str) -> None:
         """Cancel after a deferral; a failure to do so must not hide why."""
         if not self.cancel_on_kill:
             return
         try:
-            self.hook.cancel_invocation(invocation_id, why)
+            self.hook.cancel_invocation(invocation_id, _reason(why))
         except KernelError:
             self.log.exception("Invocation %s could not be cancelled", invocation_id)
 
@@ -303,150 +387,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         return deadline
 
 
-class _EndInvocationOperator(KernelBaseOperator):
-    """
-    Base of the operators that end an invocation which something else started.
-
-    :param invocation_id: the invocation (templated).
-    :param if_finished: what to do when it had already ended: ``"skip"`` the task, ``"fail"`` it, or ``"ignore"``
-        it and succeed. Default: ignore when it ended in the state that was asked for, else fail. The result of an
-        invocation that is over is never overwritten.
-    """
-
-    def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
-        if "output" in kwargs:
-            # BaseOperator.output is the reference to a task's XCom, and a template field is named as its argument.
-            raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
-        super().__init__(**kwargs)
-        self.invocation_id = invocation_id
-        self.if_finished = if_finished
-        if if_finished not in (None, "skip", "fail", "ignore"):
-            raise KernelInputError(
-                f"if_finished is {if_finished!r}; it takes 'skip', 'fail', 'ignore', or None for the default"
-            )
-
-    def run_with_hook(self, context: Context) -> str:
-        """
-        End the invocation unless it is over.
-
-        :param context: the task's context.
-        :return: the status that it has now.
-        :raises KernelInvocationFinishedError: when it was over and ``if_finished`` says to fail.
-        :raises AirflowSkipException: when it was over and ``if_finished`` says to skip.
-        """
-        # Look first: nobody documents what an update does to a finished invocation; it may overwrite its result.
-        before = self.hook.get_invocation(self.invocation_id)
-        if before.is_final:
-            return self._was_finished(before)
-        try:
-            invocation = self.end_invocation()
-        except KernelInvocationFinishedError as race:
-            return self._was_finished(race.invocation)
-        self.log.info("Invocation %s is now %s", invocation.id, invocation.status)
-        return invocation.status
-
-    def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
-        raise NotImplementedError
-
-    def end_invocation(self) -> Invocation:
-        """End the invocation."""
-        raise NotImplementedError
-
-    def _was_finished(self, invocation: Invocation) -> str:
-        as_wanted = invocation.status == self.wanted_status()
-        decision = self.if_finished or ("ignore" if as_wanted else "fail")
-        finished = KernelInvocationFinishedError(invocation, self.wanted_status())
-        if decision == "fail":
-            raise finished
-        if decision == "skip":
-            raise AirflowSkipException(str(finished))
-        self.log.info("Invocation %s had already ended as %s", invocation.id, invocation.status)
-        return invocation.status
-
-
-class KernelUpdateInvocationOperator(_EndInvocationOperator):
-    """
-    Set an invocation's status, and its output if one is given: this ends it.
-
-    :param invocation_id: the invocation (templated).
-    :param status: ``"succeeded"`` or ``"failed"`` (templated).
-    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
-        nothing is sent (templated).
-    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
-        ignore when it ended in the status that was asked for, else fail.
-    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
-    """
-
-    template_fields: Sequence[str] = ("invocation_id", "status", "invocation_output", "kernel_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
-
-    def __init__(self, *, status: str, invocation_output: Any = UNSET, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.status = status
-        self.invocation_output = invocation_output
-
-    def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
-        return self.status
-
-    def end_invocation(self) -> Invocation:
-        """Update the invocation."""
-        return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
-
-
-class KernelCompleteInvocationOperator(_EndInvocationOperator):
-    """
-    End an invocation as ``succeeded``, with an output. It ends the invocation's browsers as well.
-
-    :param invocation_id: the invocation (templated).
-    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
-        nothing is sent (templated).
-    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
-        ignore when it succeeded, else fail.
-    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
-    """
-
-    template_fields: Sequence[str] = ("invocation_id", "invocation_output", "kernel_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
-
-    def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.invocation_output = invocation_output
-
-    def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
-        return InvocationStatus.SUCCEEDED.value
-
-    def end_invocation(self) -> Invocation:
-        """Complete the invocation."""
-        return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
-
-
-class KernelCancelInvocationOperator(_EndInvocationOperator):
-    """
-    Cancel an invocation: end it as ``failed`` with a reason, and end its browsers.
-
-    :param invocation_id: the invocation (templated).
-    :param reason: why; it becomes the invocation's output, ``{"error": reason}`` (templated).
-    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
-        ignore when it failed, else fail.
-    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
-    """
-
-    template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
-
-    def __init__(self, *, reason: str = "Cancelled by Airflow", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.reason = reason
-
-    def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
-        return InvocationStatus.FAILED.value
-
-    def end_invocation(self) -> Invocation:
-        """Cancel the invocation."""
-        invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)
-        if invocation.status == InvocationStatus.SUCCEEDED:
-            raise KernelInvocationFinishedError(invocation, self.wanted_status())
-        return invocation
+def _reason(why: BaseException | str) -> str:
+    what = why if isinstance(why, str) else type(why).__name__
+    return f"The Airflow task ended before the invocation: {what}"

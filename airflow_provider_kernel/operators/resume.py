@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_kernel.api.errors import (
@@ -14,23 +13,17 @@ from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
-def end_of_deferral(
-    hook: KernelHook,
-    event: dict[str, Any] | None,
-    invocation_id: str | None,
-    give_up: Callable[[str, str], None],
-) -> Invocation:
+def end_of_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
     """
     Fetch the invocation that a trigger waited for: the event only says that it is time to.
 
     :param hook: the hook to fetch it with.
     :param event: what the trigger told; it may be lost, or come from another version of this package.
-    :param invocation_id: the invocation that the task started, if it started one.
-    :param give_up: called with the id and the reason before an error for which the invocation still runs.
+    :param invocation_id: the invocation, as far as the task knows it by itself.
     :return: the invocation, which has ended.
-    :raises KernelInvocationTimeoutError: when the deadline had passed.
-    :raises KernelLostContactError: when the trigger could not look at it, and it still runs.
-    :raises KernelError: when it cannot be fetched, or the event names none.
+    :raises KernelInvocationTimeoutError: when the deadline had passed and it still runs.
+    :raises KernelLostContactError: when it could not be looked at, or still runs although the trigger gave up.
+    :raises KernelError: when it cannot be fetched for good, or nobody knows which it is.
     """
     event = event or {}
     invocation_id = event.get("invocation_id") or invocation_id
@@ -39,16 +32,15 @@ def end_of_deferral(
     try:
         # Also after an error: it may have ended while the trigger could not see it, and its result is not lost.
         invocation = hook.get_invocation(invocation_id)
-    except KernelError:
-        give_up(invocation_id, "Airflow lost contact with the invocation")
-        raise
+    except KernelError as error:
+        if error.permanent:
+            raise
+        raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
     if invocation.is_final:
         return invocation
     if event.get("status") == "timeout":
-        give_up(invocation_id, "The Airflow task ran out of time")
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
         )
-    give_up(invocation_id, "Airflow lost contact with the invocation")
     told = event.get("error") or f"the trigger told {event!r}"
     raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {told}")

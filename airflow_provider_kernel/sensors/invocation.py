@@ -131,9 +131,7 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
 
         try:
             with self.calling_kernel():
-                return self._finish(
-                    end_of_deferral(self.hook, event, self.invocation_id, give_up=lambda invocation_id, why: None)
-                )
+                return self._finish(end_of_deferral(self.hook, event, self.invocation_id))
         except KernelInvocationTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 

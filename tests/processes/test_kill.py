@@ -133,6 +133,20 @@ def test_in_the_create_request(run, kernel_emulator, execution_api):
     assert execution_api.xcoms["invocation_id"] == kernel_emulator.invocations[0].id
 
 
+def test_in_a_create_request_that_gets_no_answer(run, kernel_emulator, execution_api):
+    """The invocation is looked for in Kernel's list, while the main thread and the request still wait."""
+    create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
+
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        task.kill_as_airflow_does()
+        kernel_emulator.wait_for("DELETE", "/invocations/*/browsers")
+        create.release()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
 def test_before_another_attempt_to_create(run, kernel_emulator, execution_api):
     """Kernel says "not now"; a killed task makes no further attempt."""
     kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=429, headers={"Retry-After": "60"}))

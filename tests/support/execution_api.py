@@ -25,20 +25,26 @@ class ExecutionAPI:
     """
     :param max_tries: how many tries the task instance has beyond the first.
     :param xcoms: what is in XCom, by key.
+    :param store: what is kept for the task over its tries.
     :param task_state: what it says of the task instance's state when it is asked.
+    :param dag_run_states: the states of other DAG runs, by run id.
     :param next_method: what a task that resumes from a deferral goes on with; ``None`` for a first run.
     :param next_kwargs: the arguments of that.
     :param start_date: when the task instance started, told to one that resumes.
-    :param hold: called with each request before it is answered; blocks to hold the answer back.
+    :param hold: called with each request before it is acted on; blocks to hold it up.
+    :param after: the same after it was acted on, before it is answered.
     """
 
     max_tries: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
+    store: dict[str, Any] = field(default_factory=dict)
     task_state: str | None = "running"
+    dag_run_states: dict[str, str] = field(default_factory=dict)
     next_method: str | None = None
     next_kwargs: dict[str, Any] | None = None
     start_date: datetime | None = None
     hold: Callable[[str, str], None] = lambda method, path: None
+    after: Callable[[str, str], None] = lambda method, path: None
     requests: list[tuple[str, str]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -56,6 +62,11 @@ class ExecutionAPI:
         method, path = request.method, request.url.path
         self.requests.append((method, path))
         self.hold(method, path)
+        answer = self._act(method, path, request)
+        self.after(method, path)
+        return answer
+
+    def _act(self, method: str, path: str, request: httpx.Request) -> httpx.Response:
         if path.endswith("/run"):
             return httpx.Response(200, json=self._run_context())
         if path == "/task-instances/states":
@@ -63,6 +74,12 @@ class ExecutionAPI:
             index = request.url.params.get("map_index")
             states = {f"{t}_{index}" if index else t: self.task_state for t in task_ids if self.task_state}
             return httpx.Response(200, json={"task_states": {"r": states}})
+        if path.startswith("/dag-runs/") and path.endswith("/state"):
+            state = self.dag_run_states.get(path.split("/")[-2])
+            missing = {"detail": {"reason": "not_found", "message": "no such DAG run"}}
+            return httpx.Response(200, json={"state": state}) if state else httpx.Response(404, json=missing)
+        if path.startswith("/store/ti/"):
+            return self._store(method, path.rsplit("/", 1)[-1], request)
         if path.startswith("/xcoms/") and path.endswith("/slice"):
             key = path.split("/")[-2]
             return httpx.Response(200, json=[self.xcoms[key]] if key in self.xcoms else [])
@@ -74,6 +91,14 @@ class ExecutionAPI:
             self.states.append(json.loads(request.content))
             self.ended.set()
         return httpx.Response(204) if method in ("PATCH", "DELETE") else httpx.Response(201, json={"message": "ok"})
+
+    def _store(self, method: str, key: str, request: httpx.Request) -> httpx.Response:
+        if method == "PUT":
+            self.store[key] = json.loads(request.content)["value"]
+            return httpx.Response(204)
+        if method == "GET" and key in self.store:
+            return httpx.Response(200, json={"value": self.store[key]})
+        return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such key"}})
 
     def _xcom(self, method: str, key: str, request: httpx.Request) -> httpx.Response:
         if method == "POST":
@@ -116,14 +141,14 @@ class ExecutionAPI:
         }
 
 
-def task_instance(task_id: str = "t", dag_id: str = "d", map_index: int = -1) -> TaskInstance:
-    """Describe a first try."""
+def task_instance(task_id: str = "t", dag_id: str = "d", map_index: int = -1, try_number: int = 1) -> TaskInstance:
+    """Describe a try."""
     return TaskInstance(
         id=uuid.uuid4(),
         task_id=task_id,
         dag_id=dag_id,
         run_id="r",
-        try_number=1,
+        try_number=try_number,
         map_index=map_index,
         dag_version_id=uuid.uuid4(),
     )

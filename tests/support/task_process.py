@@ -33,13 +33,23 @@ class TaskProcess:
         self._signal(signal.SIGTERM)
         self.escalation.start()
 
+    def die(self) -> None:
+        """Send SIGKILL, as the kernel does to a process that takes too much memory."""
+        self._signal(signal.SIGKILL)
+
     def _signal(self, number: signal.Signals) -> None:
         # Only ever called between the fork and the end of the wait, while the pid is ours.
         os.kill(self.pid, number)
 
 
 def run_task(
-    api: ExecutionAPI, task_id: str, *, dag_id: str, file: str, act: Callable[[TaskProcess], None]
+    api: ExecutionAPI,
+    task_id: str,
+    *,
+    dag_id: str,
+    file: str,
+    act: Callable[[TaskProcess], None] = lambda task: None,
+    try_number: int = 1,
 ) -> None:
     """
     Run a task to its end in a process of its own.
@@ -48,10 +58,11 @@ def run_task(
     :param task_id: the task.
     :param dag_id: its DAG.
     :param file: the DAG's file in the DAGs folder.
+    :param try_number: which try of the task it is.
     :param act: what is done to the task from outside; runs on a thread of its own beside the supervisor.
     """
     supervisor = ActivitySubprocess.start(
-        what=task_instance(task_id, dag_id),
+        what=task_instance(task_id, dag_id, try_number=try_number),
         dag_rel_path=file,
         bundle_info=BundleInfo(name=BUNDLE, version=None),
         client=api.client(),

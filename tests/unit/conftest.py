@@ -31,6 +31,16 @@ class TaskTry:
     ti: Any = field(default_factory=task_instance)
     events: list[dict[str, Any]] = field(default_factory=list)
 
+    def next_try(self, *, cleared: bool = False) -> TaskTry:
+        """Make the next try, after a failure or a crash, or after a clear, which raises the number of tries."""
+        number = self.ti.try_number
+        if cleared:
+            self.api.max_tries = number + self.api.max_tries
+        self.api.next_method = self.api.next_kwargs = None
+        self.api.xcoms.clear()  # as Airflow does before a new try
+        ti = task_instance(map_index=self.ti.map_index, try_number=number + 1)
+        return TaskTry(self.task, self.api, ti)
+
     def run(self) -> Any:
         """Run it from its start, until it ends or defers."""
         return run_task_in_process(ti=self.ti, task=self.task, client=self.api.client())

@@ -174,10 +174,18 @@ class TestAfterTheDeferral:
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == "just in time"
 
-    def test_lost_contact_cancels_and_says_so(self, deferred, kernel_emulator):
+    def test_lost_contact_keeps_it_for_the_next_try(self, deferred, kernel_emulator):
         event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "KernelServerError: 500"}
         result = deferred.resume("execute_complete", event=event)
         assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelLostContactError)
+        assert_goes_on(kernel_emulator)
+
+    def test_lost_contact_in_the_last_try_cancels_and_says_so(self, deferred, kernel_emulator, execution_api):
+        execution_api.max_tries = 0
+        event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "KernelServerError: 500"}
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "failed"
         assert isinstance(result.error, KernelLostContactError)
         assert "KernelServerError: 500" in str(result.error)
         assert_cancelled(kernel_emulator)
@@ -189,12 +197,14 @@ class TestAfterTheDeferral:
         assert execution_api.xcoms["return_value"] == 1
 
     @pytest.mark.parametrize("event", [None, {}, {"status": "finished"}, {"status": "what?"}])
-    def test_an_event_that_makes_no_sense_is_no_success(self, event, deferred, kernel_emulator):
+    def test_an_event_that_makes_no_sense_is_no_success(self, event, deferred, kernel_emulator, execution_api):
+        execution_api.max_tries = 0
         result = deferred.resume("execute_complete", event=event)
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_an_event_that_is_too_early_is_no_success(self, deferred, kernel_emulator):
+    def test_an_event_that_is_too_early_is_no_success(self, deferred, kernel_emulator, execution_api):
+        execution_api.max_tries = 0
         event = {"invocation_id": deferred.invocation_id, "status": "finished"}
         result = deferred.resume("execute_complete", event=event)
         assert isinstance(result.error, KernelLostContactError)

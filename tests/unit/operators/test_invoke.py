@@ -22,6 +22,12 @@ from airflow_provider_kernel.api.polling import poll_delays
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
+
+@pytest.fixture(autouse=True)
+def a_short_look_for_lost_starts(monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+
+
 ECHO = {"app_name": "demo", "action_name": "echo", "poll_interval": 0.01}
 HANG = {"app_name": "demo", "action_name": "hang", "poll_interval": 0.01}
 BROWSERS = {
@@ -197,22 +203,27 @@ class TestErrors:
         assert str(status) in str(result.error)
         assert len(kernel_emulator.journal) == 1
 
-    def test_an_unknown_outcome_of_the_start_is_not_tried_again(self, run, kernel_emulator):
-        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+    def test_an_outcome_of_the_start_that_stays_unknown_is_not_tried_again(self, run, kernel_emulator):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=500))
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert "MAY be running" in str(result.error)
-        assert len(kernel_emulator.requests("POST")) == 1
 
-    def test_trouble_that_may_pass_leaves_the_retries_and_cancels(self, run, kernel_emulator, monkeypatch):
+    @pytest.mark.parametrize(("max_tries", "kept"), [(1, True), (0, False)], ids=["tries left", "none left"])
+    def test_lost_contact_keeps_it_for_a_next_try_if_there_is_one(
+        self, max_tries, kept, run, kernel_emulator, monkeypatch
+    ):
         connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=500))
-        result = run(KernelInvokeOperator, **BROWSERS)
-        assert result.state == "up_for_retry"
+        result = run(KernelInvokeOperator, max_tries=max_tries, **BROWSERS)
+        assert result.state == ("up_for_retry" if kept else "failed")
         assert isinstance(result.error, KernelLostContactError)
-        assert_cancelled(kernel_emulator)
+        if kept:
+            assert_nothing_cancelled(kernel_emulator)
+        else:
+            assert_cancelled(kernel_emulator)
 
     def test_an_unknown_status_is_not_final_and_said_once(self, run, kernel_emulator, execution_api, capsys):
         strange = {"id": "x", "status": "pondering"}

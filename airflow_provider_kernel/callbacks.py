@@ -1,0 +1,69 @@
+"""Callbacks for DAGs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.hooks.kernel import KernelHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def cancel_kernel_invocations(context: Context) -> None:
+    """
+    Cancel every invocation that a task of this DAG run started and that still runs.
+
+    To be given to a DAG as its ``on_failure_callback``: it runs in the DAG processor, and so also when nothing is
+    left of the task that could cancel (a SIGKILL without retries, a SIGINT, a triggerer that is gone). Tasks with
+    ``cancel_on_kill=False`` or ``wait_for_completion=False`` are left alone. One invocation that cannot be
+    cancelled does not keep it from the others.
+
+    :param context: what Airflow calls the callback with.
+    """
+    dag, run_id = context["dag"], _run_id(context)
+    for task in dag.tasks:
+        arguments = _arguments(task)
+        if arguments is None:
+            continue
+        for invocation_id in _invocation_ids(dag.dag_id, task.task_id, run_id):
+            _cancel(invocation_id, str(arguments.get("kernel_conn_id", KernelHook.default_conn_name)))
+
+
+def _run_id(context: Context) -> str:
+    run_id: Any = context.get("run_id")
+    return str(run_id or context["dag_run"].run_id)
+
+
+def _arguments(task: Any) -> dict[str, Any] | None:
+    """Read how a task was made, if it is one that owns an invocation; mapped ones are described, not made."""
+    from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+
+    operator_class = getattr(task, "operator_class", type(task))
+    if not (isinstance(operator_class, type) and issubclass(operator_class, KernelInvokeOperator)):
+        return None
+    arguments: dict[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
+    owns = arguments.get("cancel_on_kill", True) and arguments.get("wait_for_completion", True)
+    return arguments if owns else None
+
+
+def _invocation_ids(dag_id: str, task_id: str, run_id: str) -> Iterator[str]:
+    from airflow.sdk.execution_time.xcom import XCom
+
+    found = XCom.get_all(key="invocation_id", dag_id=dag_id, task_id=task_id, run_id=run_id)
+    for invocation_id in found or ():
+        yield str(invocation_id)
+
+
+def _cancel(invocation_id: str, kernel_conn_id: str) -> None:
+    try:
+        with KernelHook(kernel_conn_id) as hook:
+            if not hook.get_invocation(invocation_id).is_final:
+                hook.cancel_invocation(invocation_id, "The Airflow DAG run failed")
+    except KernelError:
+        log.exception("Invocation %s could not be cancelled", invocation_id)

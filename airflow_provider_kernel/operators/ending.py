@@ -1,0 +1,165 @@
+"""The operators that end an invocation which something else started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow_provider_kernel._compat import AirflowSkipException
+from airflow_provider_kernel.api.errors import KernelInputError, KernelInvocationFinishedError
+from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
+from airflow_provider_kernel.operators.base import KernelBaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+IfFinished = Literal["skip", "fail", "ignore"]
+
+
+class _EndInvocationOperator(KernelBaseOperator):
+    """
+    Base of the operators that end an invocation which something else started.
+
+    :param invocation_id: the invocation (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"`` the task, ``"fail"`` it, or ``"ignore"``
+        it and succeed. Default: ignore when it ended in the state that was asked for, else fail. The result of an
+        invocation that is over is never overwritten.
+    """
+
+    def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
+        if "output" in kwargs:
+            # BaseOperator.output is the reference to a task's XCom, and a template field is named as its argument.
+            raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
+        super().__init__(**kwargs)
+        self.invocation_id = invocation_id
+        self.if_finished = if_finished
+        if if_finished not in (None, "skip", "fail", "ignore"):
+            raise KernelInputError(
+                f"if_finished is {if_finished!r}; it takes 'skip', 'fail', 'ignore', or None for the default"
+            )
+
+    def run_with_hook(self, context: Context) -> str:
+        """
+        End the invocation unless it is over.
+
+        :param context: the task's context.
+        :return: the status that it has now.
+        :raises KernelInvocationFinishedError: when it was over and ``if_finished`` says to fail.
+        :raises AirflowSkipException: when it was over and ``if_finished`` says to skip.
+        """
+        # Look first: nobody documents what an update does to a finished invocation; it may overwrite its result.
+        before = self.hook.get_invocation(self.invocation_id)
+        if before.is_final:
+            return self._was_finished(before)
+        try:
+            invocation = self.end_invocation()
+        except KernelInvocationFinishedError as race:
+            return self._was_finished(race.invocation)
+        self.log.info("Invocation %s is now %s", invocation.id, invocation.status)
+        return invocation.status
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        raise NotImplementedError
+
+    def end_invocation(self) -> Invocation:
+        """End the invocation."""
+        raise NotImplementedError
+
+    def _was_finished(self, invocation: Invocation) -> str:
+        as_wanted = invocation.status == self.wanted_status()
+        decision = self.if_finished or ("ignore" if as_wanted else "fail")
+        finished = KernelInvocationFinishedError(invocation, self.wanted_status())
+        if decision == "fail":
+            raise finished
+        if decision == "skip":
+            raise AirflowSkipException(str(finished))
+        self.log.info("Invocation %s had already ended as %s", invocation.id, invocation.status)
+        return invocation.status
+
+
+class KernelUpdateInvocationOperator(_EndInvocationOperator):
+    """
+    Set an invocation's status, and its output if one is given: this ends it.
+
+    :param invocation_id: the invocation (templated).
+    :param status: ``"succeeded"`` or ``"failed"`` (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
+        nothing is sent (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it ended in the status that was asked for, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "status", "invocation_output", "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+
+    def __init__(self, *, status: str, invocation_output: Any = UNSET, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+        self.invocation_output = invocation_output
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return self.status
+
+    def end_invocation(self) -> Invocation:
+        """Update the invocation."""
+        return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
+
+
+class KernelCompleteInvocationOperator(_EndInvocationOperator):
+    """
+    End an invocation as ``succeeded``, with an output. It ends the invocation's browsers as well.
+
+    :param invocation_id: the invocation (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
+        nothing is sent (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it succeeded, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "invocation_output", "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+
+    def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.invocation_output = invocation_output
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return InvocationStatus.SUCCEEDED.value
+
+    def end_invocation(self) -> Invocation:
+        """Complete the invocation."""
+        return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
+
+
+class KernelCancelInvocationOperator(_EndInvocationOperator):
+    """
+    Cancel an invocation: end it as ``failed`` with a reason, and end its browsers.
+
+    :param invocation_id: the invocation (templated).
+    :param reason: why; it becomes the invocation's output, ``{"error": reason}`` (templated).
+    :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
+        ignore when it failed, else fail.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
+
+    def __init__(self, *, reason: str = "Cancelled by Airflow", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def wanted_status(self) -> str:
+        """Say in which status the invocation is to end."""
+        return InvocationStatus.FAILED.value
+
+    def end_invocation(self) -> Invocation:
+        """Cancel the invocation."""
+        invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)
+        if invocation.status == InvocationStatus.SUCCEEDED:
+            raise KernelInvocationFinishedError(invocation, self.wanted_status())
+        return invocation

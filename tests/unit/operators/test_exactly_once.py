@@ -1,0 +1,297 @@
+"""Started exactly once: lost answers, crashes told from clears, siblings that ask for the same."""
+
+import json
+
+import pytest
+
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelInputError,
+    KernelInvocationKilledError,
+)
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.testing import Fault
+
+HANG = {
+    "app_name": "demo",
+    "action_name": "hang",
+    "payload": {"tickets": 2},
+    "poll_interval": 0.01,
+    "stream_logs": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_time_is_lost(monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+
+
+class Crash(BaseException):
+    """The process is gone: nothing behind this point runs."""
+
+
+@pytest.fixture
+def crash(make_task, kernel_emulator, monkeypatch):
+    """Run a try that crashes while it waits, so that its invocation goes on and its ledger says so."""
+
+    def crash(**arguments):
+        task = make_task(KernelInvokeOperator, **{**HANG, **arguments})
+        with monkeypatch.context() as patch:
+            patch.setattr(KernelInvokeOperator, "_watch", _die)
+            # What a crash leaves undone.
+            patch.setattr(
+                "airflow_provider_kernel.operators.guard.InvocationGuard.cancel", lambda guard, reason: None
+            )
+            patch.setattr(KernelInvokeOperator, "_close", lambda operator, ledger: None)
+            task.run()
+        assert kernel_emulator.requests("PATCH") == ()
+        return task
+
+    return crash
+
+
+def _die(*_):
+    raise Crash
+
+
+def active(kernel):
+    return [invocation.id for invocation in kernel.invocations if not invocation.finished]
+
+
+class TestALostAnswer:
+    """The request went out and no usable answer came back."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"drop": "after"},
+            {"drop": "before"},
+            {"status": 500},
+            {"status": 502, "processed": True},
+            {"status": 200, "body": "<html>", "processed": True},
+            {"truncate": True},
+        ],
+        ids=str,
+    )
+    def test_the_invocation_is_looked_up_and_there_is_just_one(self, fault, run, kernel_emulator, execution_api):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", **fault))
+        result = run(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.invocations) == 1
+
+    def test_another_payload_is_another_invocation(self, run, kernel_emulator, execution_api):
+        with KernelHook() as hook:
+            hook.invoke("demo", "echo", 2)
+        kernel_emulator.add_fault(Fault("POST", "/invocations", nth=2, drop="before"))
+        run(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.invocations) == 2
+
+    def test_two_that_it_may_be_are_named(self, run, kernel_emulator):
+        like_it = {"app_name": "demo", "action_name": "hang", "version": "latest", "payload": '{"tickets": 2}'}
+        found = [{"id": name, "status": "running", **like_it} for name in ("one", "two")]
+        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+        kernel_emulator.add_fault(Fault("GET", "/invocations", body=found))
+        result = run(KernelInvokeOperator, **HANG)
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert "one (running), two (running)" in str(result.error)
+
+    def test_a_mark_tells_them_apart(self, run, kernel_emulator, execution_api):
+        with KernelHook() as hook:
+            for _ in range(3):
+                hook.invoke("demo", "hang", {"tickets": 2})
+        kernel_emulator.add_fault(Fault("POST", "/invocations", nth=4, drop="after"))
+        run(KernelInvokeOperator, wait_for_completion=False, correlation_key="_airflow", **HANG)
+        mine = kernel_emulator.invocation(execution_api.xcoms["invocation_id"])
+        assert mine.payload_json["tickets"] == 2
+        mark = mine.payload_json["_airflow"]
+        assert {name: mark[name] for name in mark if name != "token"} == {
+            "dag_id": "d",
+            "run_id": "r",
+            "task_id": "t",
+            "map_index": -1,
+            "try_number": 1,
+        }
+        assert len(kernel_emulator.invocations) == 4
+
+    def test_a_kill_while_it_is_looked_for_cancels_it(self, make_task, kernel_emulator, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 60.0)
+
+        class KilledWhileLooking(KernelInvokeOperator):
+            def sleep(self, seconds):
+                self.on_kill()
+                super().sleep(seconds)
+
+        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+        kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
+        result = make_task(KilledWhileLooking, **HANG).run()
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert active(kernel_emulator) == []
+        assert len(kernel_emulator.invocations) == 1
+
+
+class TestAfterACrash:
+    @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
+    def test_what_still_runs_is_taken_up(self, deferrable, crash, kernel_emulator, execution_api):
+        task = crash(deferrable=deferrable)
+        (invocation,) = kernel_emulator.invocations
+        again = task.next_try()
+        if deferrable:
+            result = again.run()
+            assert result.state == "deferred"
+            assert result.msg.trigger_kwargs["invocation_id"] == invocation.id
+            kernel_emulator.finish(invocation.id, output="done")
+            result = again.resume("execute_complete", event=again.trigger_event(result))
+        else:
+            execution_api.hold = lambda method, path: (
+                kernel_emulator.finish(invocation.id, output="done") if path.endswith("/invocation_id") else None
+            )
+            result = again.run()
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == "done"
+        assert execution_api.xcoms["invocation_id"] == invocation.id
+        assert len(kernel_emulator.invocations) == 1
+
+    def test_the_result_of_one_that_succeeded_meanwhile_is_used(self, crash, kernel_emulator, execution_api):
+        task = crash()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
+        assert task.next_try().run().state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.invocations) == 1
+
+    def test_one_that_failed_meanwhile_is_followed_by_a_new_one(self, crash, kernel_emulator):
+        task = crash(deferrable=True)
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, "failed")
+        assert task.next_try().run().state == "deferred"
+        assert len(kernel_emulator.invocations) == 2
+        assert len(active(kernel_emulator)) == 1
+
+    def test_one_that_is_gone_is_followed_by_a_new_one(self, crash, kernel_emulator, execution_api):
+        task = crash(deferrable=True)
+        kernel_emulator.finish(kernel_emulator.invocations[0].id)
+        execution_api.store["kernel_invocation"]["invocation_id"] = "gone"
+        assert task.next_try().run().state == "deferred"
+        assert len(active(kernel_emulator)) == 1
+
+    def test_one_with_another_payload_is_ended_and_followed_by_a_new_one(self, crash, kernel_emulator):
+        task = crash(deferrable=True)
+        (old,) = kernel_emulator.invocations
+        again = task.next_try()
+        again.task.payload = {"tickets": 3}
+        assert again.run().state == "deferred"
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert kernel_emulator.most_active_at_once() == 1
+
+    def test_a_second_crash_is_survived_too(self, crash, kernel_emulator):
+        task = crash()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
+        third = task.next_try().next_try()
+        assert third.run().state == "success"
+        assert len(kernel_emulator.invocations) == 1
+
+    def test_a_ledger_of_another_version_is_no_obstacle(self, crash, kernel_emulator, execution_api):
+        task = crash(deferrable=True)
+        kernel_emulator.finish(kernel_emulator.invocations[0].id)
+        execution_api.store["kernel_invocation"] = {"something": "else"}
+        assert task.next_try().run().state == "deferred"
+
+
+class TestAfterAClear:
+    def test_what_still_runs_is_cancelled_and_a_new_one_started(self, crash, kernel_emulator):
+        task = crash()
+        (old,) = kernel_emulator.invocations
+        again = task.next_try(cleared=True)
+        again.task.deferrable = True
+        assert again.run().state == "deferred"
+        new = kernel_emulator.invocations[1]
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert active(kernel_emulator) == [new.id]
+        assert kernel_emulator.most_active_at_once() == 1
+
+    def test_a_success_runs_again(self, make_task, kernel_emulator, execution_api):
+        task = make_task(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
+        assert task.run().state == "success"
+        assert task.next_try(cleared=True).run().state == "success"
+        assert len(kernel_emulator.invocations) == 2
+        assert kernel_emulator.requests("PATCH") == ()
+
+    def test_an_intent_without_an_id_is_looked_for_and_ended(self, crash, kernel_emulator, execution_api):
+        task = crash()
+        (old,) = kernel_emulator.invocations
+        execution_api.store["kernel_invocation"]["invocation_id"] = None
+        again = task.next_try(cleared=True)
+        again.task.deferrable = True
+        again.run()
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert kernel_emulator.most_active_at_once() == 1
+
+    def test_a_deleted_row_counts_from_the_first_try_again(self, crash, kernel_emulator):
+        task = crash()
+        (old,) = kernel_emulator.invocations
+        again = task.next_try()
+        again.ti.try_number = 1
+        again.task.deferrable = True
+        again.run()
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert len(active(kernel_emulator)) == 1
+
+    @pytest.mark.parametrize("arguments", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
+    def test_what_the_task_does_not_own_goes_on(self, arguments, make_task, kernel_emulator):
+        task = make_task(KernelInvokeOperator, **{**HANG, **arguments, "deferrable": True})
+        task.run()
+        task.next_try(cleared=True).run()
+        assert len(active(kernel_emulator)) == 2
+
+
+class TestTheOrderlyEnd:
+    def test_a_failed_invocation_is_followed_by_a_new_one(self, make_task, kernel_emulator):
+        task = make_task(KernelInvokeOperator, app_name="demo", action_name="fail", poll_interval=0.01)
+        task.run()
+        task.next_try().run()
+        assert len(kernel_emulator.invocations) == 2
+
+    def test_lost_contact_is_found_again_by_the_next_try(self, make_task, kernel_emulator, execution_api):
+        task = make_task(KernelInvokeOperator, **HANG)
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=range(1, 21), status=500))
+        assert task.run().state == "up_for_retry"
+        (invocation,) = kernel_emulator.invocations
+        kernel_emulator.finish(invocation.id, output="found")
+        assert task.next_try().run().state == "success"
+        assert execution_api.xcoms["return_value"] == "found"
+        assert len(kernel_emulator.invocations) == 1
+
+    def test_without_durable_every_try_starts_its_own(self, crash, kernel_emulator, execution_api):
+        task = crash(durable=False, deferrable=True)
+        assert execution_api.store == {}
+        task.next_try().run()
+        assert len(kernel_emulator.invocations) == 2
+
+    def test_the_ledger_holds_no_payload_and_no_key(self, crash, kernel_emulator, execution_api):
+        crash(payload={"card": "4711"})
+        written = json.dumps(execution_api.store)
+        assert "4711" not in written
+        assert kernel_emulator.api_key not in written
+
+
+class TestTheMark:
+    @pytest.mark.parametrize("payload", ["text", [1], {"_airflow": 1}], ids=repr)
+    def test_it_needs_a_payload_that_can_carry_it(self, payload, run, kernel_emulator):
+        result = run(KernelInvokeOperator, correlation_key="_airflow", **{**HANG, "payload": payload})
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelInputError)
+        assert "correlation_key='_airflow' needs a payload" in str(result.error)
+        assert kernel_emulator.journal == ()
+
+    def test_no_payload_carries_it_too(self, run, kernel_emulator):
+        run(
+            KernelInvokeOperator,
+            app_name="demo",
+            action_name="echo",
+            correlation_key="_airflow",
+            poll_interval=0.01,
+        )
+        assert set(kernel_emulator.invocations[0].payload_json) == {"_airflow"}
