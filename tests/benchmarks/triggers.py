@@ -40,8 +40,8 @@ def serve(pipe: Connection) -> None:
         while (order := pipe.recv()) != "stop":
             if order == "count":
                 asked = [r.path.endswith("/events") for r in kernel.requests("GET", "**")]
-                pipe.send((asked.count(False), asked.count(True)))
                 kernel.reset()
+                pipe.send((asked.count(False), asked.count(True)))
             else:
                 kernel.finish(order)
 

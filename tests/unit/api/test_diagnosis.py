@@ -24,6 +24,10 @@ class TransportError(Exception):
     """What a transport raises; the truth is in what it was raised from."""
 
 
+class OddError(OSError):
+    """Of a class of its own, where ``OSError`` itself would choose one by the number."""
+
+
 class GroupError(OSError):
     """As anyio's group of errors, one for each address, which need not be an ``ExceptionGroup`` on 3.10."""
 
@@ -101,7 +105,7 @@ WAYS = {
         ),
         (REFUSED, ConnectionProblem.REFUSED, "the connection was refused"),
         (
-            OSError(errno.ECONNREFUSED, "Connect call failed"),
+            OddError(errno.ECONNREFUSED, "Connect call failed"),
             ConnectionProblem.REFUSED,
             "the connection was refused",
         ),

@@ -498,12 +498,12 @@ class TestThePause:
 
     @pytest.mark.parametrize("event", [line("a"), Heartbeat()], ids=["line", "heartbeat"])
     def test_begins_anew_after_something_new(self, follower, event):
-        connection(follower)
-        first = follower.pause
-        connection(follower)
-        assert follower.pause > first
-        connection(follower, event)
-        assert follower.pause <= first
+        pauses = []
+        for stream in ([], [], [], [], [event], [], []):
+            connection(follower, *stream)
+            pauses.append(follower.pause)
+        assert pauses[1] < pauses[2] < pauses[3]
+        assert pauses[4:] == pauses[:3]
 
     def test_is_short_but_not_nothing_where_a_live_stream_is_cut(self, follower):
         for _ in range(20):

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from support.triggerer import Triggerer, held_back, task_instance
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.api.client import AsyncKernelClient
+from airflow_provider_kernel.api.client import _REQUESTS_AT_ONCE, AsyncKernelClient
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers import invocation as trigger_module
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -71,6 +71,17 @@ def waits(kernel_emulator, start, triggerer, supervisor):
     return waits
 
 
+@pytest.fixture
+def stale_look():
+    """What a look says that does not know the truth (yet)."""
+
+    def stale_look(invocation_id, status):
+        look = {"id": invocation_id, "status": status, "app_name": "demo", "action_name": "hang"}
+        return {**look, "version": "latest", "started_at": "2026-01-01T00:00:00Z"}
+
+    return stale_look
+
+
 def row(**arguments):
     return KernelInvocationTrigger(
         **{"invocation_id": "i", "poll_interval": 0.02, "stream_logs": False, **arguments}
@@ -97,30 +108,32 @@ class TestTheEnd:
         assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}]
         assert changes() == []
 
-    async def test_its_stream_ends_the_wait(self, start, triggerer, kernel_emulator, changes):
+    @pytest.fixture
+    def no_short_waits(self, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.api.polling._FIRST_SECONDS", 3600)
+
+    async def test_its_stream_ends_the_wait(self, no_short_waits, start, triggerer, kernel_emulator, changes):
         invocation_id = start()
         task = await triggerer.start(row(invocation_id=invocation_id, stream_logs=True, poll_interval=3600))
-        # The waits grow: by the third look they are longer than this test may take.
-        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, 2)
+        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY)
         await asyncio.to_thread(kernel_emulator.wait_for, "GET", EVENTS)
-        trigger_looks = len(kernel_emulator.requests("GET", ANY))
         kernel_emulator.finish(invocation_id)
         await task
         assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}]
-        assert len(kernel_emulator.requests("GET", ANY)) == trigger_looks + 1
+        assert len(kernel_emulator.requests("GET", ANY)) == 2
         assert changes() == []
 
-    async def test_a_stream_that_is_early_does_not_end_the_wait_for_good(self, start, triggerer, kernel_emulator):
-        """The first look after the stream's word still says that it runs."""
-        invocation_id = start()
-        running = {"id": invocation_id, "status": "running", "app_name": "demo", "action_name": "hang"}
-        look = {**running, "version": "latest", "started_at": "2026-01-01T00:00:00Z"}
-        kernel_emulator.add_fault(Fault("GET", ANY, nth=(1, 2), body=look))
-        kernel_emulator.finish(invocation_id)
-        task = await triggerer.start(row(invocation_id=invocation_id, stream_logs=True))
-        await task
-        assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}]
-        assert len(kernel_emulator.requests("GET", ANY)) == 3
+    async def test_a_stream_that_is_early_ends_one_wait_only(
+        self, no_short_waits, start, triggerer, kernel_emulator, stale_look
+    ):
+        """The looks after the stream's word still say that it runs: no reason to look without a pause."""
+        invocation_id = start("echo")
+        kernel_emulator.wait_for_status(invocation_id, "succeeded")
+        kernel_emulator.add_fault(Fault("GET", ANY, nth=None, body=stale_look(invocation_id, "running")))
+        arguments = {"stream_logs": True, "poll_interval": 3600, "deadline": time.time() + 0.5}
+        await (await triggerer.start(row(invocation_id=invocation_id, **arguments)))
+        assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout"}]
+        assert len(kernel_emulator.requests("GET", ANY)) == 3  # at first, at the stream's word, at the deadline
 
     async def test_a_deadline_that_passes_is_told_and_left_to_the_worker(
         self, start, triggerer, kernel_emulator, changes
@@ -294,6 +307,7 @@ class TestAUsersKill:
         await triggerer.kill(task)
         await cancels_are_done()
         assert_cancelled(invocation_id)
+        assert len(kernel_emulator.requests("GET", ANY)) == 2  # of which one was the trigger's own
         fault.release()
 
     async def test_one_that_has_just_succeeded_keeps_its_result(
@@ -340,16 +354,14 @@ class TestAUsersKill:
 
     @pytest.mark.parametrize("status", ["finished", "timeout", "error"])
     async def test_after_the_event_never(
-        self, status, start, triggerer, supervisor, kernel_emulator, changes, monkeypatch
+        self, status, start, triggerer, supervisor, kernel_emulator, changes, stale_look, monkeypatch
     ):
         """A trigger that lingers after its event: the worker has taken over, whatever the invocation's state."""
         monkeypatch.setattr("airflow_provider_kernel.api.watch.MAX_FAILED_LOOKS", 1)
         invocation_id = start()
         arguments = {}
         if status == "finished":
-            look = {"id": invocation_id, "status": "succeeded", "app_name": "demo", "action_name": "hang"}
-            look |= {"version": "latest", "started_at": "2026-01-01T00:00:00Z"}
-            kernel_emulator.add_fault(Fault("GET", ANY, body=look))
+            kernel_emulator.add_fault(Fault("GET", ANY, body=stale_look(invocation_id, "succeeded")))
         elif status == "timeout":
             arguments["deadline"] = time.time() - 1
         else:
@@ -661,7 +673,7 @@ class TestMany:
         ("count", "stream_logs"), [(1000, False), (100, True)], ids=["1,000", "100 with their logs"]
     )
     async def test_one_client_for_all(
-        self, count, stream_logs, start, triggerer, clients, kernel_emulator, monkeypatch, changes
+        self, count, stream_logs, start, triggerer, clients, kernel_emulator, changes
     ):
         async def nothing(*args, **fields):
             pass
@@ -674,6 +686,8 @@ class TestMany:
         await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, count + count // 2, 30)
         if stream_logs:
             await asyncio.to_thread(kernel_emulator.wait_for, "GET", EVENTS, count)
+        (client,) = clients
+        assert len(client._http._transport._pool.connections) <= _REQUESTS_AT_ONCE
         kernel_emulator.finish(invocation_id)
         await asyncio.gather(*tasks)
         assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}] * count
