@@ -32,6 +32,8 @@ FROM_THE_START = "2h"
 _OVERLAP = timedelta(seconds=1)
 #: What is older is Go's zero time, the year 1, from which ``datetime`` cannot go back any further.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: After so many lines, those that no new connection would replay are forgotten.
+_FORGET_EVERY = 1000
 #: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
 _SILENCE_SECONDS = 60.0
 _LEAST_SILENCE_SECONDS = 10.0
@@ -87,6 +89,7 @@ class EventFollower:
         self._newest: datetime | None = None
         self._seen: Counter[tuple[str | None, str]] = Counter()
         self._replayed: Counter[tuple[str | None, str]] = Counter()
+        self._new_lines = 0
         self._failures = 0  # connections in a row without any event
         self._fruitless = 0  # connections in a row without anything new
         self._heard_at: float | None = None
@@ -176,12 +179,16 @@ class EventFollower:
         if self._replayed[key] <= self._seen[key]:
             return False
         self._seen[key] += 1
+        self._new_lines += 1
+        if self._new_lines % _FORGET_EVERY == 0 and self._newest is not None:
+            self._forget_before(self._newest - _OVERLAP)
         if time_ is not None and (self._newest is None or time_ > self._newest):
             self._newest = time_
         return True
 
     def _forget_before(self, cutoff: datetime) -> None:
-        for key in list(self._seen):
-            time_ = parse_timestamp(key[0])
-            if time_ is not None and time_ < cutoff:
-                del self._seen[key]
+        for counts in (self._seen, self._replayed):
+            for key in list(counts):
+                time_ = parse_timestamp(key[0])
+                if time_ is not None and time_ < cutoff:
+                    del counts[key]

@@ -509,3 +509,14 @@ class TestThePause:
         for _ in range(20):
             connection(follower, state())
             assert 0.05 < follower.pause <= 0.5
+
+
+def test_a_long_stream_does_not_fill_the_memory():
+    """Only what a new connection would replay is kept: a second of lines, and up to a thousand more."""
+    follower = EventFollower("abc")
+    follower.connect()
+    for number in range(3600):
+        stamp = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000000000Z"
+        assert list(follower.accept(LogLine(event="log", message=f"line {number}", timestamp=stamp)))
+    assert len(follower._seen) <= 1002
+    assert len(follower._replayed) <= 1002
