@@ -60,7 +60,7 @@ class InvocationGuard:
     def __init__(self, config: KernelConfig, *, cancel: bool = True) -> None:
         self.invocation_id: str | None = None
         self.killed = False
-        self._start_of: tuple[Asked, datetime] | None = None
+        self._start_of: tuple[Asked, datetime, frozenset[str]] | None = None
         self._may_be_started = False
         self._cancels = cancel
         self._released = False
@@ -84,7 +84,14 @@ class InvocationGuard:
         for work in (self._work, self._rescue):
             threading.Thread(target=work, name="kernel-invocation-guard", daemon=True).start()
 
-    def start(self, request: Request[Invocation], *, asked: Asked | None, since: datetime) -> Invocation:
+    def start(
+        self,
+        request: Request[Invocation],
+        *,
+        asked: Asked | None,
+        since: datetime,
+        excluded: frozenset[str] = frozenset(),
+    ) -> Invocation:
         """
         Start the invocation.
 
@@ -92,12 +99,13 @@ class InvocationGuard:
         :param asked: what it asks for, by which to find it should its answer get lost; ``None`` when it could be
             taken for somebody else's.
         :param since: when it was about to be sent.
+        :param excluded: ids of invocations that are known to be others.
         :return: the invocation as far as the answer tells it. Also in a task that was killed meanwhile, which
             :meth:`check` tells once the id is stored.
         :raises KernelInvocationKilledError: when the task was killed before anything was started.
         :raises KernelError: when it was not started, or when that is unknown.
         """
-        self._start_of = (asked, since) if asked is not None else None
+        self._start_of = (asked, since, excluded) if asked is not None else None
         self._orders.put(lambda: self._start(request))
         outcome = self._started.get()
         if isinstance(outcome, BaseException):
@@ -111,6 +119,10 @@ class InvocationGuard:
         :param invocation_id: the invocation.
         """
         self.invocation_id = invocation_id
+        if self._cancel_ordered and self._await_cancel(CANCEL_SECONDS):
+            # A kill came before it was known, and may have found nothing to cancel: cancel once more, in cancel().
+            self._cancelled.get()
+            self._cancel_ordered = False
 
     def wait(self, seconds: float) -> None:
         """
@@ -255,9 +267,9 @@ class InvocationGuard:
             return [self.invocation_id]
         if not self._may_be_started or self._start_of is None:
             return []
-        asked, since = self._start_of
+        asked, since, excluded = self._start_of
         try:
-            found = client.run(find_started(asked, since=since, now=utc_now(), patience=0.0))
+            found = client.run(find_started(asked, since=since, now=utc_now(), excluded=excluded, patience=0.0))
         except KernelError:
             return []
         return [invocation.id for invocation in found] if len(found) == 1 else []

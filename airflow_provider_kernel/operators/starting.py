@@ -107,6 +107,7 @@ class Starter:
         self._guard = guard
         self._ledger = ledger
         self._ti = ti
+        self._of_earlier_tries: frozenset[str] = frozenset()
 
     def run(self) -> str:
         """
@@ -119,6 +120,8 @@ class Starter:
         asked = self._wanted.fingerprint()
         last = self._ledger.last()
         if last is not None:
+            # Known, and so not what a start of this try may have started.
+            self._of_earlier_tries = frozenset({last.invocation_id} if last.invocation_id else ())
             if self._is_of_a_crash(last, asked):
                 invocation = self._take_up(last)
                 if invocation is not None:
@@ -142,8 +145,8 @@ class Starter:
             invocation.status,
             last.try_number,
         )
-        self._ledger.record(last, invocation.id)
         self._guard.adopt(invocation.id)
+        self._ledger.record(last, invocation.id)
         return invocation
 
     def _end(self, last: Entry) -> None:
@@ -172,6 +175,7 @@ class Starter:
                     request,
                     asked=self._asked(entry) if self._cannot_be_a_siblings() else None,
                     since=entry.intended,
+                    excluded=self._of_earlier_tries,
                 ).id
                 break
             except KernelAmbiguousStartError as error:
@@ -196,7 +200,7 @@ class Starter:
             self._asked(entry),
             since=entry.intended,
             now=utc_now(),
-            excluded=self._of_siblings(),
+            excluded=self._of_siblings() | self._of_earlier_tries,
             patience=patience,
         )
         return the_one_started(self._hook.get_conn().run(flow))

@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_kernel.api.errors import (
     KernelAmbiguousStartError,
     KernelInputError,
+    KernelInvocationFailedError,
     KernelInvocationKilledError,
 )
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -248,6 +249,15 @@ class TestAfterAClear:
 
 
 class TestTheOrderlyEnd:
+    def test_a_lost_start_is_not_confused_with_that_of_the_try_before(self, make_task, kernel_emulator):
+        """The same payload, seconds ago: known from the ledger, and so out of the question."""
+        task = make_task(KernelInvokeOperator, app_name="demo", action_name="fail", poll_interval=0.01)
+        task.run()
+        kernel_emulator.add_fault(Fault("POST", "/invocations", nth=2, drop="after"))
+        result = task.next_try().run()
+        assert isinstance(result.error, KernelInvocationFailedError)
+        assert len(kernel_emulator.invocations) == 2
+
     def test_a_failed_invocation_is_followed_by_a_new_one(self, make_task, kernel_emulator):
         task = make_task(KernelInvokeOperator, app_name="demo", action_name="fail", poll_interval=0.01)
         task.run()
