@@ -121,7 +121,7 @@ def run(execution_api, kernel_connection):
     return run
 
 
-def end_of_the_deferral(api, run, try_number):
+def end_of_the_deferral(api, run, try_number, **options):
     """Run the trigger that the task deferred with, and let the task go on."""
     import asyncio
 
@@ -133,7 +133,7 @@ def end_of_the_deferral(api, run, try_number):
 
     (event,) = asyncio.run(fire())
     api.next_method, api.next_kwargs = defer["next_method"], {"event": event}
-    run("deferrable", try_number=try_number)
+    run("deferrable", try_number=try_number, **options)
 
 
 @pytest.mark.parametrize("task_id", ["blocking", "marked", "deferrable"])
@@ -162,6 +162,22 @@ def test_after_the_result_before_the_task_has_ended(run, shop, execution_api, ke
     at_airflow("POST", "/return_value")(run, execution_api, kernel_emulator, "blocking")
     execution_api.states.clear()
     run("blocking", try_number=2)
+    assert execution_api.final_state == "success"
+    assert execution_api.xcoms["return_value"] == {"bought": 2}
+    assert len(kernel_emulator.invocations) == 1
+
+
+def test_after_the_result_of_a_deferral_before_the_task_has_ended(run, shop, execution_api, kernel_emulator):
+    run("deferrable")
+    assert execution_api.final_state == "deferred"
+    shop.may_end.set()
+    point = Point("POST", "/return_value")
+    point.arm(execution_api)
+    end_of_the_deferral(execution_api, run, try_number=1, act=point.kill)
+    point.disarm(execution_api)
+    execution_api.states.clear()
+    execution_api.next_method = execution_api.next_kwargs = None
+    run("deferrable", try_number=2)
     assert execution_api.final_state == "success"
     assert execution_api.xcoms["return_value"] == {"bought": 2}
     assert len(kernel_emulator.invocations) == 1
