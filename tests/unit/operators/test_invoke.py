@@ -243,9 +243,8 @@ class TestTheInvocationDoesNotOutliveTheTask:
     def test_an_execution_timeout_in_the_create_request_cancels_when_the_answer_is_there(
         self, run, kernel_emulator
     ):
-        create = kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=0.5))
+        kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=0.5))
         result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
-        assert create.nth == (1,)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         assert_cancelled(kernel_emulator)
 
