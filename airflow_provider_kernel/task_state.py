@@ -8,7 +8,29 @@ told at all when its task is marked or cleared just before it defers. So both mu
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_was_asked = False
+
+
+def ask_in_advance(ti: Any) -> None:
+    """
+    Ask Airflow once in a process, for nothing but to have it ready.
+
+    The first question makes a triggerer load the whole of Airflow's API, which takes many seconds; one that is
+    asked when somebody has acted on a task must not wait for that.
+
+    :param ti: any task instance.
+    """
+    global _was_asked
+    if not _was_asked:
+        _was_asked = True
+        _start(lambda: read_task_state(ti), lambda answer, error: None)
 
 
 async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:
@@ -19,8 +41,24 @@ async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:
     :param invocation_id: the invocation that the trigger waits for.
     :return: whether it is.
     """
-    # In a thread: the calls wait for the triggerer's supervisor, and the event loop must not.
-    return await asyncio.to_thread(_is_deferred_on, ti, invocation_id)
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[bool] = loop.create_future()
+
+    def settle(answer: bool | None, error: Exception | None) -> None:
+        if answered.done():  # nobody waits any more
+            return
+        if error is not None:
+            answered.set_exception(error)
+        else:
+            answered.set_result(bool(answer))
+
+    def tell(answer: bool | None, error: Exception | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, answer, error)
+
+    # The calls wait for the triggerer's supervisor, and the event loop must not.
+    _start(lambda: _is_deferred_on(ti, invocation_id), tell)
+    return await answered
 
 
 def read_task_state(ti: Any) -> str | None:
@@ -54,3 +92,23 @@ def _is_deferred_on(ti: Any, invocation_id: str) -> bool:
         key="invocation_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
     )
     return bool(latest == invocation_id)
+
+
+def _start(ask: Callable[[], T], tell: Callable[[T | None, Exception | None], None]) -> None:
+    """
+    Ask on a thread of its own, that nobody waits for: an answer may never come.
+
+    The loop's own threads would be used up by that, and would keep a triggerer from ending.
+    """
+
+    def work() -> None:
+        try:
+            answer = ask()
+        except Exception as error:  # noqa: BLE001 (it is the asker's)
+            tell(None, error)
+        else:
+            tell(answer, None)
+
+    # Airflow keeps what it needs for its calls in context variables.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="kernel-task-state", daemon=True).start()

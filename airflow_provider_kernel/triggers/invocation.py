@@ -19,7 +19,7 @@ from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.watch import watch_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
-from airflow_provider_kernel.task_state import is_still_deferred_on
+from airflow_provider_kernel.task_state import ask_in_advance, is_still_deferred_on
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
@@ -100,6 +100,8 @@ class KernelInvocationTrigger(BaseTrigger):
         event: dict[str, Any] = {"invocation_id": self.invocation_id, "status": "finished"}
         try:
             self._config = await KernelHook(self.kernel_conn_id).aget_config()
+            if self.cancel_on_kill and self.task_instance is not None:
+                ask_in_advance(self.task_instance)
             async with shared_client(self._config) as client:
                 await self._wait(client)
         except KernelInvocationTimeoutError:

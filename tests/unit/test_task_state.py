@@ -8,7 +8,8 @@ from airflow.sdk.execution_time import comms
 from airflow.utils.state import TaskInstanceState
 from support.triggerer import Supervisor, held_back, task_instance
 
-from airflow_provider_kernel.task_state import is_still_deferred_on, read_task_state
+from airflow_provider_kernel import task_state as task_state_module
+from airflow_provider_kernel.task_state import ask_in_advance, is_still_deferred_on, read_task_state
 
 
 @pytest.fixture
@@ -136,3 +137,32 @@ class TestStillDeferred:
             await asked.wait()
             assert not question.done()
         assert await question is True
+
+
+class TestAskingInAdvance:
+    @pytest.fixture(autouse=True)
+    def a_new_process(self, monkeypatch):
+        monkeypatch.setattr(task_state_module, "_was_asked", False)
+
+    async def test_airflow_is_asked_once_in_a_process(self, supervisor):
+        asked = threading.Event()
+        supervisor.hold = lambda message: asked.set()
+        for _ in range(3):
+            ask_in_advance(task_instance())
+        assert await asyncio.to_thread(asked.wait, 5)
+        # What is asked now is answered after whatever was asked before.
+        assert not await ask()
+        assert len(supervisor.asked) == 2
+
+    async def test_an_airflow_that_fails_or_never_answers_disturbs_nobody(self, supervisor):
+        release = threading.Event()
+
+        def fail(message):
+            release.wait()
+            raise RuntimeError("no answer")
+
+        supervisor.hold = fail
+        ask_in_advance(task_instance())
+        release.set()
+        with pytest.raises(RuntimeError, match="no answer"):
+            await ask()

@@ -1,0 +1,1 @@
+"""A whole Airflow as real processes, for the tests that a smaller one cannot convince."""

@@ -1,0 +1,151 @@
+"""The options of the system tests, the one Airflow that they share, and the table at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kernel.testing import KernelEmulator
+from airflow_stack.services import MissingServiceError
+from airflow_stack.stack import AirflowStack
+from system.scenario import Matrix, Run
+from system.table import as_markdown, as_text
+from system.under_test.notices import GATE, NOTICES
+from system.under_test.variants import dag_ids
+
+HERE = Path(__file__).parent
+_MATRIX = pytest.StashKey[Matrix]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("the kill matrix")
+    group.addoption("--executor", choices=("local", "celery"), default="local", help="what runs the tasks")
+    group.addoption(
+        "--operator",
+        choices=("ours", "naive"),
+        default="ours",
+        help="naive runs, with a deliberately naive operator, the rows that it must fail",
+    )
+    group.addoption("--table", type=Path, help="a file to write the table to, as Markdown")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run in one process: there is one Airflow, and it wants the whole machine."""
+    return 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "row(number, title, celery=False, naive_fails=()): the row of the kill matrix; whether it involves a "
+        "worker, and so runs on Celery as well; the modes in which a naive operator fails it",
+    )
+    config.addinivalue_line("markers", "modes(*modes): how the task waits, one test each")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    modes = metafunc.definition.get_closest_marker("modes")
+    if modes is not None:
+        metafunc.parametrize("mode", modes.args)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if not _is_wanted(config, item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    if config.getoption("--operator") == "naive":
+        for item in items:
+            item.add_marker(pytest.mark.xfail(strict=True, raises=AssertionError, reason="a naive operator leaks"))
+
+
+def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
+    row = item.get_closest_marker("row")
+    if row is None:
+        return config.getoption("--executor") == "local" and config.getoption("--operator") == "ours"
+    if config.getoption("--executor") == "celery" and not row.kwargs.get("celery", False):
+        return False
+    mode = item.callspec.params["mode"] if hasattr(item, "callspec") else None
+    return config.getoption("--operator") == "ours" or mode in row.kwargs.get("naive_fails", ())
+
+
+@pytest.fixture(scope="session")
+def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    folder = tmp_path_factory.mktemp("matrix")
+    naive = request.config.getoption("--operator") == "naive"
+    with KernelEmulator() as kernel:
+        settings = {
+            "PYTHONPATH": str(HERE),
+            NOTICES: str(folder / "notices"),
+            GATE: str(folder),
+            "KILL_MATRIX_OPERATOR": request.config.getoption("--operator"),
+            "AIRFLOW_CONN_KERNEL_DEFAULT": kernel.airflow_connection,
+        }
+        try:
+            stack = AirflowStack(request.config.getoption("--executor"), HERE / "dags", settings=settings)
+        except MissingServiceError as missing:
+            pytest.fail(str(missing), pytrace=False)
+        try:
+            stack.start()
+            stack.wait_for_dags(dag_ids())
+            matrix = request.config.stash[_MATRIX] = Matrix(stack, kernel, folder, patience=0.6 if naive else 1.0)
+            yield matrix
+            if not naive:
+                matrix.recheck()
+        finally:
+            stack.stop()
+
+
+@pytest.fixture
+def stack(matrix: Matrix) -> AirflowStack:
+    return matrix.stack
+
+
+@pytest.fixture
+def kernel(matrix: Matrix) -> Iterator[KernelEmulator]:
+    yield matrix.kernel
+    matrix.kernel.clear_faults()
+
+
+@pytest.fixture
+def scenario(
+    matrix: Matrix, kernel: KernelEmulator, mode: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], Run]]:
+    """Start a run of a variant; what is left of it is ended when the test is over."""
+    row = request.node.get_closest_marker("row")
+    runs: list[Run] = []
+
+    def start(variant: str) -> Run:
+        run = Run(matrix, variant, mode, *row.args)
+        runs.append(run)
+        return run.start()
+
+    matrix.stack.wait_until_healthy()
+    yield start
+    for run in runs:
+        run.sweep()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    result = yield
+    report = result.get_result()
+    matrix = item.config.stash.get(_MATRIX, None)
+    if report.when == "call" and report.failed and matrix is not None:
+        report.sections.append(("the logs of Airflow", matrix.stack.logs()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    matrix = config.stash.get(_MATRIX, None)
+    if matrix is None or not matrix.outcomes:
+        return
+    terminalreporter.section("the kill matrix")
+    terminalreporter.write_line(as_text(matrix.outcomes))
+    if config.getoption("--table"):
+        executor = config.getoption("--executor")
+        config.getoption("--table").write_text(
+            as_markdown(matrix.outcomes, executor=executor, cores=os.cpu_count())
+        )

@@ -1,0 +1,55 @@
+"""A DAG for each kind of task and mode, each with the one task ``invoke``."""
+
+import importlib
+import os
+
+from airflow.sdk import DAG, task
+
+from under_test.variants import DEFERRABLE, MAPPED, MAPPED_BLOCKING, VARIANTS, dag_id
+
+under_test = importlib.import_module(f"under_test.{os.environ['KILL_MATRIX_OPERATOR']}")
+
+
+def make_dag(variant, mode, task_arguments, dag_arguments):
+    task_arguments, dag_arguments = dict(task_arguments), dict(dag_arguments)
+    action = "fail" if task_arguments.pop("fails", False) else "browsers"
+    seconds = task_arguments.pop("seconds", 600)
+    items = task_arguments.pop("items", 2 if mode in (MAPPED, MAPPED_BLOCKING) else 1)
+    # The run's id tells whose the invocation is; nothing else of the payload matters.
+    payloads = [
+        {"count": 1, "seconds": seconds, "run": "{{ run_id }}", "item": item, "plain": True}
+        for item in range(items)
+    ]
+    arguments = {
+        "task_id": "invoke",
+        "app_name": "demo",
+        "action_name": action,
+        "poll_interval": 1,
+        "deferrable": mode in (DEFERRABLE, MAPPED),
+        **task_arguments,
+    }
+    if dag_arguments.pop("net", False) and under_test.net is not None:
+        dag_arguments["on_failure_callback"] = under_test.net
+    blocker = dag_arguments.pop("blocker", False)
+    with DAG(dag_id(variant, mode), schedule=None, **dag_arguments):
+        if items > 1:
+            under_test.Operator.partial(**arguments).expand(payload=payloads)
+        else:
+            under_test.Operator(payload=payloads[0], **arguments)
+        if blocker:
+            keep_the_slot()
+
+
+@task(priority_weight=100)
+def keep_the_slot():
+    """Take the DAG's only slot until the test opens the gate."""
+    from airflow.sdk import get_current_context
+
+    from under_test.notices import wait_at_the_gate
+
+    wait_at_the_gate(get_current_context()["ti"])
+
+
+for name, (modes, task_arguments, dag_arguments) in VARIANTS.items():
+    for mode in modes:
+        make_dag(name, mode, task_arguments, dag_arguments)

@@ -1,0 +1,27 @@
+"""The package's own operator, trigger and net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+from under_test.noted import NotedOperator, NotedTrigger
+from under_test.notices import note
+
+
+class Trigger(NotedTrigger, KernelInvocationTrigger):
+    """The trigger."""
+
+
+class Operator(NotedOperator, KernelInvokeOperator):
+    """The operator."""
+
+    noted_trigger = Trigger
+
+
+def net(context: Any) -> None:
+    """Be the DAG's net."""
+    note("net", context["dag_run"])
+    cancel_kernel_invocations(context)

@@ -1,0 +1,46 @@
+"""The kinds of DAG that the matrix needs; read by the DAG file and by the tests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+BLOCKING, DEFERRABLE = "blocking", "deferrable"
+MAPPED = "mapped"  # deferrable, two of them
+MAPPED_BLOCKING = "mapped_blocking"
+
+_RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=2)}
+_ALL = (BLOCKING, DEFERRABLE, MAPPED, MAPPED_BLOCKING)
+
+#: Seconds, of the variants that have one.
+EXECUTION_TIMEOUT = 12
+DAGRUN_TIMEOUT = 12
+AIRFLOW_TIMEOUT = 6
+
+#: Variant -> (modes, arguments of the task, arguments of the DAG); ``net`` is the DAG's net.
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
+    "plain": (_ALL, {}, {}),
+    "net": (_ALL, {}, {"net": True}),
+    "retries": (_ALL, _RETRIES, {}),
+    "timeout": (_ALL, {"execution_timeout": timedelta(seconds=EXECUTION_TIMEOUT)}, {}),
+    "dagrun_timeout": ((BLOCKING, DEFERRABLE), {}, {"dagrun_timeout": timedelta(seconds=DAGRUN_TIMEOUT)}),
+    "airflow_timeout": ((DEFERRABLE,), {"airflow_timeout": AIRFLOW_TIMEOUT}, {}),
+    "trigger_crash": ((DEFERRABLE,), {"trigger_crashes": True}, {}),
+    "gated": ((DEFERRABLE,), {"gated": True}, {"net": True}),
+    "gated_retries": ((DEFERRABLE,), {"gated": True, **_RETRIES}, {}),
+    "deleted": ((DEFERRABLE,), {}, {}),
+    "short": ((BLOCKING, DEFERRABLE, MAPPED), {"seconds": 4}, {}),
+    "failing": ((BLOCKING, DEFERRABLE), {"fails": True, "retries": 1, "retry_delay": timedelta(seconds=1)}, {}),
+    "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "blocker": True}),
+    "crowd": ((DEFERRABLE,), {"items": 200, "poll_interval": 5}, {"net": True}),
+}
+
+
+def dag_id(variant: str, mode: str) -> str:
+    """Name the DAG."""
+    return f"{variant}_{mode}"
+
+
+def dag_ids() -> set[str]:
+    """Name them all."""
+    return {dag_id(variant, mode) for variant, (modes, _, _) in VARIANTS.items() for mode in modes}
