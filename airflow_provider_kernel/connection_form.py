@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
+from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "connect_timeout",
         "Connect timeout",
-        "Seconds to wait for a connection to the API.",
+        "Seconds to wait for a connection to the API, 0.1 to 300.",
         type="number",
         default=5,
         minimum=0.1,
@@ -64,7 +64,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "read_timeout",
         "Read timeout",
-        "Seconds to wait for the API's answer.",
+        "Seconds to wait for the API's answer, 0.1 to 3600.",
         type="number",
         default=60,
         minimum=0.1,
@@ -73,7 +73,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "max_attempts",
         "Attempts",
-        "How often one request is sent at most, where sending it again is safe.",
+        "How often one request is sent at most, where sending it again is safe, 1 to 100.",
         type="integer",
         default=5,
         minimum=1,
@@ -82,7 +82,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "max_retry_seconds",
         "Retry time",
-        "Seconds after which no further attempt of one request is started.",
+        "Seconds after which no further attempt of one request is started, 0 to 86400.",
         type="number",
         default=120,
         minimum=0,
@@ -91,14 +91,27 @@ EXTRA_FIELDS = (
     ExtraField(
         "verify_tls",
         "Verify TLS",
-        "true, false, or the path of a CA bundle on the workers and the triggerer.",
+        "true, false, or the path of a CA bundle on the workers, the triggerer and the API server.",
         default="true",
+    ),
+    ExtraField(
+        "dashboard_url",
+        "Dashboard URL",
+        "Where the links of tasks lead; may hold {invocation_id}, {app_name} and {session_id}.",
+        default=DEFAULT_DASHBOARD_URL,
     ),
 )
 
 HIDDEN_FIELDS = ("schema", "login", "extra")
 RELABELING = {"password": "API key", "host": "Base URL"}
-PLACEHOLDERS = {"host": DEFAULT_BASE_URL, "password": "the Kernel API key"}
+# The only lines that the form shows for standard fields. For the port: the button in Airflow's list of connections
+# sends 0 for a port that is not there, and Airflow then takes it for another connection and refuses, before
+# anything of this package runs. With any port stored, 0 too, it works.
+PLACEHOLDERS = {
+    "host": f"{DEFAULT_BASE_URL} if left empty",
+    "password": "from Kernel's dashboard, such as sk_...",
+    "port": "443; if empty, Airflow refuses the Test button",
+}
 
 
 def conn_fields() -> dict[str, Any]:

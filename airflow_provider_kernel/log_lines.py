@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from typing import Any, Protocol
 
 from airflow_provider_kernel.api.models import LogLine, StreamError
@@ -13,6 +15,10 @@ DEFAULT_MAX_LOG_LINES = 10_000
 DRAIN_SECONDS = 5.0
 #: but no longer than this.
 LONGEST_DRAIN_SECONDS = 60.0
+
+#: Airflow's log page folds what stands between these two, wherever in a line they stand.
+_GROUP, _GROUP_END = "::group::", "::endgroup::"
+_GROUP_MARK = re.compile(r":(?=:(?:end)?group::)")
 
 
 class _Logger(Protocol):
@@ -27,7 +33,8 @@ def harmless(text: str) -> str:
 
     :param text: the line as the action wrote it.
     :return: the line without its final line break, cut to a bounded length, and with every character that is not
-        plainly visible (line breaks, terminal controls, marks of writing direction) written as an escape.
+        plainly visible (line breaks, terminal controls, marks of writing direction) written as an escape, as are
+        the marks by which Airflow's log page folds lines away.
     """
     text = text.rstrip("\r\n")
     left_out = len(text) - MAX_LINE_LENGTH
@@ -35,6 +42,7 @@ def harmless(text: str) -> str:
         text = text[:MAX_LINE_LENGTH]
     if not text.isprintable():
         text = "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
+    text = _GROUP_MARK.sub(r"\\x3a", text)
     return f"{text}… ({left_out} more characters)" if left_out > 0 else text
 
 
@@ -44,15 +52,24 @@ def _escape(character: str) -> str:
 
 class InvocationLog:
     """
-    Write what an invocation logs into a task's log, up to a bound.
+    Write what an invocation logs into a task's log, up to a bound, as one group that the log page can fold.
+
+    The group begins with the first line and ends with :meth:`end`, also when a thread is still writing then: what
+    the task itself says afterwards is never folded away.
 
     :param logger: the task's logger.
+    :param invocation_id: the invocation, for the name of the group.
     :param max_lines: how many lines to write; the rest is counted and told of in one line.
     """
 
-    def __init__(self, logger: _Logger, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
+    def __init__(self, logger: _Logger, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
         self._logger = logger
+        self._invocation_id = invocation_id
         self._max_lines = max_lines
+        self._in_group = False
+        self._ended = False
+        # Lines come on a thread, and the end on either.
+        self._lock = threading.Lock()
         self.lines = 0
 
     def write(self, news: LogLine | StreamError) -> None:
@@ -61,26 +78,38 @@ class InvocationLog:
 
         :param news: what the stream told.
         """
-        self.lines += 1
-        if self.lines > self._max_lines:
-            return
-        # The mark in front: what stands behind it is the action's, even if it looks like a record of ours.
-        if isinstance(news, LogLine):
-            self._logger.info("kernel | %s", harmless(news.message))
-        else:
-            self._logger.warning("kernel | error in the event stream: %s", harmless(str(news)))
+        with self._lock:
+            self.lines += 1
+            if self._ended or self.lines > self._max_lines:
+                return
+            if not self._in_group:
+                self._in_group = True
+                self._logger.info("%sLog of invocation %s", _GROUP, harmless(self._invocation_id))
+            # The mark in front: what stands behind it is the action's, even if it looks like a record of ours.
+            if isinstance(news, LogLine):
+                self._logger.info("kernel | %s", harmless(news.message))
+            else:
+                self._logger.warning("kernel | error in the event stream: %s", harmless(str(news)))
 
     def end(self, given_up: str | None = None) -> None:
         """
-        Tell what is missing.
+        End the group, and tell what is missing. Does nothing when called again.
 
         :param given_up: why the stream was given up, if it was.
         """
-        if self.lines > self._max_lines:
-            self._logger.info(
-                "%d more lines of the invocation were left out (max_log_lines is %d)",
-                self.lines - self._max_lines,
-                self._max_lines,
-            )
-        if given_up is not None:
-            self._logger.warning("The invocation's log lines are not shown from here on: %s", harmless(given_up))
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            if self._in_group:
+                self._logger.info(_GROUP_END)
+            if self.lines > self._max_lines:
+                self._logger.info(
+                    "%d more lines of the invocation were left out (max_log_lines is %d)",
+                    self.lines - self._max_lines,
+                    self._max_lines,
+                )
+            if given_up is not None:
+                self._logger.warning(
+                    "The invocation's log lines are not shown from here on: %s", harmless(given_up)
+                )

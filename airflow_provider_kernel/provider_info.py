@@ -22,6 +22,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": integration,
                 "external-doc-url": "https://www.kernel.sh/docs",
+                # Our own drawing, in the package's folder of that name.
+                "logo": "/integration-logos/airflow-provider-kernel.svg",
                 "tags": ["service", "ai"],
             }
         ],
@@ -42,6 +44,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "triggers": [
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.triggers.invocation"]},
+        ],
+        "extra-links": [
+            "airflow_provider_kernel.links.kernel.KernelDashboardLink",
+            "airflow_provider_kernel.links.kernel.KernelLiveViewLink",
         ],
         "connection-types": [
             {

@@ -7,9 +7,12 @@ import math
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
+from airflow_provider_kernel.api.dashboard import check_template
+from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.api.errors import KernelConfigurationError
 from airflow_provider_kernel.api.retry import RetryPolicy
+
+_PORTS = {"http": 80, "https": 443}
 
 
 def normalise_base_url(given: str) -> str:
@@ -18,7 +21,7 @@ def normalise_base_url(given: str) -> str:
 
     :param given: a host with or without scheme and port, such as ``api.onkernel.com`` (https is assumed) or
         ``http://127.0.0.1:8080``.
-    :return: scheme, host and port, with no slash at the end.
+    :return: scheme, host and port (unless it is the scheme's own), with no slash at the end.
     :raises KernelConfigurationError: when it has a path, a query or credentials, or is no URL.
     """
     text = given.strip()
@@ -47,7 +50,8 @@ def normalise_base_url(given: str) -> str:
     if problem or url.hostname is None:
         raise _unusable(text, problem or "it names no host")
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    return f"{url.scheme}://{host}" + (f":{port}" if port else "")
+    # The port of the scheme is left out: with and without it, it is the same place, and to be named alike.
+    return f"{url.scheme}://{host}" + (f":{port}" if port and port != _PORTS[url.scheme] else "")
 
 
 def _unusable(shown: str, problem: str) -> KernelConfigurationError:
@@ -81,6 +85,7 @@ class KernelConfig:
     :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
     :param retry: when to send again.
     :param user_agent: how to introduce ourselves.
+    :param dashboard_url: where a person looks at invocations; see :mod:`airflow_provider_kernel.api.dashboard`.
     :raises KernelConfigurationError: when one of them cannot work.
     """
 
@@ -92,9 +97,11 @@ class KernelConfig:
     verify_tls: bool | str = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     user_agent: str = "airflow-provider-kernel"
+    dashboard_url: str = DEFAULT_DASHBOARD_URL
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", normalise_base_url(self.base_url))
+        object.__setattr__(self, "dashboard_url", check_template(self.dashboard_url))
         if not isinstance(self.api_key, str) or not self.api_key.strip():
             raise KernelConfigurationError(
                 "There is no API key: put it into the password of the Airflow connection, or into KERNEL_API_KEY"

@@ -9,3 +9,6 @@ MIN_ASYNC_TIMEOUT_SECONDS = 10
 MAX_ASYNC_TIMEOUT_SECONDS = 3600
 #: What the API takes when none is given.
 DEFAULT_ASYNC_TIMEOUT_SECONDS = 900
+
+#: The front page of Kernel's dashboard. No page of one invocation is documented, so none is assumed.
+DEFAULT_DASHBOARD_URL = "https://dashboard.onkernel.com"

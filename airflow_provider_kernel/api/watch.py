@@ -21,7 +21,7 @@ from airflow_provider_kernel.api.errors import (
     KernelResponseError,
 )
 from airflow_provider_kernel.api.flows import Flow, Pause
-from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.models import Browser, Invocation, InvocationStatus
 from airflow_provider_kernel.api.polling import poll_delays
 from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
 
@@ -32,6 +32,8 @@ NOT_FOUND_GRACE_SECONDS = 30.0
 #: A server that asks for a longer pause is not obeyed: an invocation lasts an hour at most, and a header of many
 #: digits reads as infinity, for which nothing can sleep.
 MAX_RETRY_AFTER_SECONDS = 300.0
+#: So many looks at a running invocation also ask for its browsers; with the default interval some two minutes.
+MAX_BROWSER_LOOKS = 20
 
 
 def watch_invocation(
@@ -42,6 +44,7 @@ def watch_invocation(
     is_new: bool = True,
     on_change: Callable[[Invocation], None] = lambda invocation: None,
     on_trouble: Callable[[KernelError], None] = lambda error: None,
+    on_browser: Callable[[Invocation, Browser], None] | None = None,
 ) -> Flow[Invocation]:
     """
     Look at an invocation until it has ended.
@@ -53,6 +56,7 @@ def watch_invocation(
     :param is_new: whether it was started just now, so that it may not be found at first.
     :param on_change: told of the invocation whenever its status is another one than before.
     :param on_trouble: told of the error when a look went wrong after one that did not.
+    :param on_browser: told of the invocation's first browser, once. Without it, nobody asks for browsers.
     :return: the invocation as its last look told it, which is final.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
     :raises KernelLostContactError: when too many looks in a row went wrong.
@@ -63,6 +67,7 @@ def watch_invocation(
     began = time.time()
     status: str | None = None
     failed_looks = 0
+    browser_looks = MAX_BROWSER_LOOKS if on_browser is not None else 0
     for delay in poll_delays(poll_interval):
         wait = delay
         try:
@@ -88,6 +93,12 @@ def watch_invocation(
                 on_change(invocation)
             if invocation.is_final:
                 return invocation
+            if on_browser is not None and browser_looks and status == InvocationStatus.RUNNING:
+                browser_looks -= 1
+                browser = yield from _first_browser(invocation_id)
+                if browser is not None:
+                    browser_looks = 0
+                    on_browser(invocation, browser)
         if deadline is not None:
             left = deadline - time.time()
             if left <= 0:
@@ -97,6 +108,17 @@ def watch_invocation(
             wait = min(wait, left)
         yield Pause(wait)
     raise AssertionError("poll_delays never ends")
+
+
+def _first_browser(invocation_id: str) -> Flow[Browser | None]:
+    try:
+        browsers: list[Browser] = yield replace(
+            requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER
+        )
+    except KernelError:
+        # It is for a link only: whatever is wrong, the looks at the invocation itself tell of it.
+        return None
+    return browsers[0] if browsers else None
 
 
 def _may_pass(error: KernelError, *, not_there_yet: bool) -> bool:

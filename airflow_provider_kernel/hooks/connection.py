@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel import __version__
@@ -39,6 +40,7 @@ def config_from_connection(connection: Connection) -> KernelConfig:
             verify_tls=_verify_tls(extra["verify_tls"]),
             retry=RetryPolicy(max_attempts=extra["max_attempts"], max_seconds=extra["max_retry_seconds"]),
             user_agent=user_agent(),
+            dashboard_url=extra["dashboard_url"],
         )
     except KernelConfigurationError as error:
         raise KernelConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}") from None
@@ -71,19 +73,21 @@ def user_agent() -> str:
 
 
 def _base_url(connection: Connection) -> str:
-    host = (connection.host or "").strip()
-    if not host:
-        return DEFAULT_BASE_URL
+    host = (connection.host or "").strip() or DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
-    # The form's test button sends port 0 for an empty port.
+    # 0 is none: the button in Airflow's list of connections sends it, and works for one that has it stored.
     if connection.port:
         bare = host.rstrip("/")
         authority = bare.rpartition("://")[2]
+        named = re.search(r":(\d*)$", authority.rpartition("]")[2])
         # One with credentials is refused later, with an error that does not show them.
-        if ":" in authority.rpartition("]")[2] and "@" not in authority:
+        if named and "@" not in authority:
+            if named.group(1) == str(connection.port):
+                return host
             raise KernelConfigurationError(
-                f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
+                f"the host {host!r} names another port than the port field, which holds {connection.port}; "
+                "write the port into one of them only, or the same into both"
             )
         host = f"{bare}:{connection.port}"
     return host

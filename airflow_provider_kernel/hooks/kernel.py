@@ -15,17 +15,13 @@ from airflow_provider_kernel.api import flows, requests
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import (
-    KernelAPIError,
     KernelConfigurationError,
     KernelError,
-    KernelNotFoundError,
-    KernelResponseError,
 )
 from airflow_provider_kernel.api.events import EventFollower
 from airflow_provider_kernel.api.models import (
     UNSET,
     AppVersion,
-    AuthContext,
     Browser,
     Invocation,
     InvocationStatus,
@@ -36,6 +32,7 @@ from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.api.watch import watch_invocation
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+from airflow_provider_kernel.hooks.verdict import why_it_does_not, why_it_works
 
 
 class KernelHook(BaseHook):
@@ -82,7 +79,11 @@ class KernelHook(BaseHook):
         # Airflow 3.1 takes no field for numbers with a fraction; they are typed as text and read as numbers.
         kinds = {"string": StringField, "number": StringField, "integer": IntegerField}
         return {
-            field.name: kinds[field.type](field.label, description=field.description, default=field.default)
+            field.name: kinds[field.type](
+                field.label,
+                description=field.description,
+                default=str(field.default) if field.type == "number" else field.default,
+            )
             for field in EXTRA_FIELDS
         }
 
@@ -210,6 +211,7 @@ class KernelHook(BaseHook):
         poll_interval: float = 10.0,
         deadline: float | None = None,
         is_new: bool = False,
+        on_browser: Callable[[Invocation, Browser], None] | None = None,
     ) -> Invocation:
         """
         Look at an invocation until it has ended. It is not cancelled, whatever happens.
@@ -218,6 +220,8 @@ class KernelHook(BaseHook):
         :param poll_interval: seconds between two looks; the first ones come sooner.
         :param deadline: when to give up, in seconds since the epoch (``time.time()``); ``None`` for never.
         :param is_new: whether it was started just now, so that it may not be found at first.
+        :param on_browser: told once of its first browser, should one be found while it runs. Without it, nobody
+            asks for browsers.
         :return: the invocation, which has ended, in whichever way.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
         :raises KernelLostContactError: when too many looks in a row went wrong.
@@ -229,6 +233,7 @@ class KernelHook(BaseHook):
             is_new=is_new,
             on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
             on_trouble=lambda error: self.log.warning("%s; looking again", error),
+            on_browser=on_browser,
         )
         return self.get_conn().run(flow)
 
@@ -371,26 +376,5 @@ class KernelHook(BaseHook):
             with KernelClient(impatient) as client:
                 context = client.send(requests.get_auth_context())
         except KernelError as error:
-            return False, _why_not(error, self._config)
-        return True, _who(context, config)
-
-
-def _who(context: AuthContext, config: KernelConfig) -> str:
-    where = f"project {context.project_id}" if context.project_id else "its default project"
-    owner = context.organization.id
-    return f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}"
-
-
-def _why_not(error: KernelError, config: KernelConfig | None) -> str:
-    if config is None:
-        return str(error)
-    not_kernel = f"Something answers at {config.base_url}, but it is not the Kernel API"
-    if isinstance(error, KernelResponseError):
-        return f"{not_kernel}. {error}"
-    if isinstance(error, KernelNotFoundError):
-        if error.code == "project_not_found":
-            return f"The project {config.project!r} is unknown, or archived. {error}"
-        return f"{not_kernel}. {error}"
-    if isinstance(error, KernelAPIError) and error.code is None:
-        return f"{not_kernel}, or a proxy stands before it. {error}"
-    return f"{config.base_url}: {error}"
+            return False, why_it_does_not(error, self._config)
+        return True, why_it_works(context, config)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_kernel._compat import AirflowFailException
+from airflow_provider_kernel.api.dashboard import dashboard_link
 from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.links.kernel import DASHBOARD
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,6 +30,8 @@ class CallsKernel:
     """
 
     kernel_conn_id: str
+    #: Where the link on the task's page leads, once that is known.
+    dashboard: str | None = None
 
     @cached_property
     def hook(self) -> KernelHook:
@@ -44,6 +48,25 @@ class CallsKernel:
         :param seconds: how long.
         """
         time.sleep(seconds)
+
+    def show_dashboard(
+        self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
+    ) -> str:
+        """
+        Put the link to the dashboard on the task's page, from now on.
+
+        :param ti: the task instance.
+        :param invocation_id: the invocation that the task is about.
+        :param app_name: its app, as far as it is known.
+        :param session_id: its first browser, as far as it is known.
+        :return: where it leads.
+        """
+        template = self.hook.config.dashboard_url
+        link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
+        if link != self.dashboard:
+            self.dashboard = link
+            DASHBOARD.write(ti, link, log=self.log)  # type: ignore[attr-defined]
+        return link
 
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:
@@ -70,6 +93,7 @@ class KernelBaseOperator(CallsKernel, BaseOperator):
 
     template_fields: Sequence[str] = ("kernel_conn_id",)
     ui_color = "#d8f3e6"
+    ui_fgcolor = "#1a1a1a"
 
     def __init__(self, *, kernel_conn_id: str = "kernel_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.api.errors import KernelInputError, KernelInvocationFinishedError
 from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus
+from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class _EndInvocationOperator(KernelBaseOperator):
         it and succeed. Default: ignore when it ended in the state that was asked for, else fail. The result of an
         invocation that is over is never overwritten.
     """
+
+    operator_extra_links = (DASHBOARD,)
 
     def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
         if "output" in kwargs:
@@ -47,15 +50,18 @@ class _EndInvocationOperator(KernelBaseOperator):
         :raises KernelInvocationFinishedError: when it was over and ``if_finished`` says to fail.
         :raises AirflowSkipException: when it was over and ``if_finished`` says to skip.
         """
+        self.log.info("Ending invocation %s as %s", self.invocation_id, self.wanted_status())
+        self.show_dashboard(context["ti"], self.invocation_id)
         # Look first: nobody documents what an update does to a finished invocation; it may overwrite its result.
         before = self.hook.get_invocation(self.invocation_id)
+        self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
         if before.is_final:
             return self._was_finished(before)
         try:
             invocation = self.end_invocation()
         except KernelInvocationFinishedError as race:
             return self._was_finished(race.invocation)
-        self.log.info("Invocation %s is now %s", invocation.id, invocation.status)
+        self.log.info("Invocation %s is now %s; see %s", invocation.id, invocation.status, self.dashboard)
         return invocation.status
 
     def wanted_status(self) -> str:
@@ -74,7 +80,9 @@ class _EndInvocationOperator(KernelBaseOperator):
             raise finished
         if decision == "skip":
             raise AirflowSkipException(str(finished))
-        self.log.info("Invocation %s had already ended as %s", invocation.id, invocation.status)
+        self.log.info(
+            "Invocation %s had already ended as %s; see %s", invocation.id, invocation.status, self.dashboard
+        )
         return invocation.status
 
 
@@ -93,6 +101,7 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
 
     template_fields: Sequence[str] = ("invocation_id", "status", "invocation_output", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+    ui_color = "#e4ecd9"
 
     def __init__(self, *, status: str, invocation_output: Any = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,6 +131,7 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
 
     template_fields: Sequence[str] = ("invocation_id", "invocation_output", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
+    ui_color = "#c9ecc4"
 
     def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -148,6 +158,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     """
 
     template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
+    ui_color = "#fbe0d5"
 
     def __init__(self, *, reason: str = "Cancelled by Airflow", **kwargs: Any) -> None:
         super().__init__(**kwargs)

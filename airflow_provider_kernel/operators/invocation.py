@@ -13,8 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
+from airflow_provider_kernel.api.dashboard import dashboard_link, needs_browser
 from airflow_provider_kernel.api.defaults import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
+    DEFAULT_DASHBOARD_URL,
     MAX_ASYNC_TIMEOUT_SECONDS,
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
@@ -25,7 +27,8 @@ from airflow_provider_kernel.api.errors import (
     KernelInvocationTimeoutError,
     KernelLostContactError,
 )
-from airflow_provider_kernel.api.models import UNSET, Invocation
+from airflow_provider_kernel.api.models import UNSET, Browser, Invocation
+from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
@@ -35,7 +38,7 @@ from airflow_provider_kernel.operators.ending import (
 )
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_kernel.ledger import Ledger
     from airflow_provider_kernel.operators.guard import InvocationGuard
@@ -93,11 +96,22 @@ class KernelInvokeOperator(KernelBaseOperator):
     :param cancel_on_kill: ``False`` leaves the invocation running when the task ends otherwise than well.
     :param max_output_bytes: the largest output to put into XCom; a larger one fails the task, since the database
         that holds XComs has limits too.
+    :param live_view_link: whether to put a second link on the task's page, to the live view of the invocation's
+        first browser. **Its address carries a token, so everyone who can see the task can watch that browser, and
+        use it**, for as long as it lives; hence it is off by default. The browser is asked for after each look at
+        the running invocation until there is one, 20 times at most.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
     template_fields: Sequence[str] = ("app_name", "action_name", "payload", "version", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"payload": "json"}
+
+    @property
+    def operator_extra_links(self) -> tuple[BaseOperatorLink, ...]:  # type: ignore[override]
+        """The links on the task's page. Airflow also asks this of a mapped task, which is only described."""
+        described = getattr(self, "partial_kwargs", None) or {}
+        live_view = described.get("live_view_link", getattr(self, "live_view_link", False))
+        return (DASHBOARD, LIVE_VIEW) if live_view else (DASHBOARD,)
 
     def __init__(
         self,
@@ -116,6 +130,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         durable: bool = True,
         correlation_key: str | None = None,
         max_output_bytes: int = 1024 * 1024,
+        live_view_link: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -133,10 +148,12 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.durable = durable
         self.correlation_key = correlation_key
         self.max_output_bytes = max_output_bytes
+        self.live_view_link = live_view_link
         if poll_interval <= 0:
             raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
         self._guard: InvocationGuard | None = None
         self._killed = False
+        self._ti: Any = None
 
     def run_with_hook(self, context: Context) -> Any:
         """
@@ -163,6 +180,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             invocation_id = starter.run()
             self.log.info("Invocation %s was accepted", invocation_id)
             context["ti"].xcom_push(key="invocation_id", value=invocation_id)
+            self._ti = context["ti"]
+            self.show_dashboard(self._ti, invocation_id, app_name=self.app_name)
             guard.check()
             if not self.wait_for_completion:
                 guard.release()
@@ -185,6 +204,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             if not self._leave_to_the_next_try(error, ledger, context):
                 guard.cancel(_reason(error))
                 self._close(ledger)
+            if guard.invocation_id is not None:
+                self._tell_early_end(guard.invocation_id, error, context)
             raise
         finally:
             guard.close()
@@ -213,6 +234,8 @@ class KernelInvokeOperator(KernelBaseOperator):
                     if invocation_id is not None:
                         self._give_up(invocation_id, error)
                     self._close(ledger)
+                if invocation_id is not None:
+                    self._tell_early_end(invocation_id, error, context)
                 raise
             return self._finish(invocation, ledger)
 
@@ -230,6 +253,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 if invocation_id is not None:
                     self._give_up(invocation_id, "Airflow ended its deferral")
                     self._close(self._ledger(context))
+                    self._tell_early_end(invocation_id, "Airflow ended its deferral", context)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -271,13 +295,23 @@ class KernelInvokeOperator(KernelBaseOperator):
         from airflow_provider_kernel.log_lines import InvocationLog
         from airflow_provider_kernel.operators.log_stream import LogStream
 
-        log = InvocationLog(self.log, max_lines=self.max_log_lines)
+        log = InvocationLog(self.log, invocation_id, max_lines=self.max_log_lines)
         return LogStream(self.hook.config, invocation_id, log=log, on_end=guard.nudge)
 
     def _watch(self, invocation_id: str, deadline: float) -> Invocation:
+        wanted = self.live_view_link or needs_browser(self.hook.config.dashboard_url)
         return self.hook.wait_for_invocation(
-            invocation_id, poll_interval=self.poll_interval, deadline=deadline, is_new=True
+            invocation_id,
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            is_new=True,
+            on_browser=self._show_browser if wanted else None,
         )
+
+    def _show_browser(self, invocation: Invocation, browser: Browser) -> None:
+        self.show_dashboard(self._ti, invocation.id, app_name=self.app_name, session_id=browser.session_id)
+        if self.live_view_link:
+            LIVE_VIEW.write(self._ti, browser.browser_live_view_url, log=self.log)
 
     def _refuse_unless_running(self, context: Context) -> None:
         """Notice that the task was marked or cleared: nobody tells a worker that is about to defer."""
@@ -300,6 +334,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 cancel_on_kill=self.cancel_on_kill,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
+                live_view_link=self.live_view_link,
             ),
             method_name="execute_complete",
         )
@@ -308,13 +343,42 @@ class KernelInvokeOperator(KernelBaseOperator):
         from airflow_provider_kernel.api.finish import finish
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
-        self.log.info("Invocation %s ended as %s%s", invocation.id, invocation.status, took)
+        self.log.info(
+            "Invocation %s ended as %s%s; see %s",
+            invocation.id,
+            invocation.status,
+            took,
+            self._where_to_look(invocation.id),
+        )
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelError:
             self._close(ledger)
             raise
+
+    def _tell_early_end(self, invocation_id: str, why: BaseException | str, context: Context) -> None:
+        """Say how the wait ended, if not with the invocation."""
+        started = context["ti"].start_date
+        took = "" if started is None else f" after {time.time() - started.timestamp():.1f} s"
+        what = why if isinstance(why, str) else type(why).__name__
+        self.log.info(
+            "The task no longer waits for invocation %s%s (%s); see %s",
+            invocation_id,
+            took,
+            what,
+            self._where_to_look(invocation_id),
+        )
+
+    def _where_to_look(self, invocation_id: str) -> str:
+        if self.dashboard is not None:
+            return self.dashboard
+        # After a deferral this is another process, and the link was written before it.
+        try:
+            template = self.hook.config.dashboard_url
+        except KernelError:  # it is what the task fails with
+            template = DEFAULT_DASHBOARD_URL
+        return dashboard_link(template, invocation_id, app_name=self.app_name)
 
     def _wanted(self) -> Wanted:
         """Say what to start."""

@@ -45,6 +45,7 @@ class LogStream:
         if kind is None:
             self._drain()
         self._stopped.set()
+        self._log.end(self._follower.given_up)
 
     def _drain(self) -> None:
         deadline = time.monotonic() + LONGEST_DRAIN_SECONDS

@@ -34,6 +34,7 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
     """
 
     template_fields: Sequence[str] = ("app_name", "kernel_conn_id")
+    ui_color = "#f6ebc8"
 
     def __init__(
         self,

@@ -14,7 +14,9 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     conf,
 )
+from airflow_provider_kernel.api.dashboard import dashboard_link
 from airflow_provider_kernel.api.errors import KernelInvocationFailedError, KernelInvocationTimeoutError
+from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import CallsKernel
 
@@ -46,7 +48,9 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
+    operator_extra_links = (DASHBOARD,)
     ui_color = "#e3f1fb"
+    ui_fgcolor = "#1a1a1a"
 
     def __init__(
         self,
@@ -76,7 +80,10 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
         :raises AirflowFailException: when it failed.
         """
         with self.calling_kernel():
+            if self.dashboard is None:
+                self.show_dashboard(context["ti"], self.invocation_id)
             invocation = self.hook.get_invocation(self.invocation_id)
+            self.show_dashboard(context["ti"], invocation.id, app_name=invocation.app_name)
             if not invocation.is_final:
                 self.log.info("Invocation %s is %s", invocation.id, invocation.status)
                 return PokeReturnValue(is_done=False)
@@ -89,6 +96,7 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
         :param context: the task's context.
         :return: the invocation's output.
         """
+        self.log.info("Waiting for invocation %s", self.invocation_id)
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -138,7 +146,9 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
     def _finish(self, invocation: Invocation) -> Any:
         from airflow_provider_kernel.api.finish import finish
 
-        self.log.info("Invocation %s ended as %s", invocation.id, invocation.status)
+        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+        link = dashboard_link(self.hook.config.dashboard_url, invocation.id, app_name=invocation.app_name)
+        self.log.info("Invocation %s ended as %s%s; see %s", invocation.id, invocation.status, took, link)
         try:
             return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelInvocationFailedError as error:

@@ -14,10 +14,12 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.api import flows
 from airflow_provider_kernel.api.client import AsyncKernelClient
 from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.dashboard import dashboard_link, needs_browser
 from airflow_provider_kernel.api.errors import KernelError, KernelInvocationTimeoutError
-from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.models import Browser, Invocation
 from airflow_provider_kernel.api.watch import watch_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
 from airflow_provider_kernel.task_state import ask_in_advance, is_still_deferred_on
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
@@ -53,6 +55,7 @@ class KernelInvocationTrigger(BaseTrigger):
     :param stream_logs: whether to write the invocation's log lines into the task's log.
     :param max_log_lines: how many of them at most.
     :param is_new: whether the invocation was started just now, so that it may not be found at first.
+    :param live_view_link: whether to link to the live view of the invocation's first browser.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class KernelInvocationTrigger(BaseTrigger):
         stream_logs: bool = True,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         is_new: bool = True,
+        live_view_link: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.invocation_id = invocation_id
@@ -76,6 +80,7 @@ class KernelInvocationTrigger(BaseTrigger):
         self.stream_logs = stream_logs
         self.max_log_lines = max_log_lines
         self.is_new = is_new
+        self.live_view_link = live_view_link
         self._config: KernelConfig | None = None
         self._is_over = False
 
@@ -92,6 +97,7 @@ class KernelInvocationTrigger(BaseTrigger):
                 "stream_logs": self.stream_logs,
                 "max_log_lines": self.max_log_lines,
                 "is_new": self.is_new,
+                "live_view_link": self.live_view_link,
             },
         )
 
@@ -128,9 +134,15 @@ class KernelInvocationTrigger(BaseTrigger):
         await self._cancel_unless_deferred(if_unknown=True)
 
     async def _wait(self, client: AsyncKernelClient) -> Invocation:
+        dashboard_url = client.config.dashboard_url
         end_is_told = asyncio.Event()
+        found: list[tuple[Invocation, Browser]] = []
+        of_interest = self.task_instance is not None and (self.live_view_link or needs_browser(dashboard_url))
 
         async def pause(seconds: float) -> None:
+            while found:
+                # In a thread: it waits for the triggerer's supervisor, and the event loop must not.
+                await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
             try:
                 await asyncio.wait_for(end_is_told.wait(), seconds)
             except asyncio.TimeoutError:
@@ -146,16 +158,26 @@ class KernelInvocationTrigger(BaseTrigger):
                     is_new=self.is_new,
                     on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
                     on_trouble=lambda error: self.log.warning("%s; looking again", error),
+                    on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
                 ),
                 sleep=pause,
             )
+
+    def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
+        if needs_browser(dashboard_url):
+            link = dashboard_link(
+                dashboard_url, invocation.id, app_name=invocation.app_name, session_id=browser.session_id
+            )
+            DASHBOARD.write(self.task_instance, link, log=self.log)
+        if self.live_view_link:
+            LIVE_VIEW.write(self.task_instance, browser.browser_live_view_url, log=self.log)
 
     def _log_stream(
         self, client: AsyncKernelClient, *, on_end: Callable[[], None]
     ) -> AbstractAsyncContextManager[object]:
         if not self.stream_logs:
             return nullcontext()
-        log = InvocationLog(self.log, max_lines=self.max_log_lines)
+        log = InvocationLog(self.log, self.invocation_id, max_lines=self.max_log_lines)
         return AsyncLogStream(client, self.invocation_id, log=log, on_end=on_end)
 
     async def _cancel_unless_deferred(self, *, if_unknown: bool) -> None:

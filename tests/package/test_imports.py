@@ -40,11 +40,14 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
     assert ours == {
         "airflow_provider_kernel._compat",
         "airflow_provider_kernel.api",
+        "airflow_provider_kernel.api.dashboard",
         "airflow_provider_kernel.api.defaults",
         "airflow_provider_kernel.api.errors",
         "airflow_provider_kernel.api.foreign_text",
         "airflow_provider_kernel.api.models",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
+        "airflow_provider_kernel.links",
+        "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators.base",
         "airflow_provider_kernel.operators.ending",

@@ -36,8 +36,9 @@ def wheel(tmp_path_factory):
     return wheel
 
 
-def test_it_holds_the_package_its_typing_marker_and_the_examples(wheel):
+def test_it_holds_the_package_its_typing_marker_its_logo_and_the_examples(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
+    assert "airflow_provider_kernel/integration-logos/airflow-provider-kernel.svg" in names
     assert "airflow_provider_kernel/py.typed" in names
     for example in (ROOT / "dags_examples").glob("*.py"):
         assert f"airflow_provider_kernel/dags_examples/{example.name}" in names

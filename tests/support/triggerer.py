@@ -76,6 +76,9 @@ class Supervisor:
         if isinstance(message, comms.GetXCom):
             value = self.xcoms.get((message.task_id, message.map_index, message.key))
             return comms.XComResult(key=message.key, value=value)
+        if isinstance(message, comms.SetXCom):
+            self.xcoms[message.task_id, message.map_index, message.key] = message.value
+            return comms.OKResponse(ok=True)
         if isinstance(message, comms.GetConnection):
             return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         if isinstance(message, comms.MaskSecret):

@@ -20,6 +20,7 @@ NAMES = [
     "max_attempts",
     "max_retry_seconds",
     "verify_tls",
+    "dashboard_url",
 ]
 
 
@@ -36,6 +37,7 @@ def test_the_kinds_and_bounds():
         ("max_attempts", "integer", 5, 1, 100),
         ("max_retry_seconds", "number", 120, 0, 86400),
         ("verify_tls", "string", "true", None, None),
+        ("dashboard_url", "string", "https://dashboard.onkernel.com", None, None),
     ]
 
 
@@ -64,6 +66,21 @@ class TestEachField:
                 jsonschema.validate(value, conn_fields()[field.name]["schema"])
 
 
+def test_a_number_s_line_says_its_range():
+    for field in EXTRA_FIELDS:
+        if field.type != "string":
+            assert field.description.endswith(f", {field.minimum} to {field.maximum}.")
+
+
+def test_nothing_secret_is_in_the_extra():
+    # Airflow masks what is in the extra by these names only; a field with one of them would not belong there.
+    from airflow.sdk._shared.secrets_masker import DEFAULT_SENSITIVE_FIELDS
+
+    for field in EXTRA_FIELDS:
+        assert not any(word in field.name for word in DEFAULT_SENSITIVE_FIELDS)
+        assert "format" not in field.conn_field()["schema"]
+
+
 def test_bounds_belong_to_the_schema_only_where_there_are_some():
     assert ExtraField("a", "A", "A.", type="number", minimum=0, maximum=2).conn_field()["schema"] == {
         "type": ["number", "null"],
@@ -84,6 +101,7 @@ def test_defaults_are_those_of_a_client():
         defaults["max_attempts"],
         defaults["max_retry_seconds"],
         defaults["verify_tls"] == "true",
+        defaults["dashboard_url"],
     ) == (
         config.project,
         config.connect_timeout,
@@ -91,6 +109,7 @@ def test_defaults_are_those_of_a_client():
         config.retry.max_attempts,
         config.retry.max_seconds,
         config.verify_tls,
+        config.dashboard_url,
     )
 
 
@@ -99,7 +118,11 @@ class TestStandardFields:
         assert ui_field_behaviour() == {
             "hidden-fields": ["schema", "login", "extra"],
             "relabeling": {"password": "API key", "host": "Base URL"},
-            "placeholders": {"host": "https://api.onkernel.com", "password": "the Kernel API key"},
+            "placeholders": {
+                "host": "https://api.onkernel.com if left empty",
+                "password": "from Kernel's dashboard, such as sk_...",
+                "port": "443; if empty, Airflow refuses the Test button",
+            },
         }
 
     def test_a_reader_cannot_change_them_for_the_next(self):

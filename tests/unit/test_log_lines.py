@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import unicodedata
 
 import pytest
@@ -38,7 +39,14 @@ HOSTILE = {
     "format": "100%s %d %(name)s {0} {name} %",
     "markup": "[bold red]x[/] <b>",
     "escapes": "\\n \\x1b",
+    "group": "::endgroup::",
+    "groups": ":::group::::endgroup::group::x",
+    "group with nothing in it": "::gr\x00oup::",
 }
+
+
+BEGIN = ("info", "::group::Log of invocation abc")
+END = ("info", "::endgroup::")
 
 
 def error(**fields):
@@ -63,6 +71,10 @@ class TestHarmless:
             ("a\ud800b\udfff", r"a\ud800b\udfff"),
             ("\U000e0001", r"\U000e0001"),
             ("a\tb\n\tc", "a\tb\\n\tc"),
+            ("::group::mine", r"\x3a:group::mine"),
+            ("x::endgroup::::group::y", r"x\x3a:endgroup::\x3a:group::y"),
+            ("::endgroup::group::", r"\x3a:endgroup\x3a:group::"),
+            ("a::b group:: ::groups::", "a::b group:: ::groups::"),
         ],
         ids=ascii,
     )
@@ -76,6 +88,8 @@ class TestHarmless:
         assert len(shown.splitlines()) == 1
         assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
         shown.encode()
+        assert "::group::" not in shown
+        assert "::endgroup::" not in shown
 
     def test_no_character_at_all_breaks_a_line(self):
         every = "".join(map(chr, range(1, 0x3000))) + "".join(map(chr, range(0xD7F0, 0xE010))) + "\uffff\U0010ffff"
@@ -123,7 +137,7 @@ def make_log(request, caplog):
         def stdlib_records():
             return [(record.levelname.lower(), record.getMessage()) for record in caplog.records]
 
-        yield lambda **options: (InvocationLog(logging.getLogger("a.task"), **options), stdlib_records)
+        yield lambda **options: (InvocationLog(logging.getLogger("a.task"), "abc", **options), stdlib_records)
         return
 
     as_json = request.param == "Airflow, JSON"
@@ -147,7 +161,7 @@ def make_log(request, caplog):
             return [(level.strip("[ "), message) for level, _, message in pairs]
         return [(document["level"], document["event"]) for document in map(json.loads, text.splitlines())]
 
-    yield lambda **options: (InvocationLog(Hook().log, **options), airflow_records)
+    yield lambda **options: (InvocationLog(Hook().log, "abc", **options), airflow_records)
     structlog.configure(**before)
 
 
@@ -159,6 +173,7 @@ class TestInvocationLog:
         log.write(LogLine(message=f"{text}\n"))
         log.write(LogLine(message="after"))
         assert records() == [
+            BEGIN,
             ("info", "kernel | before"),
             ("info", f"kernel | {harmless(text)}"),
             ("info", "kernel | after"),
@@ -169,21 +184,22 @@ class TestInvocationLog:
         log.write(LogLine(message="100%s %d %(asctime)s %"))
         log.write(error(message="%s"))
         log.end("%d")
-        assert [text for _, text in records()] == [
+        assert [text for _, text in records()[1:]] == [
             "kernel | 100%s %d %(asctime)s %",
             "kernel | error in the event stream: %s",
+            "::endgroup::",
             "The invocation's log lines are not shown from here on: %d",
         ]
 
     def test_an_empty_line_is_a_record_too(self, make_log):
         log, records = make_log()
         log.write(LogLine(message="\n"))
-        assert [(level, text.rstrip()) for level, text in records()] == [("info", "kernel |")]
+        assert [(level, text.rstrip()) for level, text in records()[1:]] == [("info", "kernel |")]
 
     def test_a_megabyte_is_one_record(self, make_log):
         log, records = make_log()
         log.write(LogLine(message="x\n" * 500_000))
-        ((level, text),) = records()
+        _, (level, text) = records()
         assert level == "info"
         assert text.endswith("… (934463 more characters)")
         assert len(text) < 100_000
@@ -193,6 +209,7 @@ class TestInvocationLog:
         log.write(error(code="internal", message="oops\n[2026-01-01] INFO"))
         log.write(error())
         assert records() == [
+            BEGIN,
             ("warning", r"kernel | error in the event stream: internal: oops\n[2026-01-01] INFO"),
             ("warning", "kernel | error in the event stream: unknown"),
         ]
@@ -201,10 +218,12 @@ class TestInvocationLog:
         log, records = make_log(max_lines=3)
         for number in range(10):
             log.write(LogLine(message=f"line {number}"))
-        assert len(records()) == 3
+        assert len(records()) == 4
         log.end()
         assert records() == [
+            BEGIN,
             *(("info", f"kernel | line {number}") for number in range(3)),
+            END,
             ("info", "7 more lines of the invocation were left out (max_log_lines is 3)"),
         ]
 
@@ -213,8 +232,9 @@ class TestInvocationLog:
         log.write(error(message="a"))
         log.write(error(message="b"))
         log.end()
-        assert [text for _, text in records()] == [
+        assert [text for _, text in records()[1:]] == [
             "kernel | error in the event stream: a",
+            "::endgroup::",
             "1 more lines of the invocation were left out (max_log_lines is 1)",
         ]
 
@@ -224,7 +244,7 @@ class TestInvocationLog:
         for _ in range(lines):
             log.write(LogLine(message="m"))
         log.end()
-        assert len(records()) == lines
+        assert len(records()) == (lines + 2 if lines else 0)
 
     def test_none_when_none_is_wanted(self, make_log):
         log, records = make_log(max_lines=0)
@@ -234,11 +254,11 @@ class TestInvocationLog:
 
     def test_ten_thousand_by_default(self, caplog):
         caplog.set_level(logging.INFO)
-        log = InvocationLog(logging.getLogger("a.task"))
+        log = InvocationLog(logging.getLogger("a.task"), "abc")
         for _ in range(10_005):
             log.write(LogLine(message="m"))
         log.end()
-        assert len(caplog.records) == 10_001
+        assert len(caplog.records) == 10_003
         assert caplog.records[-1].getMessage().startswith("5 more lines ")
 
     def test_that_the_stream_was_given_up_is_a_warning(self, make_log):
@@ -246,7 +266,8 @@ class TestInvocationLog:
         log.write(LogLine(message="a"))
         log.write(LogLine(message="b"))
         log.end("GET /invocations/abc/events: 404 not_found: \x1b[31mgone\n")
-        assert records()[1:] == [
+        assert records()[2:] == [
+            END,
             ("info", "1 more lines of the invocation were left out (max_log_lines is 1)"),
             (
                 "warning",
@@ -256,7 +277,54 @@ class TestInvocationLog:
         ]
 
     def test_it_counts_what_came(self):
-        log = InvocationLog(logging.getLogger("a.task"), max_lines=1)
+        log = InvocationLog(logging.getLogger("a.task"), "abc", max_lines=1)
         for _ in range(3):
             log.write(LogLine(message="m"))
         assert log.lines == 3
+
+
+class TestTheGroup:
+    def test_begins_with_the_first_line_and_ends_once(self, make_log):
+        log, records = make_log()
+        log.write(LogLine(message="a"))
+        log.end()
+        log.end("too late")
+        assert records() == [BEGIN, ("info", "kernel | a"), END]
+
+    def test_is_not_there_when_nothing_is_streamed(self, make_log):
+        log, records = make_log()
+        log.end()
+        assert records() == []
+
+    def test_what_was_given_up_from_the_start_is_told_without_one(self, make_log):
+        log, records = make_log()
+        log.end("404")
+        assert records() == [("warning", "The invocation's log lines are not shown from here on: 404")]
+
+    def test_a_line_that_comes_after_the_end_opens_none(self, make_log):
+        log, records = make_log()
+        log.end()
+        log.write(LogLine(message="late"))
+        assert records() == []
+        assert log.lines == 1
+
+    def test_ends_whatever_a_thread_still_writes(self, caplog):
+        caplog.set_level(logging.INFO)
+        log = InvocationLog(logging.getLogger("a.task"), "abc")
+        writing, stop = threading.Event(), threading.Event()
+
+        def write():
+            while not stop.is_set():
+                log.write(LogLine(message="m"))
+                writing.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        writing.wait(5)
+        log.end()
+        stop.set()
+        thread.join()
+        texts = [record.getMessage() for record in caplog.records]
+        assert texts[0] == BEGIN[1]
+        assert texts[-1] == END[1]
+        assert set(texts[1:-1]) == {"kernel | m"}

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_kernel.api import errors, watch
 from airflow_provider_kernel.api.flows import Pause
-from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.api.models import Browser, Invocation
 from airflow_provider_kernel.api.responses import Response, error_from
 from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
 from airflow_provider_kernel.api.watch import MAX_FAILED_LOOKS, watch_invocation
@@ -40,6 +40,8 @@ class Watch:
         self.troubles = []
         #: How long a look takes.
         self.look_takes = 0.0
+        #: What comes of the looks for browsers.
+        self.browsers = []
 
     def delays(self, interval):
         self.intervals.append(interval)
@@ -68,6 +70,12 @@ class Watch:
                     self.now += step.seconds
                     step = next(flow)
                     continue
+                if str(step) == "GET /invocations/abc/browsers":
+                    assert step.resend is Resend.NEVER
+                    self.did.append("browsers")
+                    answer = self.browsers.pop(0)
+                    step = flow.throw(answer) if isinstance(answer, Exception) else flow.send(answer)
+                    continue
                 self.did.append("look")
                 assert str(step) == "GET /invocations/abc"
                 assert step.resend is Resend.NEVER
@@ -80,7 +88,7 @@ class Watch:
 
     @property
     def pauses(self):
-        return [step for step in self.did if step != "look"]
+        return [step for step in self.did if step not in ("look", "browsers")]
 
 
 @pytest.fixture
@@ -305,3 +313,49 @@ class TestDeadline:
     def test_what_will_not_pass_comes_before_it(self, look):
         with pytest.raises(errors.KernelAuthenticationError):
             look(http(401), deadline=NOW - 1)
+
+
+class TestBrowsers:
+    ONE = Browser(session_id="s1")
+
+    @pytest.fixture
+    def found(self):
+        return []
+
+    @pytest.fixture
+    def look_for(self, look, found):
+        def look_for(*answers):
+            return look(*answers, on_browser=lambda invocation, browser: found.append((invocation, browser)))
+
+        return look_for
+
+    def test_are_not_asked_for_unless_somebody_wants_to_know(self, look):
+        look(state("running"), state("running"), state("succeeded"))
+        assert "browsers" not in look.did
+
+    def test_are_asked_for_while_it_runs_until_there_is_one(self, look, look_for, found):
+        running = state("running")
+        look.browsers = [[], [self.ONE, Browser(session_id="s2")]]
+        look_for(state("queued"), running, running, running, state("succeeded"))
+        assert [step for step in look.did if isinstance(step, str)] == [
+            *("look", "look", "browsers", "look", "browsers", "look", "look")
+        ]
+        assert found == [(running, self.ONE)]
+
+    def test_of_one_that_is_over_are_not_asked_for(self, look, look_for):
+        look_for(state("succeeded"))
+        assert look.did == ["look"]
+
+    @pytest.mark.parametrize("error", [http(404), http(401), http(500), READ_TIMEOUT, NOT_KERNEL], ids=str)
+    def test_that_cannot_be_had_are_asked_for_again_and_nothing_is_lost(self, look, look_for, found, error):
+        look.browsers = [error, error, [self.ONE]]
+        ended = state("succeeded")
+        assert look_for(*[state("running")] * 5, ended) is ended
+        assert [browser for _, browser in found] == [self.ONE]
+        assert look.troubles == []
+
+    def test_are_asked_for_some_times_only(self, look, look_for, found):
+        look.browsers = [[]] * 999
+        look_for(*[state("running")] * 100, state("succeeded"))
+        assert look.did.count("browsers") == watch.MAX_BROWSER_LOOKS == 20
+        assert found == []

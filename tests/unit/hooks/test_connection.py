@@ -70,6 +70,7 @@ class TestExtra:
         verify_tls=False,
         retry=RetryPolicy(max_attempts=3, max_seconds=10),
         user_agent=user_agent(),
+        dashboard_url="https://dashboard.example/{invocation_id}",
     )
 
     def test_with_values_of_their_kinds(self):
@@ -82,6 +83,7 @@ class TestExtra:
                     "max_attempts": 3,
                     "max_retry_seconds": 10,
                     "verify_tls": False,
+                    "dashboard_url": "https://dashboard.example/{invocation_id}",
                 }
             )
             == self.WANTED
@@ -91,7 +93,8 @@ class TestExtra:
         from_uri = Connection(
             conn_id="my_kernel",
             uri=f"kernel://:{KEY}@?project=shop&connect_timeout=2.5&read_timeout=30&max_attempts=3"
-            "&max_retry_seconds=10&verify_tls=false",
+            "&max_retry_seconds=10&verify_tls=false"
+            "&dashboard_url=https%3A%2F%2Fdashboard.example%2F%7Binvocation_id%7D",
         )
         assert config_from_connection(from_uri) == self.WANTED
 
@@ -136,7 +139,14 @@ class TestExtra:
     def test_attempts_are_whole(self, value):
         assert refusal({"max_attempts": value}).endswith("it takes a whole number from 1 to 100")
 
-    @pytest.mark.parametrize("name", ["project"])
+    def test_a_dashboard_that_names_what_there_is_not_is_refused(self):
+        assert refusal({"dashboard_url": "https://x.example/{run}"}) == (
+            "dashboard_url 'https://x.example/{run}' cannot be used: it names {run}. "
+            "Give an http or https address; it may hold {invocation_id}, {app_name}, {session_id}, "
+            "in its path, query or fragment"
+        )
+
+    @pytest.mark.parametrize("name", ["project", "dashboard_url"])
     @pytest.mark.parametrize("value", [5, True, False, ["shop"], {"name": "shop"}], ids=repr)
     def test_text_of_a_wrong_kind_is_refused(self, name, value):
         assert refusal({name: value}) == f"{name} in the extra is {value!r}; it takes text"
@@ -191,6 +201,9 @@ class TestHost:
             ({"host": "kernel.example", "schema": "https"}, "https://kernel.example"),
             ({"host": "https://kernel.example", "schema": "http"}, "https://kernel.example"),
             ({"host": "kernel.example", "schema": "other"}, "https://kernel.example"),
+            ({"port": 8443}, "https://api.onkernel.com:8443"),
+            ({"host": "http://kernel.example", "port": 80}, "http://kernel.example"),
+            ({"host": "http://kernel.example", "port": 443}, "http://kernel.example:443"),
             ({"host": "[::1]", "port": 8080}, "https://[::1]:8080"),
             ({"host": "http://[::1]", "port": 8080}, "http://[::1]:8080"),
         ],
@@ -202,10 +215,21 @@ class TestHost:
     @pytest.mark.parametrize(
         "host", ["kernel.example:443", "http://127.0.0.1:8080/", "[::1]:80", "http://[::1]:80"]
     )
-    def test_that_names_a_port_leaves_none_to_the_port_field(self, host):
+    def test_names_no_other_port_than_the_port_field(self, host):
         assert refusal(host=host, port=8443) == (
-            f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
+            f"the host {host!r} names another port than the port field, which holds 8443; "
+            "write the port into one of them only, or the same into both"
         )
+
+    @pytest.mark.parametrize("port", [None, 0, 8080], ids=repr)
+    @pytest.mark.parametrize("host", ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "http://[::1]:8080"])
+    def test_may_name_the_port_too(self, host, port):
+        assert config(host=host, port=port).base_url == host.rstrip("/")
+
+    @pytest.mark.parametrize("host", ["", "api.onkernel.com", "https://api.onkernel.com", "api.onkernel.com:443"])
+    @pytest.mark.parametrize("port", [0, 443])
+    def test_with_a_port_that_only_makes_the_test_button_work_is_the_same(self, host, port):
+        assert config(host=host, port=port) == config()
 
     @pytest.mark.parametrize("port", [None, 443])
     @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from airflow.sdk import BaseHook
 from airflow_provider_kernel import connection_form
 from airflow_provider_kernel.api import requests
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import (
+    ConnectionProblem,
     KernelAmbiguousStartError,
     KernelBadRequestError,
     KernelConfigurationError,
+    KernelConnectionError,
     KernelInvocationFinishedError,
     KernelInvocationTimeoutError,
     KernelLostContactError,
@@ -26,6 +29,7 @@ from airflow_provider_kernel.api.errors import (
 )
 from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.hooks.verdict import why_it_does_not
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
 KEY = "sk-very-secret"
@@ -112,7 +116,8 @@ class TestForm:
         for name, widget in widgets.items():
             assert widget.label == fields[name]["label"]
             assert widget.description == fields[name]["description"]
-            assert widget.default == fields[name]["schema"]["default"]
+            default = fields[name]["schema"]["default"]
+            assert widget.default == (str(default) if "number" in fields[name]["schema"]["type"] else default)
             assert (widget.kind == "integer") == ("integer" in fields[name]["schema"]["type"])
 
 
@@ -460,29 +465,76 @@ class TestTestConnection:
         assert [(request.method, request.path) for request in kernel.journal] == [("GET", "/auth/context")]
 
     @pytest.mark.parametrize(
-        ("fault", "says"),
+        ("fault", "kind", "says"),
         [
-            ({"status": 401, "body": {"code": "unauthorized", "message": "no"}}, "Put a valid Kernel API key"),
-            ({"status": 403, "body": {"code": "forbidden", "message": "no"}}, "Check that the key may act"),
-            ({"status": 429, "body": {"code": "slow", "message": "no"}}, "429 slow: no"),
-            ({"status": 500, "body": {"code": "internal", "message": "no"}}, "500 internal: no"),
-            ({"drop": "before"}, "the connection was cut before the answer was complete"),
-            ({"truncate": True}, "the connection was cut before the answer was complete"),
+            (
+                {"status": 401, "body": {"code": "unauthorized", "message": "no"}},
+                "{url} does not accept the API key.",
+                "Put a valid Kernel API key into the password",
+            ),
+            (
+                {"status": 403, "body": {"code": "forbidden", "message": "no"}},
+                "The API key is valid, but it may not act in its own project.",
+                "Check that the key may act",
+            ),
+            (
+                {"status": 429, "body": {"code": "slow", "message": "no"}},
+                "{url} takes no more requests just now; wait a moment and test again.",
+                "429 slow: no",
+            ),
+            (
+                {"status": 500, "body": {"code": "internal", "message": "no"}},
+                "The Kernel API at {url} has a fault of its own; wait a moment and test again.",
+                "500 internal: no",
+            ),
+            (
+                {"status": 400, "body": {"code": "bad", "message": "no"}},
+                "{url} does not answer as it should.",
+                "400 bad: no",
+            ),
+            (
+                {"drop": "before"},
+                "The connection to {url} fails on the way.",
+                "the connection was cut before the answer was complete",
+            ),
+            (
+                {"truncate": True},
+                "The connection to {url} fails on the way.",
+                "the connection was cut before the answer was complete",
+            ),
         ],
-        ids=["401", "403", "429", "500", "cut", "truncated"],
+        ids=["401", "403", "429", "500", "400", "cut", "truncated"],
     )
-    def test_of_an_error_of_the_api_says_which_and_asks_once(self, kernel, verdict, fault, says):
+    def test_of_an_error_of_the_api_says_which_and_asks_once(self, kernel, verdict, fault, kind, says):
         kernel.add_fault(Fault("GET", "/auth/context", None, **fault))
         worked, sentence = verdict()
         assert not worked
-        assert sentence.startswith(f"{kernel.base_url}: GET /auth/context: ")
+        assert sentence.startswith(kind.format(url=kernel.base_url) + " GET /auth/context: ")
         assert says in sentence
         assert "(1 attempt in " in sentence
         assert len(kernel.journal) == 1
 
+    @pytest.mark.parametrize("port", [None, 0])
+    def test_with_port_0_as_the_button_in_the_list_sends_it(self, kernel, verdict, port):
+        worked, sentence = verdict(port=port)
+        assert worked
+        assert sentence.startswith(f"Connected to {kernel.base_url}: ")
+
+    def test_with_the_port_in_the_host_and_in_its_field(self, kernel, verdict):
+        assert verdict(port=int(kernel.base_url.rpartition(":")[2]))[0]
+
+    def test_every_way_not_to_reach_it_has_a_sentence_of_its_own(self):
+        config = KernelConfig(KEY)
+        told = {
+            why_it_does_not(KernelConnectionError("m", problem=problem), config).partition(".")[0]
+            for problem in ConnectionProblem
+        }
+        assert len(told) == len(ConnectionProblem)
+
     def test_of_a_wrong_key(self, kernel, verdict):
         worked, sentence = verdict(password="sk-wrong-key")
         assert not worked
+        assert sentence.startswith(f"{kernel.base_url} does not accept the API key. ")
         assert "401 unauthorized" in sentence
         assert "Put a valid Kernel API key into the password of the Airflow connection" in sentence
         assert "sk-wrong-key" not in sentence
@@ -490,6 +542,7 @@ class TestTestConnection:
     def test_of_a_key_of_another_project(self, verdict):
         worked, sentence = verdict(password=PROJECT_KEY, extra={"project": "other"})
         assert not worked
+        assert sentence.startswith("The API key is valid, but it may not act in the project 'other'. ")
         assert "403 forbidden" in sentence
         assert "Check that the key may act in the project that the connection names" in sentence
 
@@ -533,7 +586,8 @@ class TestTestConnection:
         worked, sentence = verdict(host="nonexistent.invalid")
         assert not worked
         assert sentence.startswith(
-            "https://nonexistent.invalid: GET /auth/context: the host name cannot be resolved (Name or service"
+            "The host of https://nonexistent.invalid is not known here. GET /auth/context: the host name cannot be "
+            "resolved (Name or service"
         )
         assert "Check the host's name in the Airflow connection" in sentence
 
@@ -543,14 +597,16 @@ class TestTestConnection:
             host = f"http://127.0.0.1:{taken.getsockname()[1]}"
             worked, sentence = verdict(host=host)
         assert not worked
-        assert sentence.startswith(f"{host}: GET /auth/context: the connection was refused (1 attempt in ")
+        assert sentence.startswith(
+            f"Nothing listens at {host}. GET /auth/context: the connection was refused (1 attempt in "
+        )
         assert "Check the host and port in the Airflow connection; nothing listens there" in sentence
 
     def test_of_https_where_there_is_only_http(self, kernel, verdict):
         host = kernel.base_url.replace("http:", "https:")
         worked, sentence = verdict(host=host)
         assert not worked
-        assert sentence.startswith(f"{host}: GET /auth/context: TLS failed (")
+        assert sentence.startswith(f"No secure connection to {host} can be made. GET /auth/context: TLS failed (")
         assert "name its CA bundle in verify_tls" in sentence
 
     def test_of_an_answer_that_does_not_come(self, kernel, verdict):
@@ -558,6 +614,7 @@ class TestTestConnection:
         worked, sentence = verdict(extra={"read_timeout": 0.1})
         fault.release()
         assert not worked
+        assert sentence.startswith(f"{kernel.base_url} does not answer in time. ")
         assert "no answer in time" in sentence
         assert "raise read_timeout (or connect_timeout) in the connection's extra" in sentence
 
@@ -582,12 +639,14 @@ class TestTestConnection:
             ({"password": f"{KEY}\n{KEY}"}, "Airflow connection 'my_kernel': The API key cannot be sent"),
             ({"host": "x/y"}, "Airflow connection 'my_kernel': The host 'x/y'"),
             ({"extra": {"read_timeout": 0}}, "Airflow connection 'my_kernel': read_timeout in the extra is 0;"),
+            ({"extra": {"dashboard_url": "https://x/{id}"}}, "cannot be used: it names {id}. Give an http"),
+            ({"host": "x:1", "port": 2}, "the host 'x:1' names another port than the port field, which holds 2;"),
             (
                 {"extra": {"verify_tls": "/no/such.pem"}},
                 "verify_tls is '/no/such.pem'; it takes true, false, or the",
             ),
         ],
-        ids=["no key", "odd key", "odd host", "out of range", "no CA bundle"],
+        ids=["no key", "odd key", "odd host", "out of range", "odd dashboard", "two ports", "no CA bundle"],
     )
     def test_of_a_connection_that_cannot_work(self, kernel, verdict, fields, says):
         worked, sentence = verdict(**fields)

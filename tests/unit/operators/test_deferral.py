@@ -90,6 +90,7 @@ class TestBeforeTheDeferral:
             "stream_logs",
             "max_log_lines",
             "is_new",
+            "live_view_link",
         }
 
     def test_airflow_is_given_no_timeout_of_its_own(self, deferred):

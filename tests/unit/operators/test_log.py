@@ -2,9 +2,11 @@
 
 import random
 import re
+import threading
 
 import pytest
 
+from airflow_provider_kernel.log_lines import InvocationLog
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
@@ -83,3 +85,99 @@ def test_a_line_that_wants_to_pass_for_a_record_of_airflow(lines_of, kernel_emul
     assert first.startswith(r"hello\n2026-01-01T00:00:00Z [error] Task failed\r\x1b[2Khidden\u2028\x00xxx")
     assert len(first) < 70_000
     assert second == "after it"
+
+
+@pytest.fixture(params=["blocking", "deferred"])
+def records_of(request, make_task, kernel_emulator, capsys, monkeypatch):
+    """Run a task that waits in either way, and give the texts of all records in its log."""
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+
+    def records_of(state="success", **arguments):
+        task = make_task(
+            KernelInvokeOperator,
+            deferrable=request.param == "deferred",
+            max_tries=0,
+            **{**TALK, "payload": {"lines": 2}, **arguments},
+        )
+        assert task.run_through().state == state
+        output = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        records = re.findall(r"^\S+ \[\w+\s*\] (.*?)\s*\[\S*(?:kernel|Kernel)\S*\]", output, flags=re.MULTILINE)
+        return [record for record in records if record]
+
+    return records_of
+
+
+class TestTheWholeLog:
+    def test_starts_with_what_was_invoked_and_ends_with_how_it_ended(self, records_of, kernel_emulator):
+        records = records_of()
+        (invocation,) = kernel_emulator.invocations
+        assert records[0] == "Invoking demo/logs, version latest"
+        assert re.fullmatch(
+            rf"Invocation {invocation.id} ended as succeeded after \d+\.\d s; see https://dashboard.onkernel.com",
+            records[-1],
+        )
+
+    def test_holds_no_payload_and_no_output(self, records_of):
+        records = records_of(action_name="echo", payload={"card": "4111-1111"})
+        assert "4111" not in str(records)
+
+    def test_the_lines_are_a_group_and_what_the_task_says_of_the_end_is_not_in_it(
+        self, records_of, kernel_emulator
+    ):
+        records = records_of()
+        (invocation,) = kernel_emulator.invocations
+        begin = records.index(f"::group::Log of invocation {invocation.id}")
+        end = records.index("::endgroup::")
+        assert [r for r in records[begin + 1 : end] if r.startswith("kernel |")] == [
+            "kernel | line 1",
+            "kernel | line 2",
+        ]
+        assert records[end + 1 :][-1].startswith(f"Invocation {invocation.id} ended as")
+        assert not [r for r in records[:begin] + records[end:] if r.startswith("kernel |")]
+
+    def test_without_lines_there_is_no_group(self, records_of):
+        assert "group::" not in str(records_of(action_name="echo", payload=1))
+        assert "group::" not in str(records_of(stream_logs=False))
+
+    def test_of_a_failed_one_says_so_too(self, records_of, kernel_emulator):
+        records = records_of("failed", action_name="fail", payload=None)
+        (invocation,) = kernel_emulator.invocations
+        (ended,) = (r for r in records if "ended as" in r)
+        assert ended.startswith(f"Invocation {invocation.id} ended as failed after ")
+        assert ended.endswith("; see https://dashboard.onkernel.com")
+
+
+def test_a_wait_that_is_given_up_ends_the_group_and_says_where_to_look(
+    make_task, kernel_emulator, capsys, monkeypatch
+):
+    def act(ctx):
+        ctx.log("hello")
+        ctx.wait()
+
+    written = threading.Event()
+    write = InvocationLog.write
+
+    def write_and_tell(self, news):
+        write(self, news)
+        written.set()
+
+    class Impatient(KernelInvokeOperator):
+        def _watch(self, invocation_id, deadline):
+            assert written.wait(10)
+            raise RuntimeError("enough")
+
+    monkeypatch.setattr(InvocationLog, "write", write_and_tell)
+    kernel_emulator.register("app", "act", act)
+    assert make_task(Impatient, app_name="app", action_name="act", max_tries=0).run().state == "failed"
+    output = capsys.readouterr().out
+    (invocation,) = kernel_emulator.invocations
+    told = [
+        f"::group::Log of invocation {invocation.id}",
+        "kernel | hello",
+        "::endgroup::",
+        f"The task no longer waits for invocation {invocation.id} after ",
+        "(RuntimeError); see https://dashboard.onkernel.com",
+    ]
+    output = output[output.index(told[0]) :]
+    places = [output.index(text) for text in told]
+    assert places == sorted(places)

@@ -535,6 +535,7 @@ ARGUMENTS = {
     "stream_logs": False,
     "max_log_lines": 7,
     "is_new": False,
+    "live_view_link": True,
 }
 
 

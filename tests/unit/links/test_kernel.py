@@ -1,0 +1,346 @@
+"""The links on a task's page: there from the start, in every state, and never in the way of the task."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timezone
+
+import httpx
+import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.links.kernel import (
+    DASHBOARD,
+    LIVE_VIEW,
+    KernelDashboardLink,
+    KernelLiveViewLink,
+)
+from airflow_provider_kernel.operators.invocation import (
+    KernelCancelInvocationOperator,
+    KernelCompleteInvocationOperator,
+    KernelInvokeOperator,
+    KernelUpdateInvocationOperator,
+)
+from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
+from airflow_provider_kernel.testing import Fault
+
+ROOT = "https://dashboard.onkernel.com"
+KEY = "_link_KernelDashboardLink"
+LIVE_KEY = "_link_KernelLiveViewLink"
+ECHO = {"app_name": "demo", "action_name": "echo", "poll_interval": 0.01}
+HANG = {"app_name": "demo", "action_name": "hang", "poll_interval": 0.01}
+BROWSERS = {
+    "app_name": "demo",
+    "action_name": "browsers",
+    "payload": {"count": 1, "seconds": 600},
+    "poll_interval": 0.01,
+}
+
+
+@pytest.fixture
+def dashboard(kernel_emulator, monkeypatch):
+    """Have the connection lead to another dashboard."""
+
+    def set_url(template):
+        connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"dashboard_url": template}}
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+
+    return set_url
+
+
+@pytest.fixture
+def written(execution_api):
+    """What was written to XCom, in order, as it was on its way: key and value."""
+    written = []
+
+    def note(method, path):
+        if method == "POST" and path.startswith("/xcoms/"):
+            key = path.rsplit("/", 1)[-1]
+            written.append((key, execution_api.xcoms[key]))
+
+    execution_api.after = note
+    return written
+
+
+@pytest.fixture
+def started(kernel_emulator, kernel_connection):
+    with KernelHook() as hook:
+        return hook.invoke("demo", "hang").id
+
+
+class TestWhileItRuns:
+    def test_it_is_there_from_the_start(self, run, written, kernel_emulator, dashboard):
+        dashboard("https://d.example/{app_name}/{invocation_id}")
+        assert run(KernelInvokeOperator, payload="x", **ECHO).state == "success"
+        (invocation,) = kernel_emulator.invocations
+        link = f"https://d.example/demo/{invocation.id}"
+        # Once when the id is known, and once by Airflow at the end.
+        assert written == [("invocation_id", invocation.id), (KEY, link), ("return_value", "x"), (KEY, link)]
+
+    def test_without_a_template_it_is_the_front_page(self, run, execution_api):
+        run(KernelInvokeOperator, **ECHO)
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_names_from_elsewhere_cannot_lead_out_of_it(self, run, execution_api, kernel_emulator, dashboard):
+        dashboard("https://d.example/apps/{app_name}/x")
+        kernel_emulator.register("../a?b#c", "echo", lambda ctx: None)
+        run(KernelInvokeOperator, app_name="../a?b#c", action_name="echo", poll_interval=0.01)
+        assert execution_api.xcoms[KEY] == "https://d.example/apps/..%2Fa%3Fb%23c/x"
+
+    def test_without_waiting_too(self, run, execution_api):
+        run(KernelInvokeOperator, wait_for_completion=False, **HANG)
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_a_mapped_task_has_its_own(self, make_task, execution_api, dashboard):
+        dashboard("https://d.example/{invocation_id}")
+        where = []
+        client = execution_api._act
+        execution_api._act = lambda method, path, request: (
+            where.append((method, request.url.params.get("map_index"))) if path.endswith(KEY) else None,
+            client(method, path, request),
+        )[1]
+        assert make_task(KernelInvokeOperator, map_index=3, **ECHO).run().state == "success"
+        assert where == [("POST", "3"), ("GET", "3"), ("POST", "3")]
+
+
+class TestWhenItEndsOtherwise:
+    def test_a_failed_invocation(self, run, execution_api):
+        assert run(KernelInvokeOperator, app_name="demo", action_name="fail", max_tries=0).state == "failed"
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_one_that_was_never_started_has_none(self, run, execution_api, kernel_emulator):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", status=400, body={"code": "c", "message": "m"}))
+        assert run(KernelInvokeOperator, **ECHO).state == "failed"
+        assert execution_api.xcoms[KEY] == ""
+
+    @pytest.mark.parametrize("end", ["succeeded", "failed"])
+    def test_after_a_deferral_which_another_process_ends(
+        self, end, make_task, execution_api, kernel_emulator, dashboard, monkeypatch
+    ):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        dashboard("https://d.example/{invocation_id}")
+        deferred = make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
+        assert deferred.state == "deferred"
+        (invocation,) = kernel_emulator.invocations
+        link = f"https://d.example/{invocation.id}"
+        assert execution_api.xcoms[KEY] == link
+        kernel_emulator.finish(invocation.id, end)
+        other_process = make_task(KernelInvokeOperator, deferrable=True, **HANG)
+        event = {"invocation_id": invocation.id, "status": "finished"}
+        other_process.resume("execute_complete", event=event)
+        assert execution_api.xcoms[KEY] == link
+
+    def test_when_airflow_ends_the_deferral(self, make_task, execution_api, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
+        make_task(KernelInvokeOperator, deferrable=True, **HANG).resume("__fail__", error="Trigger timeout")
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_when_the_connection_is_gone_after_the_deferral(self, make_task, execution_api, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
+        monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
+        other_process = make_task(KernelInvokeOperator, deferrable=True, **HANG)
+        result = other_process.resume("__fail__", error="Trigger failure")
+        assert result.state in ("failed", "up_for_retry")
+        assert "Trigger" in repr(result.error)
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_the_next_try_after_a_crash_links_to_what_it_takes_up(
+        self, make_task, execution_api, kernel_emulator, dashboard
+    ):
+        class Crash(BaseException):
+            pass
+
+        class Crashing(KernelInvokeOperator):
+            def _wait(self, guard, invocation_id, deadline):
+                guard.release()  # nothing is cancelled
+                raise Crash
+
+            def _close(self, ledger):
+                pass
+
+        dashboard("https://d.example/{invocation_id}")
+        first = make_task(Crashing, **HANG)
+        first.run()
+        (invocation,) = kernel_emulator.invocations
+        kernel_emulator.finish(invocation.id)
+        second = first.next_try()
+        second.task = make_task(KernelInvokeOperator, **HANG).task
+        assert KEY not in execution_api.xcoms
+        assert second.run().state == "success"
+        assert execution_api.xcoms[KEY] == f"https://d.example/{invocation.id}"
+
+
+class TestTheOthers:
+    @pytest.mark.parametrize(
+        ("operator_class", "arguments"),
+        [
+            (KernelCompleteInvocationOperator, {}),
+            (KernelCancelInvocationOperator, {}),
+            (KernelUpdateInvocationOperator, {"status": "succeeded"}),
+            (KernelInvocationSensor, {"deferrable": True}),
+            (KernelInvocationSensor, {"mode": "reschedule", "poke_interval": 60}),
+        ],
+        ids=lambda value: getattr(value, "__name__", ""),
+    )
+    def test_link_to_theirs(self, operator_class, arguments, run, started, execution_api, dashboard):
+        dashboard("https://d.example/{app_name}/{invocation_id}")
+        run(operator_class, invocation_id=started, **arguments)
+        assert execution_api.xcoms[KEY] == f"https://d.example/demo/{started}"
+
+    @pytest.mark.parametrize("operator_class", [KernelCancelInvocationOperator, KernelInvocationSensor])
+    def test_also_when_it_cannot_be_looked_at(self, operator_class, run, execution_api, dashboard):
+        dashboard("https://d.example/{invocation_id}")
+        assert run(operator_class, invocation_id="nobody-knows-it").state == "failed"
+        assert execution_api.xcoms[KEY] == "https://d.example/nobody-knows-it"
+
+    def test_a_sensor_that_pokes_often_writes_it_once(self, run, started, written, kernel_emulator, dashboard):
+        dashboard("https://d.example/{invocation_id}")
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", 4, status=400, body={"code": "c", "message": "m"}))
+        run(KernelInvocationSensor, invocation_id=started, poke_interval=0.01)
+        assert len(kernel_emulator.requests("GET", "/invocations/*")) == 4
+        assert [key for key, _ in written].count(KEY) == 2  # the second one is Airflow's, at the end
+
+    def test_the_search_for_orphans_is_about_no_one_invocation(self):
+        assert not KernelCancelOrphansOperator.operator_extra_links
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("method", ["POST", "GET"])
+    def test_airflow_that_does_not_store_it_harms_nothing(self, method, run, execution_api, kernel_emulator):
+        act = execution_api._act
+        denied = httpx.Response(403, json={"detail": {"reason": "access_denied", "message": "no"}})
+        execution_api._act = lambda m, path, request: (
+            denied if m == method and path.endswith(KEY) else act(m, path, request)
+        )
+        assert run(KernelInvokeOperator, payload="fine", **ECHO).state == "success"
+        assert execution_api.xcoms["return_value"] == "fine"
+        assert kernel_emulator.requests("PATCH") == ()
+        if method == "GET":
+            assert execution_api.xcoms[KEY] == ROOT  # what was good is still there
+
+    def test_that_is_logged_without_the_address(self, caplog, monkeypatch):
+        def fail(**options):
+            raise RuntimeError("secret address")
+
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.set", fail)
+        ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": None})
+        LIVE_VIEW.write(ti, "https://live.example?jwt=secret", log=logging.getLogger("a.task"))
+        assert [r.getMessage() for r in caplog.records] == [
+            "Airflow did not store the link 'Kernel live view': RuntimeError"
+        ]
+
+
+class TestTheLiveView:
+    @pytest.fixture
+    def until_found(self, kernel_emulator, execution_api):
+        """End the invocation when the link to its live view is stored, or the session of its browser."""
+
+        def until_found(tell=lambda xcoms: LIVE_KEY in xcoms):
+            def end(method, path):
+                if path.startswith("/xcoms/") and tell(execution_api.xcoms):
+                    (invocation,) = kernel_emulator.invocations
+                    kernel_emulator.finish(invocation.id)
+
+            execution_api.after = end
+
+        return until_found
+
+    def test_is_linked_once_there_is_a_browser(self, run, execution_api, until_found, kernel_emulator, capsys):
+        until_found()
+        assert run(KernelInvokeOperator, live_view_link=True, **BROWSERS).state == "success"
+        link = execution_api.xcoms[LIVE_KEY]
+        assert link.startswith("https://")
+        token = link.partition("jwt=")[2]
+        assert token
+        assert token not in capsys.readouterr().out
+        assert execution_api.xcoms[KEY] == ROOT
+
+    def test_is_off_by_default_and_then_nobody_asks(self, run, execution_api, kernel_emulator):
+        kernel_emulator.time_scale = 10_000
+        assert run(KernelInvokeOperator, **BROWSERS).state == "success"
+        assert LIVE_KEY not in execution_api.xcoms
+        assert kernel_emulator.requests("GET", "/invocations/*/browsers") == ()
+
+    def test_of_one_without_browsers_is_asked_for_some_times_only(
+        self, run, execution_api, kernel_emulator, monkeypatch
+    ):
+        monkeypatch.setattr("airflow_provider_kernel.api.watch.MAX_BROWSER_LOOKS", 3)
+
+        def end(method, path):
+            if len(kernel_emulator.requests("GET", "/invocations/*")) > 8:
+                kernel_emulator.finish(kernel_emulator.invocations[0].id)
+
+        kernel_emulator.register("app", "slow", lambda ctx: ctx.wait(0.3))
+        arguments = {"app_name": "app", "action_name": "slow", "poll_interval": 0.01}
+        assert run(KernelInvokeOperator, live_view_link=True, **arguments).state == "success"
+        assert len(kernel_emulator.requests("GET", "/invocations/*/browsers")) == 3
+        assert execution_api.xcoms[LIVE_KEY] == ""
+
+    @pytest.mark.parametrize("status", [403, 404, 500])
+    def test_that_cannot_be_had_harms_nothing(self, status, run, execution_api, kernel_emulator):
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*/browsers", None, status=status))
+        kernel_emulator.register("app", "slow", lambda ctx: ctx.wait(0.2))
+        arguments = {"app_name": "app", "action_name": "slow", "poll_interval": 0.01}
+        assert run(KernelInvokeOperator, live_view_link=True, **arguments).state == "success"
+        assert kernel_emulator.requests("PATCH") == ()
+
+    def test_the_dashboard_may_have_a_page_of_the_browser(self, run, execution_api, dashboard, until_found):
+        dashboard("https://d.example/browsers/{session_id}")
+        until_found(lambda xcoms: xcoms.get(KEY, "").rpartition("/")[2])
+        assert run(KernelInvokeOperator, **BROWSERS).state == "success"
+        found = execution_api.xcoms[KEY]
+        assert found.startswith("https://d.example/browsers/")
+        assert found != "https://d.example/browsers/"
+        assert LIVE_KEY not in execution_api.xcoms
+
+    @pytest.mark.parametrize("address", [None, "", "javascript:alert(1)", "wss://x", "/live"])
+    def test_leads_to_the_web_or_nowhere(self, address):
+        class Nowhere:
+            def __getattr__(self, name):
+                raise AssertionError(name)
+
+        LIVE_VIEW.write(Nowhere(), address, log=logging.getLogger("a.task"))
+
+
+ONE_LINK = {"Kernel dashboard": KEY}
+BOTH_LINKS = {**ONE_LINK, "Kernel live view": LIVE_KEY}
+
+
+class TestWhatTheAPIServerKnows:
+    """It reads a DAG from its serialized form, and asks each link there by its key in XCom."""
+
+    @pytest.fixture
+    def links(self):
+        def links(operator_class, mapped=False, **arguments):
+            with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+                if mapped:
+                    operator_class.partial(task_id="t", **arguments).expand(payload=[1, 2])
+                else:
+                    operator_class(task_id="t", **arguments)
+            task = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task("t")
+            return {link.name: link.xcom_key for link in task.operator_extra_links}
+
+        return links
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_of_an_invoking_task(self, links, mapped):
+        assert links(KernelInvokeOperator, mapped=mapped, **ECHO) == ONE_LINK
+        assert links(KernelInvokeOperator, mapped=mapped, live_view_link=False, **ECHO) == ONE_LINK
+        assert links(KernelInvokeOperator, mapped=mapped, live_view_link=True, **ECHO) == BOTH_LINKS
+
+    @pytest.mark.parametrize(
+        "operator_class",
+        [KernelCompleteInvocationOperator, KernelCancelInvocationOperator, KernelInvocationSensor],
+    )
+    def test_of_the_others(self, links, operator_class):
+        assert links(operator_class, invocation_id="i") == ONE_LINK
+
+    def test_the_keys_are_those_of_the_classes(self):
+        assert (DASHBOARD.xcom_key, LIVE_VIEW.xcom_key) == (KEY, LIVE_KEY)
+        assert (KernelDashboardLink().name, KernelLiveViewLink().name) == ("Kernel dashboard", "Kernel live view")

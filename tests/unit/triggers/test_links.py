@@ -1,0 +1,81 @@
+"""The links that need a browser, found while the task is deferred."""
+
+import asyncio
+import json
+
+import pytest
+from airflow.sdk.execution_time import comms
+from support.triggerer import task_instance
+
+from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+
+BROWSERS = "/invocations/*/browsers"
+DASHBOARD_KEY, LIVE_KEY = "_link_KernelDashboardLink", "_link_KernelLiveViewLink"
+
+pytestmark = pytest.mark.usefixtures("kernel_connection")
+
+
+@pytest.fixture
+def wait_for_browser(kernel_emulator, start, triggerer, supervisor):
+    """Run a trigger until it has met its invocation's browser; gives what it then had written, by key."""
+
+    async def wait_for_browser(*, map_index=-1, count=1, **arguments):
+        invocation_id = start("browsers", count=count, seconds=600)
+        await asyncio.to_thread(
+            kernel_emulator.wait_until, lambda: kernel_emulator.invocation(invocation_id).browsers == count
+        )
+        trigger = KernelInvocationTrigger(
+            invocation_id=invocation_id, poll_interval=0.02, stream_logs=False, **arguments
+        )
+        task = await triggerer.start(trigger, task_instance(map_index=map_index))
+        await asyncio.to_thread(kernel_emulator.wait_for, "GET", "/invocations/*", 3)
+        kernel_emulator.finish(invocation_id)
+        await task
+        assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}]
+        assert all(key[:2] == ("t", map_index) for key in supervisor.xcoms)
+        return {key: value for (_, _, key), value in supervisor.xcoms.items()}
+
+    return wait_for_browser
+
+
+@pytest.mark.parametrize("map_index", [-1, 4])
+async def test_the_live_view_is_linked(map_index, wait_for_browser, kernel_emulator, log):
+    written = await wait_for_browser(live_view_link=True, map_index=map_index)
+    assert set(written) == {LIVE_KEY}
+    assert written[LIVE_KEY].startswith("https://")
+    assert written[LIVE_KEY] not in str(log())
+    assert len(kernel_emulator.requests("GET", BROWSERS)) == 1
+
+
+async def test_by_default_nobody_asks(wait_for_browser, kernel_emulator):
+    assert await wait_for_browser() == {}
+    assert kernel_emulator.requests("GET", BROWSERS) == ()
+
+
+async def test_the_dashboard_s_page_of_the_browser(wait_for_browser, kernel_emulator, monkeypatch):
+    connection = json.loads(kernel_emulator.airflow_connection)
+    connection["extra"] = {"dashboard_url": "https://d.example/{app_name}/{session_id}"}
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+    written = await wait_for_browser()
+    assert set(written) == {DASHBOARD_KEY}
+    assert written[DASHBOARD_KEY].startswith("https://d.example/demo/")
+    assert written[DASHBOARD_KEY] != "https://d.example/demo/"
+
+
+async def test_one_that_cannot_be_stored_harms_nothing(wait_for_browser, supervisor, log):
+    def refuse(message):
+        if isinstance(message, comms.SetXCom):
+            raise ConnectionError("no")
+
+    supervisor.hold = refuse
+    assert await wait_for_browser(live_view_link=True) == {}
+    assert ("WARNING", "Airflow did not store the link 'Kernel live view': ConnectionError") in log()
+
+
+async def test_without_a_task_there_is_no_page_to_link_from(start, triggerer, kernel_emulator, supervisor):
+    trigger = KernelInvocationTrigger(
+        invocation_id=start("browsers", count=1, seconds=0), poll_interval=0.02, live_view_link=True
+    )
+    await (await triggerer.start(trigger))
+    assert kernel_emulator.requests("GET", BROWSERS) == ()
+    assert supervisor.xcoms == {}
