@@ -67,7 +67,7 @@ def actions_of(app_name):
 
 
 # [retry]
-from airflow_provider_kernel.api.retry import RetryPolicy  # noqa: E402
+from airflow_provider_kernel.api.retry import RetryPolicy
 
 
 def look_once(invocation_id):
@@ -79,7 +79,7 @@ def look_once(invocation_id):
 
 
 # [errors]
-from airflow_provider_kernel.api.errors import KernelNotFoundError, KernelRateLimitError  # noqa: E402
+from airflow_provider_kernel.api.errors import KernelNotFoundError, KernelRateLimitError
 
 
 def start_if_possible(app_name):

@@ -1,4 +1,4 @@
-"""Runs the DAGs of the snippets in a real Airflow, and prints what became of their tasks, as JSON in the last line."""
+"""Runs the snippets' DAGs in a real Airflow; the last line that it prints says what became of their tasks."""
 
 import json
 import sys
