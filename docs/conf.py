@@ -1,5 +1,5 @@
 """
-How the documentation is built: ``uv run --group docs sphinx-build -W docs build/docs``.
+How the documentation is built: ``uv run --group docs sphinx-build -aEW docs build/docs``.
 
 Sphinx, because the docstrings are reST with ``:param`` and cross references such as :meth:, which its autodoc reads
 and checks; MkDocs with mkdocstrings was tried, and shows those references as they are typed.

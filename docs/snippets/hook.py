@@ -1,4 +1,4 @@
-"""What can be done with the hook. The documentation shows the parts between the marks."""
+"""What the hook can do. The documentation shows the parts between the marks."""
 
 # [invoke]
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -9,7 +9,9 @@ def search(city):
         started = hook.invoke("demo", "echo", {"city": city}, async_timeout_seconds=300)
         ended = hook.wait_for_invocation(started.id, poll_interval=1)
     if ended.status != "succeeded":
-        raise RuntimeError(f"Invocation {ended.id} is {ended.status}: {ended.status_reason}")
+        raise RuntimeError(
+            f"Invocation {ended.id} is {ended.status}: {ended.status_reason}"
+        )
     return ended.parsed_output()
 
 
@@ -19,7 +21,12 @@ def search(city):
 # [list]
 def running_since_an_hour(app_name):
     with KernelHook() as hook:
-        return [i.id for i in hook.list_invocations(app_name=app_name, status="running", since="1h")]
+        return [
+            i.id
+            for i in hook.list_invocations(
+                app_name=app_name, status="running", since="1h"
+            )
+        ]
 
 
 # [/list]
@@ -29,7 +36,9 @@ def running_since_an_hour(app_name):
 def end_it(invocation_id, orders):
     with KernelHook() as hook:
         if orders is None:
-            return hook.cancel_invocation(invocation_id, "There are no orders today").status
+            return hook.cancel_invocation(
+                invocation_id, "There are no orders today"
+            ).status
         return hook.complete_invocation(invocation_id, {"orders": orders}).status
 
 
@@ -60,7 +69,11 @@ def close_browsers(invocation_id):
 # [apps]
 def actions_of(app_name):
     with KernelHook() as hook:
-        return {action.name for app in hook.list_apps(app_name=app_name) for action in app.actions}
+        return {
+            action.name
+            for app in hook.list_apps(app_name=app_name)
+            for action in app.actions
+        }
 
 
 # [/apps]
@@ -87,7 +100,7 @@ def start_if_possible(app_name):
         try:
             return hook.invoke(app_name, "echo").id
         except KernelRateLimitError as error:
-            return f"the plan's limit is reached; Kernel says to wait {error.retry_after} s"
+            return f"the limit is reached; wait {error.retry_after} s"
         except KernelNotFoundError as error:
             return f"there is no such app: {error.message}"
 

@@ -14,11 +14,13 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+from airflow_provider_kernel.testing import Fault
 
 SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 DAG_IDS = sorted(path.stem for path in (SNIPPETS / "dags").glob("*.py"))
 COMMANDS = {path.stem: path.read_text() for path in (SNIPPETS / "commands").glob("*.sh")}
 OUTPUT = SNIPPETS / "output"
+BUTTON = SNIPPETS.parent / "connection.md"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,54 @@ class TestConnections:
         assert config
         assert (config.api_key, config.project) == ("sk_your_key", "shop")
         assert config.base_url == "https://api.onkernel.com"
+
+
+class TestTheTestButton:
+    """The page quotes what the button says; each quotation is looked for in a real answer."""
+
+    QUOTED = re.findall(
+        r"`([^`]+)`",
+        "".join(re.findall(r"^\|(.*?)\| ", BUTTON.read_text().split("| What it says")[1], re.MULTILINE)),
+    )
+
+    @pytest.fixture
+    def answers(self, kernel_emulator, monkeypatch):
+        from airflow_provider_kernel.hooks.kernel import KernelHook
+
+        def ask(*, fault=None, **changes):
+            kernel_emulator.clear_faults()
+            if fault:
+                kernel_emulator.add_fault(fault)
+            connection = {"conn_type": "kernel", "host": kernel_emulator.base_url, "password": "sk-emulator"}
+            monkeypatch.setenv("AIRFLOW_CONN_C", json.dumps({**connection, **changes}))
+            return KernelHook("c").test_connection()
+
+        every = {"nth": None}
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
+            return {
+                "good": ask(),
+                "dns": ask(host="https://kernel.invalid"),
+                "refused": ask(host=nobody),
+                "slow": ask(fault=Fault("*", "*", delay=5, **every), extra={"read_timeout": 0.2}),
+                "wrong key": ask(password="sk-wrong"),
+                "wrong project": ask(extra={"project": "no-such-project"}),
+                "forbidden": ask(fault=Fault("*", "*", status=403, **every)),
+                "a page": ask(fault=Fault("*", "*", status=200, body="<html>Log in</html>", **every)),
+            }
+
+    def test_it_says_what_the_page_says(self, answers):
+        assert [name for name, (worked, _) in answers.items() if worked] == ["good"]
+        said = " ".join(text for _, text in answers.values())
+        assert len(self.QUOTED) == 10
+        # For these two it would take a host that does not answer, and one with a certificate of its own.
+        elsewhere = {"no connection in time", "the TLS certificate is not trusted"}
+        assert [text for text in self.QUOTED if text not in said and text not in elsewhere] == []
+        source = "".join(
+            path.read_text() for path in (SNIPPETS.parents[1] / "airflow_provider_kernel").glob("api/*.py")
+        )
+        assert [text for text in elsewhere if text not in source] == []
 
 
 class TestTheHook:

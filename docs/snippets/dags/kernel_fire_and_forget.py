@@ -12,4 +12,4 @@ with DAG("kernel_fire_and_forget", schedule=None):
         wait_for_completion=False,
     )
     # Optional: only if something later in the DAG needs the result.
-    KernelInvocationSensor(task_id="wait", invocation_id=start.output, poke_interval=1, timeout=600)
+    KernelInvocationSensor(task_id="wait", invocation_id=start.output, poke_interval=1)

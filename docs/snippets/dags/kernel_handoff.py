@@ -1,6 +1,8 @@
 from airflow.sdk import DAG, Param
 
-from airflow_provider_kernel.operators.invocation import KernelCompleteInvocationOperator
+from airflow_provider_kernel.operators.invocation import (
+    KernelCompleteInvocationOperator,
+)
 
 with DAG(
     "kernel_handoff",

@@ -11,7 +11,8 @@ with DAG("kernel_limits", schedule=None):
         action_name="echo",
         payload={"city": "Lisbon"},
         deferrable=True,
-        execution_timeout=timedelta(minutes=20),  # Airflow's limit; Kernel gets it as well, and a minute more
+        # Airflow's limit; Kernel gets it as well, and a minute more.
+        execution_timeout=timedelta(minutes=20),
         retries=2,
         retry_delay=timedelta(minutes=1),
     )

@@ -5,7 +5,7 @@ from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
 
 class Search(BaseOperator):
-    """Start an invocation, wait for it in the triggerer, and keep one field of its output."""
+    """Start an invocation, and wait for it in the triggerer."""
 
     def execute(self, context):
         with KernelHook() as hook:
@@ -16,11 +16,11 @@ class Search(BaseOperator):
         )
 
     def go_on(self, context, event):
-        # The event only says that it is time to look; how the invocation ended is what Kernel says.
+        # The event only says that it is time to look; Kernel says how it ended.
         with KernelHook() as hook:
             ended = hook.get_invocation(event["invocation_id"])
         if ended.status != "succeeded":
-            raise RuntimeError(f"Invocation {ended.id} is {ended.status} (the trigger says: {event['status']})")
+            raise RuntimeError(f"Invocation {ended.id} is {ended.status}")
         return ended.parsed_output()["city"]
 
 

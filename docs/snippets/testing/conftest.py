@@ -1,4 +1,4 @@
-"""What every test of your DAGs needs: Airflow with a home and a database of its own, and the emulator."""
+"""What tests of DAGs need: an Airflow of their own, and the emulator."""
 
 # [conftest]
 import os

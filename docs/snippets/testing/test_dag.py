@@ -1,7 +1,9 @@
 from airflow.dag_processing.dagbag import DagBag
 
 
-def test_the_dag_hands_the_search_on(airflow_database, kernel_emulator, kernel_connection):
+def test_the_dag_hands_the_search_on(
+    airflow_database, kernel_emulator, kernel_connection
+):
     dag = DagBag(bundle_name="dags-folder").get_dag("kernel_quickstart")
 
     run = dag.test()

@@ -1,13 +1,16 @@
 # [faults]
 import pytest
 
-from airflow_provider_kernel.api.errors import KernelAmbiguousStartError, KernelAuthenticationError
+from airflow_provider_kernel.api.errors import (
+    KernelAmbiguousStartError,
+    KernelAuthenticationError,
+)
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 
 
 def test_a_server_error_is_tried_again(kernel_emulator, kernel_connection):
-    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=503))  # once, and then no more
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=503))  # once
 
     with KernelHook() as hook:
         started = hook.invoke("demo", "echo", "hello")

@@ -9,7 +9,9 @@ def test_an_hour_in_a_second(kernel_emulator, kernel_connection):
     kernel_emulator.time_scale = 3600.0  # emulated seconds in a real one
 
     with KernelHook() as hook:
-        started = hook.invoke("demo", "sleep", {"seconds": 1800}, async_timeout_seconds=3600)
+        started = hook.invoke(
+            "demo", "sleep", {"seconds": 1800}, async_timeout_seconds=3600
+        )
         ended = kernel_emulator.wait_for_status(started.id, "succeeded")
 
     assert ended.output_json == {"slept": 1800}
