@@ -24,5 +24,9 @@ with DAG("example_kernel_sensor", schedule=None, tags=["example", "kernel"], doc
     sleeper = start_sleeper()
     KernelInvocationSensor(task_id="wait", invocation_id=sleeper, poke_interval=1, timeout=60)
     KernelInvocationSensor(
-        task_id="wait_deferred", invocation_id=sleeper, poke_interval=1, timeout=60, deferrable=True
+        task_id="wait_deferred",
+        invocation_id=sleeper,
+        poke_interval=1,
+        timeout=60,
+        deferrable=True,
     )

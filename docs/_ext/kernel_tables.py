@@ -1,0 +1,100 @@
+"""Tables that are built from the code, so that they cannot say anything else than it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from code_facts import argument_defaults, connection_type, documented, load, sentence, shown_default
+from docutils.frontend import get_default_settings
+from docutils.parsers.rst import Parser
+from docutils.utils import new_document
+from sphinx.util.docutils import SphinxDirective, sphinx_domains
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
+
+
+class KernelTable(SphinxDirective):
+    """Base of the directives; a subclass says what the rows are, in reST."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Give the headings and the rows."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table."""
+        headings, rows = self.rows()
+        lines = [".. list-table::", "   :header-rows: 1", "   :class: kernel-table", ""]
+        for row in [headings, *rows]:
+            for number, cell in enumerate(row):
+                lines.append(("   * - " if number == 0 else "     - ") + " ".join(cell.split()))
+        return self.parse_rest(lines)
+
+    def parse_rest(self, lines: list[str]) -> list[nodes.Node]:
+        """Read reST, also where the page itself is Markdown."""
+        document = new_document("generated", get_default_settings(Parser))
+        document.settings.env = self.env
+        document.reporter = self.state.document.reporter
+        with sphinx_domains(self.env):
+            Parser().parse("\n".join(lines), document)
+        return list(document.children)
+
+
+class Arguments(KernelTable):
+    """The arguments of an operator or a trigger: ``module.Class``."""
+
+    required_arguments = 1
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Give a row for each argument."""
+        cls = load(self.arguments[0])
+        defaults, templated = argument_defaults(cls), set(getattr(cls, "template_fields", ()))
+        rows = []
+        for name, text in documented(cls).items():
+            default = shown_default(defaults.get(name, inspect.Parameter.empty), text)
+            marked = f"``{name}``" + (" (templated)" if name in templated else "")
+            rows.append([marked, default, sentence(text.replace("(templated)", ""))])
+        return ["Argument", "Default", "What it is"], rows
+
+
+class ConnectionFields(KernelTable):
+    """The fields of the connection form."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Give a row for each field in the extra."""
+        rows = []
+        for name, field in connection_type()["conn-fields"].items():
+            schema = field["schema"]
+            default = schema.get("default")
+            low, high = schema.get("minimum"), schema.get("maximum")
+            allowed = f" From {low} to {high}." if low is not None and high is not None else ""
+            shown = "empty" if default is None else f"``{default}``"
+            rows.append([f"{field['label']} ``{name}``", shown, field["description"] + allowed])
+        return ["Field", "Default", "What it is"], rows
+
+
+class ErrorFacts(KernelTable):
+    """What the code says of an error: ``KernelRateLimitError``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the paragraphs."""
+        from airflow_provider_kernel.api import errors
+
+        cls = getattr(errors, self.arguments[0])
+        meaning = (inspect.getdoc(cls) or "").split("\n:param")[0].strip()
+        again = "no, the task fails at once" if cls.permanent else "yes, while the task has retries left"
+        base = cls.__mro__[1].__name__
+        caught = f" **Also caught by:** ``except {base}``." if base.startswith("Kernel") else ""
+        return self.parse_rest([*meaning.splitlines(), "", f"**Tried again:** {again}.{caught}"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Make the directives known."""
+    app.add_directive("kernel-arguments", Arguments)
+    app.add_directive("kernel-connection-fields", ConnectionFields)
+    app.add_directive("kernel-error", ErrorFacts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

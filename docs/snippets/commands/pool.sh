@@ -1,0 +1,1 @@
+airflow pools set --include-deferred kernel 5 "Kernel invocations"

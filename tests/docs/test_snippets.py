@@ -1,0 +1,248 @@
+"""Every piece of code that the documentation shows is run, against an emulated Kernel and with a real Airflow."""
+
+import asyncio
+import json
+import re
+import runpy
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.sdk import Connection
+
+from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+from airflow_provider_kernel.testing import Fault
+
+SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
+DAG_IDS = sorted(path.stem for path in (SNIPPETS / "dags").glob("*.py"))
+COMMANDS = {path.stem: path.read_text() for path in (SNIPPETS / "commands").glob("*.sh")}
+OUTPUT = SNIPPETS / "output"
+BUTTON = SNIPPETS.parent / "connection.md"
+
+
+@pytest.fixture(scope="module")
+def database(shell):
+    first = COMMANDS["quickstart"].splitlines()[0]
+    assert first == "airflow db migrate"
+    done = shell.run(*shlex.split(first))
+    assert done.returncode == 0, done
+    return shell
+
+
+@pytest.fixture(scope="module")
+def runs(database):
+    done = database.run(sys.executable, str(Path(__file__).parent / "run_dags.py"), str(SNIPPETS / "dags"))
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+class TestDags:
+    def test_all_files_load(self, runs):
+        assert runs["errors"] == {}
+        assert sorted(set(runs) - {"errors"}) == DAG_IDS
+
+    @pytest.mark.parametrize("dag_id", DAG_IDS)
+    def test_it_runs(self, runs, dag_id):
+        tasks = {name: task for name, task in runs[dag_id].items() if name != "conf"}
+        assert tasks
+        assert {task["state"] for task in tasks.values()} == {"success"}
+
+    def test_they_do_what_the_text_says(self, runs, kernel):
+        assert runs["kernel_quickstart"]["summarize"]["returned"] == "2 nights in Lisbon"
+        assert runs["kernel_fire_and_forget"]["wait"]["returned"] == {"slept": 2}
+        assert runs["kernel_own_operator"]["search"]["returned"] == "Lisbon"
+        assert runs["kernel_orphans"]["cancel_orphans"]["returned"] == []
+        marks = {
+            (run.payload_json["_airflow"]["task_id"], run.payload_json["_airflow"]["map_index"])
+            for run in kernel.invocations
+            if isinstance(run.payload_json, dict) and "question" in run.payload_json
+        }
+        assert marks == {("ask", 0), ("ask", 1), ("ask", 2)}
+
+    def test_the_caller_gets_the_answer(self, runs, kernel):
+        handed_off = kernel.invocation(runs["kernel_handoff"]["conf"]["invocation_id"])
+        assert handed_off.status == "succeeded"
+        assert handed_off.output_json == {"orders": 42}
+
+
+class TestCommands:
+    def test_all_of_them_are_run_here(self):
+        assert sorted(COMMANDS) == ["connection", "connection_extra", "emulator", "pool", "quickstart"]
+
+    def test_the_quick_start(self, database):
+        done = database.run("bash", "-ec", COMMANDS["quickstart"])
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said[-5000:]
+        # The page shows these lines; what comes before them on a line (time, logger) is Airflow's.
+        for line in (OUTPUT / "quickstart.txt").read_text().splitlines():
+            pattern = re.escape(line).replace("ow6xgk5wfe61ysrnphzvrdcm", "[a-z0-9]{24}")
+            pattern = re.sub(r"0\\\.\d", r"\\d+\\.\\d", pattern)
+            assert re.search(pattern, said), f"{line!r} is not in\n{said[-5000:]}"
+
+    @pytest.mark.parametrize("name", ["connection", "connection_extra", "pool"])
+    def test_a_command_of_airflows(self, database, name):
+        alone = "unset AIRFLOW_CONN_KERNEL_DEFAULT\n"  # it would hide what is in the database
+        done = database.run("bash", "-ec", alone + COMMANDS[name], KERNEL_API_KEY="sk_your_key")
+        assert done.returncode == 0, done
+
+    def test_the_emulator(self, shell):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        command = shlex.split(COMMANDS["emulator"].replace("8787", str(port)))
+        shown = (OUTPUT / "emulator.txt").read_text().replace("8787", str(port))
+        process = subprocess.Popen(
+            command,
+            env={**shell.environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout
+            said = "".join(process.stdout.readline() for _ in shown.splitlines())
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+        assert said == shown
+
+
+class TestConnections:
+    def test_the_json(self):
+        connection = Connection.from_json((SNIPPETS / "connection" / "connection.json").read_text(), conn_id="c")
+        # The bundle is checked when a client is made, where the file must be there.
+        config = config_from_connection(connection)
+        assert (config.api_key, config.project, config.read_timeout) == ("sk_your_key", "shop", 30)
+        assert (config.verify_tls, config.retry.max_attempts) == ("/etc/ssl/certs/company-ca.pem", 3)
+
+    def test_the_uri(self):
+        uri = (SNIPPETS / "connection" / "connection.uri").read_text().strip()
+        config = config_from_connection(Connection.from_uri(uri, conn_id="c"))
+        assert (config.api_key, config.project, config.read_timeout) == ("sk_your_key", "shop", 30)
+        assert config.base_url == "https://api.onkernel.com"
+
+    @pytest.mark.parametrize("name", ["kernel", "airflow"])
+    def test_the_environment(self, name, monkeypatch):
+        for line in (SNIPPETS / "connection" / f"{name}.env").read_text().splitlines():
+            (assignment,) = shlex.split(line)
+            variable, _, value = assignment.partition("=")
+            monkeypatch.setenv(variable, value)
+        if name == "kernel":
+            config = config_from_environment()
+        else:
+            config = config_from_connection(Connection.from_json(value, conn_id="kernel_default"))
+        assert config
+        assert (config.api_key, config.project) == ("sk_your_key", "shop")
+        assert config.base_url == "https://api.onkernel.com"
+
+
+class TestTheTestButton:
+    """The page quotes what the button says; each quotation is looked for in a real answer."""
+
+    QUOTED = re.findall(
+        r"`([^`]+)`",
+        "".join(re.findall(r"^\|(.*?)\| ", BUTTON.read_text().split("| What it says")[1], re.MULTILINE)),
+    )
+
+    @pytest.fixture
+    def answers(self, kernel_emulator, monkeypatch):
+        from airflow_provider_kernel.hooks.kernel import KernelHook
+
+        def ask(*, fault=None, **changes):
+            kernel_emulator.clear_faults()
+            if fault:
+                kernel_emulator.add_fault(fault)
+            connection = {"conn_type": "kernel", "host": kernel_emulator.base_url, "password": "sk-emulator"}
+            monkeypatch.setenv("AIRFLOW_CONN_C", json.dumps({**connection, **changes}))
+            return KernelHook("c").test_connection()
+
+        every = {"nth": None}
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
+            return {
+                "good": ask(),
+                "dns": ask(host="https://kernel.invalid"),
+                "refused": ask(host=nobody),
+                "slow": ask(fault=Fault("*", "*", delay=5, **every), extra={"read_timeout": 0.2}),
+                "wrong key": ask(password="sk-wrong"),
+                "wrong project": ask(extra={"project": "no-such-project"}),
+                "forbidden": ask(fault=Fault("*", "*", status=403, **every)),
+                "a page": ask(fault=Fault("*", "*", status=200, body="<html>Log in</html>", **every)),
+            }
+
+    def test_it_says_what_the_page_says(self, answers):
+        assert [name for name, (worked, _) in answers.items() if worked] == ["good"]
+        said = " ".join(text for _, text in answers.values())
+        assert len(self.QUOTED) == 10
+        # For these two it would take a host that does not answer, and one with a certificate of its own.
+        elsewhere = {"no connection in time", "the TLS certificate is not trusted"}
+        assert [text for text in self.QUOTED if text not in said and text not in elsewhere] == []
+        source = "".join(
+            path.read_text() for path in (SNIPPETS.parents[1] / "airflow_provider_kernel").glob("api/*.py")
+        )
+        assert [text for text in elsewhere if text not in source] == []
+
+
+class TestTheHook:
+    @pytest.fixture
+    def code(self, kernel_connection):
+        return runpy.run_path(str(SNIPPETS / "hook.py"))
+
+    def start(self, emulator, action, payload=None):
+        from airflow_provider_kernel.hooks.kernel import KernelHook
+
+        with KernelHook() as hook:
+            started = hook.invoke("demo", action, payload)
+        emulator.wait_for_status(started.id, "running")
+        return started.id
+
+    def test_invoke(self, code):
+        assert code["search"]("Lisbon") == {"city": "Lisbon"}
+
+    def test_list(self, code, kernel_emulator):
+        running = self.start(kernel_emulator, "hang")
+        assert code["running_since_an_hour"]("demo") == [running]
+
+    @pytest.mark.parametrize(("orders", "status"), [(None, "failed"), (42, "succeeded")])
+    def test_end(self, code, kernel_emulator, orders, status):
+        assert code["end_it"](self.start(kernel_emulator, "hang"), orders) == status
+
+    def test_log(self, code, kernel_emulator, capsys):
+        code["print_log"](self.start(kernel_emulator, "logs", {"lines": 3, "per_second": 10}))
+        assert capsys.readouterr().out.count("line ") == 3
+
+    def test_browsers(self, code, kernel_emulator):
+        invocation_id = self.start(kernel_emulator, "browsers", {"count": 2, "seconds": 600})
+        kernel_emulator.wait_until(lambda: kernel_emulator.invocation(invocation_id).browsers == 2)
+        assert code["close_browsers"](invocation_id) == 2
+        assert kernel_emulator.invocation(invocation_id).browsers == 0
+
+    def test_apps(self, code):
+        assert code["actions_of"]("demo") >= {"echo", "hang"}
+
+    def test_retry_and_async(self, code, kernel_emulator):
+        invocation_id = self.start(kernel_emulator, "hang")
+        assert code["look_once"](invocation_id) == "running"
+        assert asyncio.run(code["status_of"](invocation_id)) == "running"
+
+    def test_errors(self, code):
+        assert code["start_if_possible"]("no-such-app").startswith("there is no such app")
+        assert len(code["start_if_possible"]("demo")) == 24
+
+
+def test_the_tests_of_the_page_on_testing_pass(tmp_path):
+    # In a process of their own: their conftest sets up the Airflow of a project that is not this one.
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "."],
+        cwd=SNIPPETS / "testing",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = sum(path.read_text().count("\ndef test_") for path in (SNIPPETS / "testing").glob("test_*.py"))
+    assert re.search(rf"\b{written} passed", done.stdout), done.stdout
