@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": integration,
                 "python-modules": [
                     "airflow_provider_kernel.operators.invocation",
+                    "airflow_provider_kernel.operators.invocation_task",
                     "airflow_provider_kernel.operators.orphans",
                 ],
             },
@@ -42,6 +43,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "triggers": [
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.triggers.invocation"]},
+        ],
+        "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
+        "task-decorators": [
+            {
+                "name": "kernel_invocation",
+                "class-name": "airflow_provider_kernel.decorators.kernel_invocation.kernel_invocation_task",
+            }
         ],
         "connection-types": [
             {

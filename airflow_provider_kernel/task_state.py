@@ -8,7 +8,44 @@ told at all when its task is marked or cleared just before it defers. So both mu
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
+
+from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+
+log = logging.getLogger(__name__)
+
+
+def will_be_tried_again(ti: Any, error: BaseException, context: Any) -> bool:
+    """
+    Say whether Airflow tries a task again after an error, by Airflow's own rules.
+
+    :param ti: the task instance, which runs now.
+    :param error: what it fails with.
+    :param context: the task's context.
+    """
+    if isinstance(error, (AirflowFailException, AirflowSensorTimeout)) or not has_retries_left(ti):
+        return False
+    policy = getattr(ti.task, "retry_policy", None)  # Airflow 3.3
+    if policy is None:
+        return True
+    try:
+        decision = policy.evaluate(
+            exception=error, try_number=ti.try_number, max_tries=ti.max_tries, context=context
+        )
+    except Exception:
+        log.exception("The task's retry_policy failed; Airflow then goes by the number of tries")
+        return True
+    return str(getattr(decision.action, "value", decision.action)) != "fail"
+
+
+def has_retries_left(ti: Any) -> bool:
+    """
+    Say whether the number of tries allows for another one.
+
+    :param ti: the task instance, which runs now.
+    """
+    return bool(ti.max_tries and ti.try_number <= ti.max_tries)
 
 
 async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:
