@@ -42,7 +42,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.sensors.invocation"]},
         ],
         "triggers": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.triggers.invocation"]},
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_kernel.triggers.finished",
+                    "airflow_provider_kernel.triggers.invocation",
+                ],
+            },
         ],
         "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
         "task-decorators": [
