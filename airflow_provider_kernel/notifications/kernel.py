@@ -131,7 +131,10 @@ class KernelInvocationNotifier(BaseNotifier):
     def _for(self, context: Context) -> KernelInvocationNotifier:
         """Render the templates in a copy: the DAG processor may use one notifier for many runs in a row."""
         rendered = copy.copy(self)
-        rendered.render_template_fields(context)
+        dag: Any = context.get("dag")
+        # ``dag.test()`` calls back with a DAG as the database has it, which knows no templates.
+        environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
+        rendered.render_template_fields(context, environment)
         return rendered
 
     def _ending(self, context: Context) -> Ending | None:
@@ -156,6 +159,10 @@ class KernelInvocationNotifier(BaseNotifier):
         except KernelInputError as error:
             log.error("Invocation %s gets no output: %s", self.invocation_id, error)  # noqa: TRY400
             return Ending(self.invocation_id, reason=one_line(str(error)))
+        except Exception:
+            # Whatever it is (dag.test(), say, has nobody to ask): the caller must not wait for ever.
+            log.exception("The output for invocation %s cannot be read from Airflow", self.invocation_id)
+            return Ending(self.invocation_id, reason="The output could not be read from Airflow")
         return Ending(self.invocation_id, output=output)
 
     def _failure(self, context: Context) -> str | None:
@@ -232,7 +239,11 @@ def _status_of_run(context: Context) -> str:
 
 
 def _why_it_failed(context: Context) -> str:
-    failed = _failed_tasks(context)
+    try:
+        failed = _failed_tasks(context)
+    except Exception:
+        log.exception("Airflow does not tell which tasks failed")
+        failed = []
     reason: Any = context.get("reason")
     why = f" ({reason})" if reason in _FAILED_RUN - {"task_failure"} else ""
     if not failed:

@@ -229,6 +229,28 @@ class TestFailure:
         assert as_it_stands().output_json == {"error": "Run r has no result"}
 
 
+class TestWhenAirflowDoesNotTell:
+    """In ``dag.test()`` there is nobody to ask, and the DAG is the one of the database."""
+
+    @pytest.fixture(autouse=True)
+    def _nobody_to_ask(self, supervisor, monkeypatch):
+        monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS")
+
+    def test_a_success_without_its_output_is_a_failure(self, end, as_it_stands):
+        end("success", on_success_callback=complete_kernel_invocation(output_from="summarize"))
+        assert as_it_stands().output_json == {"error": "The output could not be read from Airflow"}
+
+    def test_a_failure_is_told_without_names(self, end, as_it_stands):
+        end("failed", on_failure_callback=fail_kernel_invocation())
+        assert as_it_stands().output_json == {"error": "The Airflow DAG run failed"}
+
+    def test_a_dag_that_knows_no_templates(self, waiting, as_it_stands):
+        dag = SimpleNamespace(dag_id="d", task_ids=[], render_template_as_native_obj=False)
+        context = {"dag": dag, "run_id": "r", "dag_run": SimpleNamespace(conf={"kernel_invocation_id": waiting})}
+        complete_kernel_invocation("{{ run_id }}")(context)
+        assert as_it_stands().output_json == "r"
+
+
 class TestOneForBoth:
     @pytest.mark.parametrize(("outcome", "status"), [("success", "succeeded"), ("failed", "failed")])
     def test_it_ends_as_the_run_does(self, outcome, status, end, supervisor, as_it_stands):
