@@ -54,7 +54,7 @@ def test_the_entry_point_leads_to_it():
 
 
 def test_every_module_and_class_that_it_names_is_there(info):
-    for kind in ("hooks", "operators"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 import_module(module)
@@ -63,6 +63,14 @@ def test_every_module_and_class_that_it_names_is_there(info):
         hook = getattr(import_module(module), name)
         assert hook.conn_type == connection["connection-type"]
         assert hook.hook_name == connection["hook-name"]
+
+
+def test_the_decorator_and_the_notifier_that_it_names_are_there(info):
+    named = [*info["notifications"], *(decorator["class-name"] for decorator in info["task-decorators"])]
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    assert [decorator["name"] for decorator in info["task-decorators"]] == ["kernel_invocation"]
 
 
 def test_the_defaults_that_the_form_shows_are_the_ones_that_apply(info):
