@@ -8,6 +8,8 @@ from airflow_provider_kernel.api.errors import KernelInputError
 
 #: The key in the DAG run's ``conf`` under which an action hands over its ``ctx.invocation_id``.
 CONF_KEY = "kernel_invocation_id"
+#: A DAG run of this id and the invocation's tells which one waits, too.
+RUN_ID_PREFIX = "kernel__"
 #: Where a DAG callback gets no DAG run from Airflow, it renders to nothing, too.
 INVOCATION_ID_FROM_CONF = "{{ ((dag_run.conf or {}).get('" + CONF_KEY + "') or '') if dag_run is defined }}"
 

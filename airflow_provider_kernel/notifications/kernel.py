@@ -18,6 +18,7 @@ from airflow_provider_kernel.handing_over import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
     MAX_OUTPUT_BYTES,
+    RUN_ID_PREFIX,
     check_output,
     redacted,
 )
@@ -47,12 +48,15 @@ class KernelInvocationNotifier(BaseNotifier):
         DAG(..., on_success_callback=end, on_failure_callback=end)
 
     An invocation that is over already is left as it is, and so is a run without an invocation; the log says so.
+    Airflow (3.3.2) calls no callback of a DAG when somebody marks its run, rather than a task of it, by hand: a
+    running ``@task.kernel_invocation`` hears of that, this does not.
 
     :param status: ``"succeeded"`` or ``"failed"``; ``None``: as the DAG run ended.
     :param output: for a success, the output: any value that JSON can hold (templated).
     :param output_from: or the id of the task whose returned value is the output; of a mapped task, the list of all.
     :param reason: for a failure, why (templated). Default: how the run failed, and the names of the tasks that did.
     :param invocation_id: the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's ``conf``.
+        Of a run all of whose tasks were skipped Airflow does not tell that; a run id of ``kernel__<id>`` does then.
     :param max_output_bytes: the largest output, as JSON. One that cannot be sent makes the invocation ``failed``.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
@@ -135,6 +139,10 @@ class KernelInvocationNotifier(BaseNotifier):
         # ``dag.test()`` calls back with a DAG as the database has it, which knows no templates.
         environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
         rendered.render_template_fields(context, environment)
+        run_id = str(context.get("run_id") or "")
+        if self.invocation_id == INVOCATION_ID_FROM_CONF and "dag_run" not in context:
+            # No task has run, and so Airflow makes no context; but the run's id may tell.
+            rendered.invocation_id = run_id.removeprefix(RUN_ID_PREFIX) if run_id.startswith(RUN_ID_PREFIX) else ""
         return rendered
 
     def _ending(self, context: Context) -> Ending | None:
@@ -145,8 +153,10 @@ class KernelInvocationNotifier(BaseNotifier):
             else:
                 log.error(
                     "Airflow does not tell the conf of DAG run %s (no task of it has run), and so not which "
-                    "invocation may wait for it; that ends at its own time limit",
+                    "invocation may wait for it; that ends at its own time limit. A run id of %s and the "
+                    "invocation's id would tell",
                     context.get("run_id"),
+                    RUN_ID_PREFIX,
                 )
             return None
         failure = self._failure(context)

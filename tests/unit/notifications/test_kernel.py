@@ -97,11 +97,11 @@ def a_dag(**callbacks):
     return dag
 
 
-def end_run(dag, outcome, conf, *, reason=None, last_ti=True):
+def end_run(dag, outcome, conf, *, reason=None, last_ti=True, run_id="r"):
     """Let a DAG run end as the scheduler and the DAG processor do."""
     run = DagRun(
         dag_id="d",
-        run_id="r",
+        run_id=run_id,
         logical_date=NOW,
         data_interval_start=NOW,
         data_interval_end=NOW,
@@ -116,12 +116,12 @@ def end_run(dag, outcome, conf, *, reason=None, last_ti=True):
         partition_key=None,
     )
     ti = TaskInstance(
-        id=uuid.uuid4(), task_id="summarize", dag_id="d", run_id="r", try_number=1, dag_version_id=uuid.uuid4()
+        id=uuid.uuid4(), task_id="summarize", dag_id="d", run_id=run_id, try_number=1, dag_version_id=uuid.uuid4()
     )
     request = DagCallbackRequest(
         filepath="d.py",
         dag_id="d",
-        run_id="r",
+        run_id=run_id,
         bundle_name="b",
         bundle_version=None,
         context_from_server=DagRunContext(dag_run=run, last_ti=ti if last_ti else None),
@@ -135,9 +135,9 @@ def end_run(dag, outcome, conf, *, reason=None, last_ti=True):
 def end(supervisor, waiting):
     """End a run of a DAG with these callbacks."""
 
-    def end(outcome, *, conf=None, last_ti=True, reason=None, **callbacks):
+    def end(outcome, *, conf=None, last_ti=True, reason=None, run_id="r", **callbacks):
         conf = {"kernel_invocation_id": waiting} if conf is None else conf
-        end_run(a_dag(**callbacks), outcome, conf, last_ti=last_ti, reason=reason)
+        end_run(a_dag(**callbacks), outcome, conf, last_ti=last_ti, reason=reason, run_id=run_id)
 
     return end
 
@@ -294,6 +294,10 @@ class TestNothingToDo:
         end("success", last_ti=False, **both(output="x"))
         assert as_it_stands().status == "running"
         assert "Airflow does not tell the conf of DAG run r" in caplog.text
+
+    def test_but_one_whose_id_is_in_the_runs_id_is_ended_even_then(self, end, waiting, as_it_stands):
+        end("success", last_ti=False, run_id=f"kernel__{waiting}", **both(output="x"))
+        assert as_it_stands().output_json == "x"
 
     def test_but_one_that_is_named_is_ended_even_then(self, end, waiting, as_it_stands):
         end("success", last_ti=False, **both(output="x", invocation_id=waiting))
