@@ -1,10 +1,10 @@
 """
 ### Answer an agent that waits for Airflow
 
-An action of a Kernel app hands its `ctx.invocation_id` to this DAG, as `kernel_invocation_id` in the run's
-conf, and stays alive (`kernel_app/app.py` is such an app). What `answer` returns becomes the invocation's output.
-When it raises, is killed or times out, the invocation fails with the reason; should its worker vanish, the DAG's
-callback sees to that. Nobody waits for ever.
+An action of a Kernel app hands its `ctx.invocation_id` to this DAG, as `kernel_invocation_id` in the run's conf,
+and stays alive (`kernel_app_example/app.py` is such an app). What `answer` returns becomes the invocation's output.
+When it raises, is killed or times out, the invocation fails with the reason; should its worker vanish, or an
+earlier task fail, the DAG's callback sees to that.
 """
 
 from airflow.sdk import DAG, task

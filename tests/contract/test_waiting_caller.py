@@ -20,7 +20,7 @@ from support.execution_api import ExecutionAPI, task_instance
 
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 
-APP = Path(__file__).parents[2] / "dags_examples" / "kernel_app" / "app.py"
+APP = Path(__file__).parents[2] / "kernel_app_example" / "app.py"
 
 
 class AirflowREST:
