@@ -339,3 +339,22 @@ class TestTheDecorator:
         (operator,) = dag.tasks
         assert operator.is_mapped
         assert operator.unmap({"op_kwargs": {"city": "Lisbon"}}).op_kwargs["city"] == "Lisbon"
+
+
+def test_a_retry_policy_that_fails_is_as_none(answer, as_it_stands):
+    from airflow.sdk import RetryPolicy
+
+    class Broken(RetryPolicy):
+        def evaluate(self, **arguments):
+            raise RuntimeError("broken")
+
+    assert answer(raises(ValueError("x")), retry_policy=Broken()).run().state == "up_for_retry"
+    assert as_it_stands().status == "running"
+
+
+def test_a_function_that_defers_goes_on_later(answer, as_it_stands):
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    error = AirflowRescheduleException(datetime(2030, 1, 1, tzinfo=timezone.utc))
+    assert answer(raises(error), max_tries=0).run().state == "up_for_reschedule"
+    assert as_it_stands().status == "running"
