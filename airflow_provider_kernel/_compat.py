@@ -13,6 +13,7 @@ try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         TaskDeferred,
@@ -21,6 +22,7 @@ except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef, attr-defined]
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         TaskDeferred,
@@ -34,10 +36,12 @@ except ImportError:  # Airflow 3.1
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "TaskDeferred",
     "add_listener",
+    "asset_state_stores",
     "conf",
     "load_dag_folder",
     "triggers_have_on_kill",
@@ -70,6 +74,17 @@ def triggers_have_on_kill() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+def asset_state_stores(accessors: Any | None) -> list[Any]:
+    """
+    Name the state stores of all assets that a trigger is there for; Airflow keeps one trigger for equal watchers.
+
+    :param accessors: what Airflow 3.3 gives to the trigger; ``None`` before, and where no asset is watched.
+    """
+    # There is no public way to iterate over them.
+    stores: list[Any] = [*accessors._by_name.values(), *accessors._by_uri.values()] if accessors else []
+    return stores
 
 
 def add_listener(listener: object) -> None:

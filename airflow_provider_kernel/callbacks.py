@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.api.models import UNSET
 from airflow_provider_kernel.hooks.kernel import KernelHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,40 @@ def cancel_kernel_invocations(context: Context) -> None:
             continue
         for invocation_id in _invocation_ids(dag.dag_id, task.task_id, run_id):
             _cancel(invocation_id, str(arguments.get("kernel_conn_id", KernelHook.default_conn_name)))
+
+
+def complete_kernel_invocation(
+    output: Any = UNSET, *, output_from: str | None = None, **options: Any
+) -> KernelInvocationNotifier:
+    """
+    Make a callback that ends the invocation which waits for a DAG run as ``succeeded``.
+
+    To be given to a DAG as its ``on_success_callback``. An invocation that is over already is left as it is.
+
+    :param output: its output, any value that JSON can hold (templated).
+    :param output_from: or the id of the task whose returned value is the output.
+    :param options: ``invocation_id``, ``kernel_conn_id``, ``max_output_bytes``; see
+        :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
+    """
+    from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
+
+    return KernelInvocationNotifier(status="succeeded", output=output, output_from=output_from, **options)
+
+
+def fail_kernel_invocation(reason: str | None = None, **options: Any) -> KernelInvocationNotifier:
+    """
+    Make a callback that ends the invocation which waits for a DAG run as ``failed``, and ends its browsers.
+
+    To be given to a DAG as its ``on_failure_callback``: it runs in the DAG processor, and so also when a task was
+    killed without a word. An invocation that is over already is left as it is.
+
+    :param reason: why (templated). Default: how the run failed, and the names of the tasks that did.
+    :param options: ``invocation_id``, ``kernel_conn_id``; see
+        :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
+    """
+    from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
+
+    return KernelInvocationNotifier(status="failed", reason=reason, **options)
 
 
 def _run_id(context: Context) -> str:

@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": integration,
                 "python-modules": [
                     "airflow_provider_kernel.operators.invocation",
+                    "airflow_provider_kernel.operators.invocation_task",
                     "airflow_provider_kernel.operators.orphans",
                 ],
             },
@@ -43,7 +44,20 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_provider_kernel.sensors.invocation"]},
         ],
         "triggers": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.triggers.invocation"]},
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_kernel.triggers.finished",
+                    "airflow_provider_kernel.triggers.invocation",
+                ],
+            },
+        ],
+        "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
+        "task-decorators": [
+            {
+                "name": "kernel_invocation",
+                "class-name": "airflow_provider_kernel.decorators.kernel_invocation.kernel_invocation_task",
+            }
         ],
         "extra-links": [
             "airflow_provider_kernel.links.kernel.KernelDashboardLink",

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -31,6 +36,38 @@ def ask_in_advance(ti: Any) -> None:
     if not _was_asked:
         _was_asked = True
         _start(lambda: read_task_state(ti), lambda answer, error: None)
+
+
+def will_be_tried_again(ti: Any, error: BaseException, context: Any) -> bool:
+    """
+    Say whether Airflow tries a task again after an error, by Airflow's own rules.
+
+    :param ti: the task instance, which runs now.
+    :param error: what it fails with.
+    :param context: the task's context.
+    """
+    if isinstance(error, (AirflowFailException, AirflowSensorTimeout)) or not has_retries_left(ti):
+        return False
+    policy = getattr(ti.task, "retry_policy", None)  # Airflow 3.3
+    if policy is None:
+        return True
+    try:
+        decision = policy.evaluate(
+            exception=error, try_number=ti.try_number, max_tries=ti.max_tries, context=context
+        )
+    except Exception:
+        log.exception("The task's retry_policy failed; Airflow then goes by the number of tries")
+        return True
+    return str(getattr(decision.action, "value", decision.action)) != "fail"
+
+
+def has_retries_left(ti: Any) -> bool:
+    """
+    Say whether the number of tries allows for another one.
+
+    :param ti: the task instance, which runs now.
+    """
+    return bool(ti.max_tries and ti.try_number <= ti.max_tries)
 
 
 async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:

@@ -271,7 +271,7 @@ class KernelInvocationFinishedError(KernelError):
         when = f" at {invocation.finished_at}" if invocation.finished_at else ""
         super().__init__(
             f"Invocation {invocation.id} had already ended as {invocation.status}{when}; "
-            f"it cannot become {asked_for}"
+            + ("its result is left as it is" if invocation.status == asked_for else f"it cannot become {asked_for}")
         )
         self.invocation = invocation
         self.asked_for = asked_for

@@ -9,7 +9,7 @@ A flow is a generator: it yields a request, is sent the answer or thrown the err
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -94,6 +94,21 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
     return invocation
 
 
+def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocation]:
+    """
+    End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
+
+    :param invocation_id: the invocation.
+    :param output: its output; left out, none is sent.
+    :return: the invocation, which has succeeded with this output.
+    :raises KernelInvocationFinishedError: when it was over before, in whichever state.
+    """
+    before: Invocation = yield requests.get_invocation(invocation_id)
+    if before.is_final:
+        raise KernelInvocationFinishedError(before, InvocationStatus.SUCCEEDED.value)
+    return (yield from update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output))
+
+
 @dataclass(frozen=True)
 class Cancellation:
     """
@@ -125,7 +140,9 @@ class Cancellation:
             )
 
 
-def cancel_invocation(invocation_id: str, reason: str, *, hasty: bool = False) -> Flow[Cancellation]:
+def cancel_invocation(
+    invocation_id: str, reason: str, *, hasty: bool = False, details: Mapping[str, Any] | None = None
+) -> Flow[Cancellation]:
     """
     Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
 
@@ -135,6 +152,7 @@ def cancel_invocation(invocation_id: str, reason: str, *, hasty: bool = False) -
     :param invocation_id: the invocation.
     :param reason: why, for the invocation's output.
     :param hasty: whether every second counts: then the look at its state gets one attempt only.
+    :param details: what to put into the output beside the reason.
     :return: its true state, and what was left undone.
     :raises KernelError: when it could not be cancelled.
     """
@@ -150,11 +168,12 @@ def cancel_invocation(invocation_id: str, reason: str, *, hasty: bool = False) -
 
     was_over = before is not None and before.is_final
     outcome: Invocation | KernelError
+    output = {"error": reason, **(details or {})}
     if before is not None and was_over:
         outcome = before
     else:
         try:
-            outcome = yield from update_invocation(invocation_id, InvocationStatus.FAILED, {"error": reason})
+            outcome = yield from update_invocation(invocation_id, InvocationStatus.FAILED, output)
         except KernelInvocationFinishedError as finished:
             return Cancellation(finished.invocation, was_over=True)
         except KernelError as error:

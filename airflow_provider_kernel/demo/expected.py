@@ -33,12 +33,17 @@ class Example:
     :param tasks: how its task instances end.
     :param kill: whether the demo sends it a SIGTERM, as Airflow does to a task that is marked as failed, once its
         invocation runs and has its browser.
+    :param caller: the action of an invocation that the demo starts before, and whose id it gives to the DAG run: it
+        waits for an answer. It is one of ``actions``.
+    :param answer: how that invocation must end: status and output.
     """
 
     shows: str
     actions: tuple[str, ...]
     tasks: tuple[ExpectedTask, ...]
     kill: bool = False
+    caller: str | None = None
+    answer: tuple[str, Any] | None = None
 
 
 _Task = ExpectedTask
@@ -128,5 +133,23 @@ EXAMPLES = {
             _Task("look", "success", None, {"status": "failed", "browsers": 0}),
         ),
         kill=True,
+    ),
+    "example_kernel_answer": Example(
+        "a task answers an agent that waits",
+        ("hang",),
+        (
+            _Task("find_orders", "success", None, [{"id": 1, "price": 20}, {"id": 2, "price": 22}]),
+            _Task("answer", "success", "succeeded", {"orders": 2, "total": 42}),
+        ),
+        caller="hang",
+        answer=("succeeded", {"orders": 2, "total": 42}),
+    ),
+    "example_kernel_asset": Example(
+        "run when an invocation finishes (here by hand, so that no event is there)",
+        (),
+        (
+            _Task("which", "success", None, []),
+            _Task("outputs", "success", None, []),
+        ),
     ),
 }

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_kernel.api import flows, requests
 from airflow_provider_kernel.api.client import KernelClient
+from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import KernelNotFoundError
 from airflow_provider_kernel.api.models import FINAL_STATUSES, parse_json_leniently
 
 if TYPE_CHECKING:
-    from airflow_provider_kernel.api.config import KernelConfig
     from airflow_provider_kernel.api.models import Invocation
     from airflow_provider_kernel.testing import KernelEmulator
 
@@ -55,6 +55,14 @@ class Kernel(Protocol):
     def look(self) -> list[Seen]:
         """Look at all of them, oldest first."""
 
+    def invoke(self, action: str) -> str:
+        """
+        Start an invocation, as somebody does who then waits for Airflow.
+
+        :param action: its action.
+        :return: its id.
+        """
+
     def browsers(self, invocation_id: str) -> int:
         """
         Count an invocation's browsers.
@@ -94,6 +102,16 @@ class EmulatedKernel:
             )
             for record in self._emulator.invocations
         ]
+
+    def invoke(self, action: str) -> str:
+        """
+        Start an invocation, as somebody does who then waits for Airflow.
+
+        :param action: its action.
+        :return: its id.
+        """
+        with KernelClient(KernelConfig(self._emulator.api_key, self._emulator.base_url)) as client:
+            return _invoke(client, "demo", action)
 
     def browsers(self, invocation_id: str) -> int:
         """
@@ -165,6 +183,15 @@ class LiveKernel:
             )
         return found
 
+    def invoke(self, action: str) -> str:
+        """
+        Start an invocation, as somebody does who then waits for Airflow.
+
+        :param action: its action.
+        :return: its id.
+        """
+        return _invoke(self._client, self._app_name, action)
+
     def browsers(self, invocation_id: str) -> int:
         """
         Count an invocation's browsers.
@@ -187,3 +214,9 @@ class LiveKernel:
     def _recent(self) -> list[Invocation]:
         # This long ago by Kernel's clock; that of this machine may be wrong.
         return list(self._client.pages(requests.list_invocations(app_name=self._app_name, since="1h")))
+
+
+def _invoke(client: KernelClient, app_name: str, action: str) -> str:
+    # Within five minutes Airflow has answered, or never will.
+    request = requests.create_invocation(app_name, action, async_timeout_seconds=300)
+    return client.run(flows.start_invocation(request)).id

@@ -80,6 +80,9 @@ def differences(example: Example, outcome: Outcome) -> list[str]:
     if Counter(started) != Counter(example.actions):
         found.append(f"invocations: started {counted(started)}, expected {counted(example.actions)}")
     found += [f"invocation {seen.id}: left {seen.status}" for seen in outcome.invocations if seen.active]
+    ends = [(seen.status, seen.output) for seen in outcome.invocations]
+    if example.answer is not None and example.answer not in ends:
+        found.append(f"answer: the caller got {ends}, expected {example.answer}")
     if outcome.browsers:
         found.append(f"browsers: {outcome.browsers} left open")
     return found

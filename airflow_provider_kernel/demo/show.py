@@ -11,6 +11,7 @@ from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import Example
 from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, abridged, differences
 from airflow_provider_kernel.demo.watch import Watcher
+from airflow_provider_kernel.handing_over import CONF_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -77,7 +78,8 @@ class Show:
     def _run_example(self, example: Example, dag: DAG, watcher: Watcher) -> Outcome:
         watcher.begin(kill=example.kill)
         try:
-            dag_run = dag.test()
+            conf = {CONF_KEY: self._kernel.invoke(example.caller)} if example.caller else None
+            dag_run = dag.test(run_conf=conf)
             return self._outcome(example, dag_run, watcher.end())
         except Exception as problem:  # noqa: BLE001 (whatever it is, the other examples run)
             return Outcome(error=f"could not be run: {type(problem).__name__}: {problem}")

@@ -15,7 +15,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -30,20 +29,12 @@ from airflow_provider_kernel.api.errors import (
 from airflow_provider_kernel.api.lookup import Asked, find_started, utc_now
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.api.requests import Request
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.operators.hasty import ANSWER_SECONDS, KILL_SECONDS, hasty
 
 log = logging.getLogger(__name__)
 
-#: What ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
-KILL_SECONDS = 3.5
 #: What a cancel may take when nobody is about to kill the process.
 CANCEL_SECONDS = 30.0
-
-#: How long a killed task waits for the answer to a create request before it looks for the invocation itself.
-ANSWER_SECONDS = 1.5
-
-_HASTY_TIMEOUT = 1.2
-_HASTY_RETRY = RetryPolicy(max_attempts=3, max_seconds=3.0, base_seconds=0.05, cap_seconds=0.3)
 
 
 class InvocationGuard:
@@ -65,16 +56,10 @@ class InvocationGuard:
         self._cancels = cancel
         self._released = False
         self._cancel_ordered = False
-        hasty = replace(
-            config,
-            connect_timeout=min(config.connect_timeout, _HASTY_TIMEOUT),
-            read_timeout=min(config.read_timeout, _HASTY_TIMEOUT),
-            retry=_HASTY_RETRY,
-        )
         # The main thread is waiting in start() while the first of them works, so that one may log.
         self._client = KernelClient(config, sleep=self._pause)
-        self._hasty_client = KernelClient(hasty, logger=None)
-        self._rescue_client = KernelClient(hasty, logger=None)
+        self._hasty_client = KernelClient(hasty(config), logger=None)
+        self._rescue_client = KernelClient(hasty(config), logger=None)
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._started: SimpleQueue[Invocation | BaseException] = SimpleQueue()
         self._cancelled: SimpleQueue[None] = SimpleQueue()

@@ -24,6 +24,8 @@ from airflow.sdk.api.datamodels._generated import TaskInstance
 class ExecutionAPI:
     """
     :param max_tries: how many tries the task instance has beyond the first.
+    :param try_number: which try is being run.
+    :param conf: the DAG run's.
     :param xcoms: what is in XCom, by key.
     :param store: what is kept for the task over its tries.
     :param task_state: what it says of the task instance's state when it is asked.
@@ -36,6 +38,8 @@ class ExecutionAPI:
     """
 
     max_tries: int = 0
+    try_number: int = 1
+    conf: dict[str, Any] | None = field(default_factory=dict)
     xcoms: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     task_state: str | None = "running"
@@ -123,7 +127,7 @@ class ExecutionAPI:
                 "clear_number": 0,
                 "run_type": "manual",
                 "state": "running",
-                "conf": {},
+                "conf": self.conf,
                 "triggering_user_name": None,
                 "consumed_asset_events": [],
                 "partition_key": None,
@@ -134,7 +138,7 @@ class ExecutionAPI:
             "variables": [],
             "connections": [],
             "xcom_keys_to_clear": [],
-            "should_retry": self.max_tries > 0,
+            "should_retry": 0 < self.try_number <= self.max_tries,
             "next_method": self.next_method,
             "next_kwargs": self.next_kwargs,
             "start_date": self.start_date.isoformat() if self.start_date else None,

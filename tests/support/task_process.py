@@ -61,6 +61,7 @@ def run_task(
     :param try_number: which try of the task it is.
     :param act: what is done to the task from outside; runs on a thread of its own beside the supervisor.
     """
+    api.try_number = try_number
     supervisor = ActivitySubprocess.start(
         what=task_instance(task_id, dag_id, try_number=try_number),
         dag_rel_path=file,

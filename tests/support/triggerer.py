@@ -48,11 +48,13 @@ class Supervisor:
     :param states: of the run ``r``, as ``get_task_states`` has them: mapped ones under ``task_id_<map_index>``.
     :param xcoms: by task id, map index and key.
     :param connections: what there is beside the environment, by id.
+    :param asset_states: what is kept with assets, by asset and key.
     :param hold: called with each message before it is answered; raises, or blocks to hold the answer back.
     """
 
     states: dict[str, Any] = field(default_factory=dict)
     xcoms: dict[tuple[str, int | None, str], Any] = field(default_factory=dict)
+    asset_states: dict[tuple[str, str], Any] = field(default_factory=dict)
     hold: Callable[[Any], None] = lambda message: None
     asked: list[Any] = field(default_factory=list)
     _loop_thread: int = field(default_factory=threading.get_ident)
@@ -83,6 +85,14 @@ class Supervisor:
             return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         if isinstance(message, comms.MaskSecret):
             return None
+        if isinstance(message, comms.GetAssetStateStoreByName):
+            found = self.asset_states.get((message.name, message.key))
+            if found is None:
+                return comms.ErrorResponse(error=ErrorType.ASSET_STORE_NOT_FOUND)
+            return comms.AssetStateStoreResult(value=found)
+        if isinstance(message, comms.SetAssetStateStoreByName):
+            self.asset_states[message.name, message.key] = message.value
+            return comms.OKResponse(ok=True)
         raise AssertionError(f"the triggerer's supervisor is not asked this: {message}")
 
 
@@ -93,13 +103,23 @@ class Triggerer:
         self.runner = TriggerRunner()  # type: ignore[no-untyped-call]
         self._ids = 0
 
-    async def start(self, trigger: BaseTrigger, ti: TaskInstanceDTO | None = None) -> asyncio.Task[None]:
+    async def start(
+        self,
+        trigger: BaseTrigger,
+        ti: TaskInstanceDTO | None = None,
+        *,
+        watched_assets: dict[str, str] | None = None,
+    ) -> asyncio.Task[None]:
         """Create a trigger from its row; returns the task that runs it."""
         classpath, kwargs = trigger.serialize()
         self._ids += 1
         self.runner.to_create.append(
             workloads.RunTrigger(
-                id=self._ids, classpath=classpath, encrypted_kwargs=Trigger.encrypt_kwargs(kwargs), ti=ti
+                id=self._ids,
+                classpath=classpath,
+                encrypted_kwargs=Trigger.encrypt_kwargs(kwargs),
+                ti=ti,
+                watched_assets=watched_assets,
             )
         )
         await self.runner.create_triggers()
@@ -110,6 +130,22 @@ class Triggerer:
     def events(self) -> list[dict[str, Any]]:
         """The payloads of all events so far."""
         return [entry.event.payload for entry in self.runner.events]
+
+    async def store_events(self, *, confirm: bool = True) -> list[tuple[int, dict[str, Any]]]:
+        """
+        Store what has been told so far, as the triggerer's supervisor does.
+
+        :param confirm: whether the runner still hears of it.
+        :return: trigger ids and payloads.
+        """
+        stored = []
+        while self.runner.events:
+            stored.append(self.runner.events.popleft())
+        if confirm:
+            self.runner._shared_streams.confirm_persisted(
+                [entry.persist_seq for entry in stored if entry.persist_seq is not None]
+            )
+        return [(entry.trigger_id, entry.event.payload) for entry in stored]
 
     async def kill(self, task: asyncio.Task[None]) -> None:
         """Cancel a trigger as for a user, once in every loop until it is gone."""

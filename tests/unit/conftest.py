@@ -43,6 +43,7 @@ class TaskTry:
 
     def run(self) -> Any:
         """Run it from its start, until it ends or defers."""
+        self.api.try_number = self.ti.try_number
         return run_task_in_process(ti=self.ti, task=self.task, client=self.api.client())
 
     def trigger_event(self, deferred: Any) -> dict[str, Any]:

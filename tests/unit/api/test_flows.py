@@ -156,6 +156,29 @@ class TestUpdate:
         assert updated.status == "running"
 
 
+class TestAnswer:
+    def test_looks_first_and_sends_the_output(self):
+        result, sent = drive(
+            flows.answer_invocation("abc", {"a": 1}), (GET, state("running")), (PATCH, state("succeeded"))
+        )
+        assert result.status == "succeeded"
+        assert body(sent[-1]) == {"status": "succeeded", "output": '{"a": 1}'}
+
+    @pytest.mark.parametrize("status", ["succeeded", "failed"])
+    def test_one_that_is_over_is_left_alone(self, status):
+        with pytest.raises(errors.KernelInvocationFinishedError, match=f"already ended as {status}"):
+            drive(flows.answer_invocation("abc", 1), (GET, state(status)))
+
+    def test_refused_the_second_time_but_taken_the_first_is_success(self):
+        result, _ = drive(
+            flows.answer_invocation("abc", 1),
+            (GET, state("running")),
+            (PATCH, http(400)),
+            (GET, state("succeeded")),
+        )
+        assert result.status == "succeeded"
+
+
 class TestCancel:
     def cancel(self, *script, **options):
         return drive(flows.cancel_invocation("abc", "the task was killed", **options), *script)
@@ -165,6 +188,15 @@ class TestCancel:
         cancellation, sent = self.cancel((GET, state(now)), (PATCH, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=False, browsers_error=None)
         assert body(sent[1]) == {"status": "failed", "output": '{"error": "the task was killed"}'}
+
+    def test_the_output_tells_the_reason_and_the_details(self):
+        _, sent = drive(
+            flows.cancel_invocation("abc", "why", details={"traceback": "t"}),
+            (GET, state("running")),
+            (PATCH, state("failed")),
+            (DELETE, None),
+        )
+        assert json.loads(body(sent[1])["output"]) == {"error": "why", "traceback": "t"}
 
     def test_one_that_succeeded_is_left_alone(self):
         cancellation, _ = self.cancel((GET, state("succeeded")))

@@ -1,0 +1,250 @@
+"""The operator for work that a waiting invocation is answered with."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.standard.operators.python import PythonOperator
+
+from airflow_provider_kernel._compat import (
+    AirflowRescheduleException,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow_provider_kernel.api.errors import (
+    KernelError,
+    KernelInputError,
+    KernelInvocationFinishedError,
+)
+from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.handing_over import (
+    CONF_KEY,
+    INVOCATION_ID_FROM_CONF,
+    MAX_OUTPUT_BYTES,
+    check_output,
+    redacted,
+)
+from airflow_provider_kernel.operators.base import CallsKernel
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_kernel.api.models import Invocation
+    from airflow_provider_kernel.ledger import Ledger
+    from airflow_provider_kernel.operators.answering import Answer
+
+_TRACEBACK_CHARACTERS = 20_000
+
+
+class WaitingInvocation:
+    """
+    The invocation that waits for a task's function, as the function sees it.
+
+    :param answer: what is owed to it.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._answer.invocation_id
+
+    def check(self) -> None:
+        """
+        Stop the work when nobody waits for it any more. To be called now and then in a long function.
+
+        It asks Kernel at most once a second, and goes on when Kernel cannot be reached just now.
+
+        :raises KernelInvocationFinishedError: when the invocation has been ended; the task fails without a retry.
+        :raises KernelInvocationKilledError: when the task was killed.
+        """
+        self._answer.check()
+
+    def __repr__(self) -> str:
+        return f"<WaitingInvocation {self.id}>"
+
+
+class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
+    """
+    Run a Python function for an invocation that waits: what it returns becomes the invocation's output.
+
+    A Kernel action hands its ``ctx.invocation_id`` to a DAG run and stays alive; this task ends it, so that whoever
+    started it sees Airflow's result. ``@task.kernel_invocation`` is its decorator. The rule: as long as another try
+    will follow, the invocation is left to it; when the task ends for good, so does the invocation.
+
+    ===============================================  ==========================================================
+    The task                                         The invocation
+    ===============================================  ==========================================================
+    returns                                          ``succeeded``, with what it returned
+    returns what JSON cannot hold, or too much       ``failed``, with that reason; no retry
+    raises, retries left                             goes on; the next try answers
+    raises, none left; raises AirflowFailException   ``failed``: class and message
+    raises AirflowSkipException                      ``failed``: it was skipped
+    runs into its ``execution_timeout``              as when it raises
+    is marked as failed; its run fails or times out  ``failed``, within seconds
+    is marked as success                             ``failed``: there is no output, and a caller should know
+    is cleared                                       goes on; the new try answers
+    gets a SIGTERM (worker shutdown)                 goes on with retries left, else ``failed``
+    is killed, and Airflow does not say why          ``failed``: better than to wait for ever
+    gets a SIGKILL, retries left                     goes on; the next try answers, unless this one had
+    gets a SIGKILL, none left                        the DAG's ``fail_kernel_invocation()`` ends it
+    finds it ended by somebody else                  stays as it is; the task fails without a retry
+    ===============================================  ==========================================================
+
+    The function can take an argument ``kernel_invocation``, a :class:`WaitingInvocation`: its ``id``, and its
+    ``check()``, which stops a long function when nobody waits any more.
+
+    :param python_callable: the function.
+    :param invocation_id: the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's ``conf``.
+    :param include_traceback: whether to tell a failure's traceback too; it may show code and data.
+    :param max_output_bytes: the largest output, as JSON.
+    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("invocation_id", *PythonOperator.template_fields, "kernel_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {**PythonOperator.template_fields_renderers}
+    ui_color = "#e6dcf5"
+    ui_fgcolor = "#1a1a1a"
+
+    def __init__(
+        self,
+        *,
+        invocation_id: str = INVOCATION_ID_FROM_CONF,
+        include_traceback: bool = False,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+        kernel_conn_id: str = "kernel_default",
+        **kwargs: Any,
+    ) -> None:
+        # The return value is an output, which may be anything; it does not belong into a log.
+        kwargs.setdefault("show_return_value_in_logs", False)
+        super().__init__(**kwargs)
+        self.invocation_id = invocation_id
+        self.include_traceback = include_traceback
+        self.max_output_bytes = max_output_bytes
+        self.kernel_conn_id = kernel_conn_id
+        self._answer: Answer | None = None
+        self._killed = False
+
+    def execute(self, context: Context) -> Any:
+        """
+        Run the function and answer the invocation.
+
+        :param context: the task's context.
+        :return: what the function returned.
+        :raises AirflowFailException: when the invocation was over before, or cannot take what was returned.
+        :raises KernelInvocationKilledError: when the task was killed meanwhile.
+        """
+        from airflow_provider_kernel.operators.answering import Answer
+        from airflow_provider_kernel.task_state import has_retries_left
+
+        with self.calling_kernel():
+            self._require_an_id()
+            retries_left = has_retries_left(context["ti"])
+            answer = self._answer = Answer(
+                self.hook.config, self.invocation_id, ti=context["ti"], retries_left=retries_left
+            )
+            try:
+                if self._killed:  # by a signal that came before there was an answer
+                    answer.kill()
+                return self._run(answer, context)
+            finally:
+                answer.close()
+
+    def on_kill(self) -> None:
+        """End the invocation, or leave it to the next try. Runs in a signal handler."""
+        self._killed = True
+        if self._answer is not None:
+            self._answer.kill()
+
+    def _run(self, answer: Answer, context: Context) -> Any:
+        ledger = self._ledger(context)
+        try:
+            answer.check_killed()
+            before = answer.look()
+            if before.is_final:
+                answer.settle()
+                return self._of_a_crashed_try(before, ledger)
+            returned = self._call(answer, context)
+            answer.check_killed()
+            ledger.intend(self._fingerprint(), "")
+            self._complete(answer, returned)
+        except BaseException as error:
+            self._end_badly(answer, error, context)
+            raise
+        self.log.info("Invocation %s was answered", self.invocation_id)
+        return returned
+
+    def _call(self, answer: Answer, context: Context) -> Any:
+        waiting = WaitingInvocation(answer)
+        context["kernel_invocation"] = waiting  # type: ignore[typeddict-unknown-key]
+        if "kernel_invocation" in self.op_kwargs:
+            self.op_kwargs = {**self.op_kwargs, "kernel_invocation": waiting}
+        return super().execute(context)
+
+    def _complete(self, answer: Answer, returned: Any) -> None:
+        check_output(returned, self.max_output_bytes)
+        answer.complete(returned)
+
+    def _end_badly(self, answer: Answer, error: BaseException, context: Context) -> None:
+        """Leave the invocation to the next try, or end it."""
+        from airflow_provider_kernel.task_state import will_be_tried_again
+
+        if isinstance(error, KernelInvocationFinishedError):
+            answer.settle()
+            return
+        if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
+            return  # it goes on later
+        answer.check_killed()  # raises: what follows from a kill has been seen to
+        final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
+        if not final and will_be_tried_again(context["ti"], error, context):
+            self.log.info("Invocation %s is left to the next try", self.invocation_id)
+            return
+        answer.fail(_reason(error), self._details(error))
+
+    def _details(self, error: BaseException) -> dict[str, str]:
+        if not self.include_traceback:
+            return {}
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return {"traceback": redacted(text)[-_TRACEBACK_CHARACTERS:]}
+
+    def _require_an_id(self) -> None:
+        if not self.invocation_id or self.invocation_id == "None":
+            raise KernelInputError(
+                f"invocation_id is {self.invocation_id!r}: there is no invocation to answer. Trigger the DAG with "
+                f'the conf {{"{CONF_KEY}": "<id>"}}, or set invocation_id'
+            )
+
+    def _ledger(self, context: Context) -> Ledger:
+        from airflow_provider_kernel.ledger import Ledger
+
+        # Airflow 3.3 has the store; on older versions nothing is remembered.
+        return Ledger(context.get("task_state_store"), context["ti"])
+
+    def _fingerprint(self) -> str:
+        from airflow_provider_kernel.ledger import fingerprint
+
+        return fingerprint("answer", self.invocation_id)
+
+    def _of_a_crashed_try(self, invocation: Invocation, ledger: Ledger) -> Any:
+        """Take over what an earlier try answered before its worker crashed."""
+        last = ledger.last()
+        is_ours = last is not None and last.asked == self._fingerprint() and not ledger.is_thrown_away(last)
+        if is_ours and invocation.status == "succeeded":
+            self.log.info("An earlier try, which crashed, had answered invocation %s", invocation.id)
+            return invocation.parsed_output()
+        raise KernelInvocationFinishedError(invocation, "succeeded")
+
+
+def _reason(error: BaseException) -> str:
+    """Put an error into one line, without secrets that Airflow knows of."""
+    if isinstance(error, AirflowSkipException):
+        message = one_line(redacted(str(error)))
+        return f"The Airflow task was skipped: {message}" if message else "The Airflow task was skipped"
+    # "KernelInputError: output[...]" and "AirflowFailException: sold out" tell the caller what it can understand.
+    name = type(error).__name__
+    message = one_line(redacted(str(error)))
+    return f"{name}: {message}" if message else name

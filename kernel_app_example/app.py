@@ -1,0 +1,40 @@
+"""
+A Kernel app with an action that Airflow answers: `kernel deploy app.py`, with AIRFLOW_URL and AIRFLOW_TOKEN set.
+
+The action triggers a DAG over Airflow's REST API, hands it the invocation's id, and stays alive: it must not return
+first, since what it returns would be the output. The DAG ends the invocation, and with it this code. Should the
+trigger fail, the action fails, and so does the invocation. Invoke it with `async_timeout_seconds` long enough for
+the DAG; Kernel allows an hour.
+
+`AIRFLOW_TOKEN` is a token for Airflow's REST API (POST /auth/token, or what your auth manager gives).
+"""
+
+import asyncio
+import os
+
+import httpx
+import kernel
+
+app = kernel.App("orders")
+
+
+@app.action("count")
+async def count(ctx: kernel.KernelContext, payload: dict | None = None) -> None:
+    await trigger_dag(ctx.invocation_id, payload or {})
+    await asyncio.Event().wait()  # until the DAG ends the invocation
+
+
+async def trigger_dag(invocation_id: str, payload: dict) -> None:
+    dag_id = os.environ.get("AIRFLOW_DAG", "example_kernel_answer")
+    async with httpx.AsyncClient(timeout=30) as client:
+        response = await client.post(
+            f"{os.environ['AIRFLOW_URL']}/api/v2/dags/{dag_id}/dagRuns",
+            headers={"Authorization": f"Bearer {os.environ['AIRFLOW_TOKEN']}"},
+            json={
+                # One DAG run for an invocation, should the request be repeated.
+                "dag_run_id": f"kernel__{invocation_id}",
+                "logical_date": None,
+                "conf": {**payload, "kernel_invocation_id": invocation_id},
+            },
+        )
+        response.raise_for_status()

@@ -1,0 +1,205 @@
+"""Real kills of a real task process for whose answer an invocation waits: it is ended, or kept for the next try."""
+
+import threading
+
+import pytest
+from support.task_process import run_task
+
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.testing import Fault
+
+
+@pytest.fixture
+def waiting(kernel_emulator, kernel_connection):
+    """An invocation that waits, with a browser open."""
+    kernel_emulator.register("demo", "ask", lambda ctx: ctx.create_browser() and ctx.wait())
+    with KernelHook() as hook:
+        invocation_id = hook.invoke("demo", "ask").id
+    kernel_emulator.wait_until(lambda: kernel_emulator.invocation(invocation_id).browsers == 1)
+    return invocation_id
+
+
+class Told:
+    def __init__(self, path):
+        self.path = path
+        path.touch()
+
+    def wait(self):
+        import time
+
+        deadline = time.monotonic() + 30
+        while "working" not in self.path.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    told = Told(tmp_path / "told")
+    monkeypatch.setenv("TELL", str(told.path))
+    return told
+
+
+@pytest.fixture
+def run(execution_api, waiting):
+    execution_api.conf = {"kernel_invocation_id": waiting}
+
+    def run(task_id, **options):
+        run_task(execution_api, task_id, dag_id="answer", file="answer.py", **options)
+
+    return run
+
+
+@pytest.fixture
+def killed(run, told, execution_api, kernel_emulator, waiting):
+    """Kill a task while it works, with the state that whoever killed it gave it; return what became of it all."""
+
+    def killed(task_id, *, state, max_tries=0):
+        execution_api.max_tries = max_tries
+
+        def act(task):
+            told.wait()
+            execution_api.task_state = state
+            task.kill_as_airflow_does()
+
+        run(task_id, act=act)
+        return kernel_emulator.invocation(waiting)
+
+    return killed
+
+
+@pytest.mark.parametrize(
+    ("task_id", "max_tries", "state", "reason"),
+    [
+        # One that does not look up is there to the end of Airflow's five seconds.
+        ("stuck", 0, "failed", "The Airflow task was marked as failed"),
+        ("checks", 3, "failed", "The Airflow task was marked as failed"),
+        ("returns_after_the_kill", 0, "failed", "The Airflow task was marked as failed"),
+        (
+            "returns_after_the_kill",
+            3,
+            "success",
+            "The Airflow task was marked as success by hand, so that there is no output",
+        ),
+        ("checks", 0, None, "The Airflow task does not exist any more"),
+    ],
+)
+def test_nobody_will_answer_any_more(task_id, max_tries, state, reason, killed, execution_api):
+    invocation = killed(task_id, state=state, max_tries=max_tries)
+    assert invocation.status == "failed"
+    assert invocation.output_json == {"error": reason}
+    assert invocation.browsers == 0
+    assert execution_api.final_state != "success"
+
+
+@pytest.mark.parametrize(
+    ("task_id", "state", "max_tries"),
+    [
+        ("stuck", "restarting", 0),
+        ("checks", "restarting", 3),
+        ("returns_after_the_kill", "restarting", 0),
+        ("returns_after_the_kill", "running", 3),
+        ("checks", "running", 3),
+    ],
+)
+def test_another_try_answers(task_id, state, max_tries, killed, run, execution_api, kernel_emulator, told):
+    invocation = killed(task_id, state=state, max_tries=max_tries)
+    assert invocation.status == "running"
+    assert kernel_emulator.requests("PATCH") == ()
+    assert execution_api.final_state != "success"
+    execution_api.task_state = "running"
+    run("answers", try_number=2)
+    assert kernel_emulator.invocation(invocation.id).output_json == {"orders": 42}
+
+
+def test_a_stop_of_the_worker_without_retries(killed):
+    invocation = killed("checks", state="running")
+    assert (invocation.status, invocation.output_json) == ("failed", {"error": "The Airflow task was killed"})
+
+
+@pytest.mark.parametrize("max_tries", [0, 3])
+def test_when_airflow_does_not_say_why(max_tries, run, told, execution_api, kernel_emulator, waiting):
+    """The task is amid a question of its own: a second one has to wait for the answer to the first."""
+    execution_api.max_tries = max_tries
+    asked, ended = threading.Event(), threading.Event()
+
+    def hold(method, path):
+        if path.endswith("/question"):
+            asked.set()
+            assert ended.wait(30)
+
+    execution_api.hold = hold
+
+    def act(task):
+        assert asked.wait(30)
+        try:
+            task.kill_as_airflow_does()
+            kernel_emulator.wait_for("DELETE", "/invocations/*/browsers")
+        finally:
+            ended.set()
+
+    run("in_a_round_trip", act=act)
+    assert kernel_emulator.invocation(waiting).output_json == {"error": "The Airflow task was killed"}
+
+
+def test_an_answer_on_its_way_is_not_overtaken(run, told, execution_api, kernel_emulator, waiting):
+    kernel_emulator.switches.patch_on_finished = "overwrite"
+    answer = kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", delay_answer=0.7))
+
+    def act(task):
+        kernel_emulator.wait_for("PATCH", "/invocations/*", timeout=30)
+        execution_api.task_state = "failed"
+        task.kill_as_airflow_does()
+
+    run("answers", act=act)
+    assert answer
+    invocation = kernel_emulator.invocation(waiting)
+    assert (invocation.status, invocation.output_json) == ("succeeded", {"orders": 42})
+    assert len(kernel_emulator.requests("PATCH")) == 1
+
+
+def test_a_crash_leaves_it_to_the_next_try(run, told, execution_api, kernel_emulator, waiting):
+    def act(task):
+        told.wait()
+        task.die()
+
+    execution_api.max_tries = 1
+    run("stuck", act=act)
+    assert kernel_emulator.invocation(waiting).status == "running"
+    run("answers", try_number=2)
+    assert kernel_emulator.invocation(waiting).output_json == {"orders": 42}
+
+
+def test_a_crash_after_the_answer_does_not_do_the_work_again(run, told, execution_api, kernel_emulator, waiting):
+    in_xcom, dead = threading.Event(), threading.Event()
+
+    def hold(method, path):
+        if path.endswith("/return_value"):
+            in_xcom.set()
+            assert dead.wait(30)
+
+    def act(task):
+        assert in_xcom.wait(30)
+        task.die()
+        dead.set()
+
+    execution_api.max_tries = 1
+    execution_api.hold = hold
+    run("answers", act=act)
+    execution_api.hold = lambda method, path: None
+    execution_api.states.clear()
+    run("answers", try_number=2)
+    assert execution_api.final_state == "success"
+    assert execution_api.xcoms["return_value"] == {"orders": 42}
+    assert told.path.read_text() == "working\n"
+
+
+def test_when_kernel_does_not_answer_reads_either(run, told, execution_api, kernel_emulator, waiting):
+    def act(task):
+        told.wait()
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, hold=True))
+        execution_api.task_state = "failed"
+        task.kill_as_airflow_does()
+
+    run("stuck", act=act)
+    assert kernel_emulator.invocation(waiting).status == "failed"

@@ -1,0 +1,277 @@
+"""Watchers of invocations that finish, in Airflow's own trigger runner: told once, over restarts, by one poll."""
+
+import asyncio
+
+import pytest
+from airflow.sdk import Asset, AssetWatcher
+from support.triggerer import Triggerer
+
+from airflow_provider_kernel.api.errors import KernelInputError
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger
+
+pytestmark = pytest.mark.usefixtures("kernel_connection", "supervisor")
+
+POLL = 0.02
+
+
+@pytest.fixture
+def start(kernel_emulator, kernel_connection):
+    def start(app="shop", action="buy"):
+        kernel_emulator.register(app, action, lambda ctx: ctx.wait())
+        with KernelHook() as hook:
+            return hook.invoke(app, action, {"secret": "in the payload"}).id
+
+    return start
+
+
+async def until(holds):
+    """Let the event loop go on until something holds."""
+
+    async def wait():
+        while not holds():  # noqa: ASYNC110 (Airflow's queues tell nobody)
+            await asyncio.sleep(POLL)
+
+    await asyncio.wait_for(wait(), 20)
+
+
+class Watch:
+    """A triggerer with watchers, and all that Airflow has stored of them, over restarts."""
+
+    def __init__(self, kernel, supervisor):
+        self.kernel, self.supervisor = kernel, supervisor
+        self.stored = []
+        self.watchers = {}
+        self.triggerer = None
+
+    async def start(self, **watchers):
+        """Start a triggerer with these watchers, by the name of their assets; or with those of before."""
+        self.watchers = watchers or self.watchers
+        self.triggerer = Triggerer()
+        self.assets = {}
+        for number, (asset, arguments) in enumerate(self.watchers.items(), start=1):
+            trigger = KernelInvocationFinishedTrigger(poll_interval=POLL, **arguments)
+            await self.triggerer.start(trigger, watched_assets={asset: f"kernel://{asset}"})
+            self.assets[number] = asset
+        await self.looks(3)
+
+    async def looks(self, count=2):
+        """Let the poll look so often."""
+        seen = len(self.kernel.requests("GET", "/invocations"))
+        await asyncio.to_thread(self.kernel.wait_for, "GET", "/invocations", seen + count)
+
+    async def told(self, count):
+        """Wait until so many events wait for being stored."""
+        await until(lambda: len(self.triggerer.runner.events) >= count)
+
+    async def store(self, **options):
+        """Store the events, and let the watchers note it."""
+        self.stored += [
+            (self.assets[number], payload["invocation_id"])
+            for number, payload in await self.triggerer.store_events(**options)
+        ]
+        await self.looks()
+
+    async def stop(self):
+        await self.triggerer.stop()
+        self.triggerer.runner.events.clear()  # nobody sends them any more
+
+
+@pytest.fixture
+async def watch(kernel_emulator, supervisor):
+    watch = Watch(kernel_emulator, supervisor)
+    yield watch
+    if watch.triggerer is not None:
+        await watch.stop()
+
+
+async def test_an_event_has_id_status_and_timing_but_no_output(watch, start, kernel_emulator):
+    invocation_id = start()
+    await watch.start(shop={})
+    kernel_emulator.finish(invocation_id, output="secret output")
+    await watch.told(1)
+    (payload,) = watch.triggerer.events
+    record = kernel_emulator.invocation(invocation_id)
+    assert payload == {
+        "invocation_id": invocation_id,
+        "app_name": "shop",
+        "action_name": "buy",
+        "version": "latest",
+        "status": "succeeded",
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "seconds": payload["seconds"],
+    }
+    assert payload["seconds"] > 0
+
+
+async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_emulator):
+    await watch.start(**{f"asset{number}": {"app_name": f"app{number}"} for number in range(20)})
+    invocations = {f"asset{number}": start(app=f"app{number}") for number in range(20)}
+    for invocation_id in invocations.values():
+        kernel_emulator.finish(invocation_id)
+    await watch.told(20)
+    await watch.store()
+    assert sorted(watch.stored) == sorted(invocations.items())
+    (group,) = watch.triggerer.runner._shared_streams._groups.values()
+    assert len(group._subscribers) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, ["a", "b", "c", "d"]),
+        ({"app_name": "shop"}, ["a", "b", "c"]),
+        ({"app_name": "shop", "action_name": "buy"}, ["a", "b"]),
+        ({"app_name": "shop", "action_name": "buy", "status": "failed"}, ["b"]),
+        ({"version": "latest"}, ["a", "b", "c", "d"]),
+        ({"version": "v2"}, []),
+    ],
+)
+async def test_a_watcher_is_told_what_it_asks_for(arguments, told, watch, start, kernel_emulator):
+    await watch.start(all={}, some=arguments)
+    runs = {"a": start(), "b": start(), "c": start(action="look"), "d": start(app="other")}
+    for name, invocation_id in runs.items():
+        kernel_emulator.finish(invocation_id, "failed" if name == "b" else "succeeded")
+    await watch.told(4 + len(told))
+    await watch.store()
+    assert sorted(i for asset, i in watch.stored if asset == "some") == sorted(runs[name] for name in told)
+
+
+async def test_what_had_finished_before_is_no_news(watch, start, kernel_emulator):
+    kernel_emulator.finish(start())
+    await watch.start(shop={})
+    kernel_emulator.finish(later := start())
+    await watch.told(1)
+    assert [payload["invocation_id"] for payload in watch.triggerer.events] == [later]
+
+
+async def test_an_outage_loses_nothing(watch, start, kernel_emulator, caplog):
+    await watch.start(shop={})
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, status=401))
+    await watch.looks()
+    kernel_emulator.finish(meanwhile := start())
+    kernel_emulator.clear_faults()
+    await watch.told(1)
+    assert [payload["invocation_id"] for payload in watch.triggerer.events] == [meanwhile]
+    assert "cannot be listed" in caplog.text
+
+
+class TestRestarts:
+    async def test_what_finishes_while_no_triggerer_runs_is_told(self, watch, start, kernel_emulator):
+        await watch.start(shop={})
+        await watch.stop()
+        kernel_emulator.finish(meanwhile := start())
+        await watch.start()
+        await watch.told(1)
+        assert [payload["invocation_id"] for payload in watch.triggerer.events] == [meanwhile]
+
+    async def test_what_was_stored_is_not_told_again(self, watch, start, kernel_emulator):
+        await watch.start(shop={})
+        kernel_emulator.finish(first := start())
+        await watch.told(1)
+        await watch.store()
+        await watch.stop()
+        await watch.start()
+        kernel_emulator.finish(second := start())
+        await watch.told(1)
+        await watch.store()
+        assert watch.stored == [("shop", first), ("shop", second)]
+
+    async def test_what_was_told_but_not_stored_is_told_again(self, watch, start, kernel_emulator):
+        await watch.start(shop={})
+        kernel_emulator.finish(invocation_id := start())
+        await watch.told(1)
+        await watch.looks()
+        await watch.stop()
+        assert watch.stored == []
+        await watch.start()
+        await watch.told(1)
+        await watch.store()
+        assert watch.stored == [("shop", invocation_id)]
+
+    async def test_what_was_stored_in_the_last_moment_is_told_twice_rather_than_never(
+        self, watch, start, kernel_emulator
+    ):
+        """The one case in which Airflow leaves no way to know."""
+        await watch.start(shop={})
+        kernel_emulator.finish(invocation_id := start())
+        await watch.told(1)
+        await watch.store(confirm=False)
+        await watch.stop()
+        await watch.start()
+        await watch.told(1)
+        await watch.store()
+        assert watch.stored == [("shop", invocation_id)] * 2
+
+    async def test_a_hundred_over_two_restarts_are_told_once_each(self, watch, start, kernel_emulator):
+        await watch.start(shop={"app_name": "shop"}, all={})
+        runs = [start() for _ in range(100)]
+        for number, invocation_id in enumerate(runs, start=1):
+            kernel_emulator.finish(invocation_id, "failed" if number % 3 else "succeeded")
+            if number % 10 == 0:
+                await watch.looks()
+                if number != 30:  # what waits there is lost with the triggerer
+                    await watch.store()
+            if number in (30, 70):
+                await watch.stop()
+                await watch.start()
+        await watch.looks(3)
+        await watch.store()
+        for asset in ("shop", "all"):
+            told = [invocation_id for name, invocation_id in watch.stored if name == asset]
+            assert sorted(told) == sorted(runs)
+
+    async def test_equal_watchers_of_two_assets_are_one_trigger_with_one_memory(
+        self, supervisor, start, kernel_emulator
+    ):
+        assets = {"one": "kernel://one", "two": "kernel://two"}
+        stored = []
+        for number in range(2):
+            triggerer = Triggerer()
+            await triggerer.start(KernelInvocationFinishedTrigger(poll_interval=POLL), watched_assets=assets)
+            await until(lambda: len(supervisor.asset_states) == 2)
+            kernel_emulator.finish(start())
+            await until(lambda runner=triggerer.runner: runner.events)
+            before = dict(supervisor.asset_states)
+            stored += await triggerer.store_events()
+            await until(lambda before=before: supervisor.asset_states != before)
+            await triggerer.stop()
+            assert len(stored) == number + 1
+        assert {name for name, _ in supervisor.asset_states} == {"one", "two"}
+
+
+class TestWithoutTheSharedStream:
+    """Airflow 3.1 and 3.2."""
+
+    async def test_it_has_a_poll_of_its_own(self, start, kernel_emulator, kernel_connection, supervisor):
+        trigger = KernelInvocationFinishedTrigger(poll_interval=POLL)
+        events = trigger.run()
+        first = asyncio.ensure_future(anext(events))
+        await asyncio.to_thread(kernel_emulator.wait_for, "GET", "/invocations", 2)
+        kernel_emulator.finish(invocation_id := start())
+        assert (await first).payload["invocation_id"] == invocation_id
+        await events.aclose()
+
+
+class TestItsRow:
+    def test_it_comes_back_from_its_row_without_a_secret(self, kernel_emulator):
+        trigger = KernelInvocationFinishedTrigger(app_name="a", action_name="b", version="v", status="failed")
+        classpath, kwargs = trigger.serialize()
+        assert KernelInvocationFinishedTrigger(**kwargs).serialize() == (classpath, kwargs)
+        assert kernel_emulator.api_key not in str(kwargs)
+
+    def test_an_asset_can_be_watched_with_it(self):
+        watcher = AssetWatcher(name="finished", trigger=KernelInvocationFinishedTrigger(app_name="a"))
+        assert Asset("agent", watchers=[watcher]).watchers == [watcher]
+
+    def test_another_pace_is_another_poll(self):
+        slow, fast = (KernelInvocationFinishedTrigger(poll_interval=seconds) for seconds in (10, 1))
+        same = KernelInvocationFinishedTrigger(poll_interval=10, app_name="other")
+        assert slow.shared_stream_key() == same.shared_stream_key() != fast.shared_stream_key()
+
+    @pytest.mark.parametrize("arguments", [{"poll_interval": 0}, {"status": "done"}])
+    def test_arguments_that_cannot_be_right_are_refused(self, arguments):
+        with pytest.raises(KernelInputError):
+            KernelInvocationFinishedTrigger(**arguments)
