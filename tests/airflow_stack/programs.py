@@ -60,6 +60,11 @@ class Program:
         """Whether it is there and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it ended without being stopped."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start it, in a session of its own."""
         with self.log.open("ab") as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -67,6 +68,11 @@ class AirflowApi:
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a DAG run."""
         return str(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def run_start(self, dag_id: str, run_id: str) -> float:
+        """Return when a DAG run began, in seconds since the epoch."""
+        run = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
+        return datetime.fromisoformat(run["start_date"].replace("Z", "+00:00")).timestamp()
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """List the task instances of a run; empty when it is gone."""

@@ -145,7 +145,7 @@ class AirflowStack:
 
         def healthy() -> bool:
             for program in self.programs.values():
-                if not program.is_running:
+                if program.has_crashed:
                     raise RuntimeError(f"{program.name} has ended:\n{program.tail()}")
             health.clear()
             health.update(self.api.health())

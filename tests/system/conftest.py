@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airflow_provider_kernel.testing import KernelEmulator
@@ -127,6 +130,43 @@ def scenario(
     yield start
     for run in runs:
         run.sweep()
+
+
+@pytest.fixture
+def api_server_away(stack: AirflowStack) -> AbstractContextManager[None]:
+    """While this is entered, no API server runs."""
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        server = stack.programs["api-server"]
+        server.stop(signal.SIGKILL)
+        try:
+            yield
+        finally:
+            server.start()
+            stack.wait_until_healthy()
+
+    return away()
+
+
+@pytest.fixture
+def frozen_workers(stack: AirflowStack) -> AbstractContextManager[None]:
+    """While this is entered, what the LocalExecutor queues stays queued."""
+
+    @contextmanager
+    def frozen() -> Iterator[None]:
+        scheduler = psutil.Process(stack.programs["scheduler"].pid)
+        workers = [p for p in scheduler.children(recursive=True) if "LocalExecutor" in " ".join(p.cmdline())]
+        assert workers, "the LocalExecutor has no workers"
+        for worker in workers:
+            worker.suspend()
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.resume()
+
+    return frozen()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -134,6 +134,11 @@ class Run:
         return 2 if self.mode in (MAPPED, MAPPED_BLOCKING) else 1
 
     @property
+    def started_at(self) -> float:
+        """When the DAG run began, in seconds since the epoch."""
+        return self.matrix.stack.api.run_start(self.dag_id, self.run_id)
+
+    @property
     def is_deferrable(self) -> bool:
         """Whether it waits in the triggerer."""
         return self.mode in (DEFERRABLE, MAPPED)
@@ -143,6 +148,11 @@ class Run:
     def start(self) -> Run:
         """Start the DAG run."""
         self.run_id = self.matrix.stack.api.start_run(self.dag_id)
+        return self
+
+    def until_started(self) -> Run:
+        """Wait until an invocation was started for each task."""
+        self._wait(lambda: len(self.invocations) == self.width, self._texts_of_all, 90)
         return self
 
     def until_waiting(self, started: int | None = None) -> Run:
@@ -217,6 +227,11 @@ class Run:
         self._wait(
             lambda: api.run_state(self.dag_id, self.run_id) in OVER, lambda: f"the run goes on: {self.states()}", 90
         )
+
+    def until_workers_are_free(self) -> None:
+        """Wait until another run has passed: whatever was queued before it has been taken by then."""
+        other = Run(self.matrix, "short", BLOCKING, self.row, self.title).start()
+        other.until_state("success")
 
     def until_state_follows_invocation(self) -> None:
         """Wait until either the task is over and nothing runs, or it waits for the one invocation that runs."""
@@ -315,6 +330,12 @@ class Run:
         for invocation_id in self._victims:
             assert not self._record(invocation_id).finished, self._texts()
             assert not self._patches(invocation_id), "something was sent to an invocation that should go on"
+
+    def expect_nothing_sent(self) -> None:
+        """Expect that nobody tried to end any of the invocations."""
+        assert not [i for i in self.invocations if self._patches(i.id)], (
+            "something was sent that ends an invocation"
+        )
 
     def expect_new_one(self, started: int = 2) -> None:
         """

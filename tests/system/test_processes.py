@@ -1,0 +1,155 @@
+"""What happens to the processes of a task: rows 8 to 12, 14c and 18."""
+
+import signal
+
+import psutil
+import pytest
+
+from system.scenario import BLOCKING, DEFERRABLE, MAPPED_BLOCKING
+
+
+@pytest.mark.row("8", "SIGTERM to the task", celery=True)
+@pytest.mark.modes(BLOCKING)
+def test_sigterm_to_the_task(scenario):
+    run = scenario("retries").until_waiting()
+    run.kill(signal.SIGTERM)
+    run.expect_cancelled()
+    run.expect_new_one()
+    run.expect_started(2)
+    run.end()
+
+
+@pytest.mark.row("8", "SIGTERM to its supervisor", celery=True)
+@pytest.mark.modes(BLOCKING)
+def test_sigterm_to_the_supervisor(scenario):
+    run = scenario("plain").until_waiting()
+    run.kill(signal.SIGTERM, task=False, supervisor=True)
+    run.expect_cancelled()
+    run.until_state("failed")
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("9", "SIGINT to the task", naive_fails=[BLOCKING])
+@pytest.mark.modes(BLOCKING)
+def test_sigint(scenario):
+    run = scenario("net").until_waiting()
+    run.kill(signal.SIGINT)
+    run.expect_cancelled()
+    run.until_state("failed")
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("10", "SIGKILL to the task, retries left", celery=True, naive_fails=[BLOCKING])
+@pytest.mark.modes(BLOCKING, MAPPED_BLOCKING)
+def test_sigkill_with_retries(scenario):
+    run = scenario("retries").until_waiting()
+    run.kill(signal.SIGKILL)
+    run.until_noted("execute", 2 * run.width)
+    run.until_looked_at()
+    run.expect_going_on()
+    run.expect_success()
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("10", "SIGKILL before it defers, retries left")
+@pytest.mark.modes(DEFERRABLE)
+def test_sigkill_before_the_deferral(scenario):
+    run = scenario("gated_retries").until_started()
+    run.until_noted("at the gate")
+    run.kill(signal.SIGKILL)
+    run.open_gate()
+    run.until_state("deferred", over=False)
+    run.expect_going_on()
+    run.expect_success()
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("11", "SIGKILL to the task, no retry left", celery=True, naive_fails=[BLOCKING])
+@pytest.mark.modes(BLOCKING, MAPPED_BLOCKING)
+def test_sigkill_without_retries(scenario):
+    run = scenario("net").until_waiting()
+    run.kill(signal.SIGKILL)
+    run.expect_cancelled()
+    run.until_state("failed")
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("12", "worker lost, retries left", celery=True, naive_fails=[BLOCKING])
+@pytest.mark.modes(BLOCKING)
+def test_worker_lost_with_retries(scenario, lost_worker):
+    run = scenario("retries").until_waiting()
+    lost_worker(run)
+    run.until_noted("execute", 2, timeout=120)  # Airflow counts a worker as lost after 30 s here
+    run.until_looked_at()
+    run.expect_going_on()
+    run.expect_success()
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.mark.row("12", "worker lost, no retry left", celery=True, naive_fails=[BLOCKING])
+@pytest.mark.modes(BLOCKING)
+def test_worker_lost_without_retries(scenario, lost_worker):
+    run = scenario("net").until_waiting()
+    lost_worker(run)
+    run.expect_cancelled(within=120)
+    run.until_state("failed")
+    run.expect_started(1)
+    run.end()
+
+
+@pytest.fixture
+def lost_worker(stack):
+    """Lose the worker of a run: with Celery the whole worker, which is started again."""
+    lost = []
+
+    def lose(run):
+        supervisor = psutil.Process(run.until_noted("execute")["parent"])
+        worker = next((w for w in stack.workers if w.pid in [p.pid for p in supervisor.parents()]), None)
+        run.kill(signal.SIGKILL, supervisor=True)
+        if worker is not None:
+            worker.stop(signal.SIGKILL)
+            lost.append(worker)
+
+    yield lose
+    for worker in lost:
+        stack.start_worker(int(worker.name.rpartition("-")[2]))
+
+
+@pytest.mark.row("14c", "API server away for 45 s")
+@pytest.mark.modes(BLOCKING, DEFERRABLE)
+def test_api_server_away(scenario, api_server_away):
+    run = scenario("retries").until_waiting()
+    run.act()
+    if run.is_deferrable:
+        with api_server_away:
+            run.until_looked_at(45)
+        run.expect_going_on()
+        run.expect_success()
+        run.expect_started(1)
+    else:
+        # Airflow kills the task after three heartbeats without an answer; on_kill cannot tell why it is called.
+        with api_server_away:
+            run.expect_cancelled(within=90)
+        run.expect_new_one()
+        run.expect_started(2)
+    run.end()
+
+
+@pytest.mark.row("18", "marked failed while queued")
+@pytest.mark.modes(BLOCKING, DEFERRABLE)
+def test_marked_failed_while_queued(scenario, frozen_workers):
+    with frozen_workers:
+        run = scenario("plain")
+        run.until_state("queued", over=False)
+        run.mark("failed")
+    run.until_run_is_over()
+    run.until_state("failed")
+    run.until_workers_are_free()
+    run.expect_started(0)
+    run.end()
