@@ -213,7 +213,8 @@ def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | No
     :param request: what the page answered.
     :param page: that page.
     :return: the request for the next page, or ``None`` after the last.
-    :raises KernelResponseError: when the server's next page is not behind this one, which would never end.
+    :raises KernelResponseError: when the server's next page is not behind this one, or this one has nothing on it,
+        which might never end.
     """
     if page.next_offset is None:
         return None
@@ -222,6 +223,8 @@ def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | No
         raise errors.KernelResponseError(
             f"the list says that the page after offset {query.get('offset', 0)} starts at {page.next_offset}"
         )
+    if not page.items:
+        raise errors.KernelResponseError("a page of the list is empty and says that there are more")
     query["offset"] = str(page.next_offset)
     return replace(request, query=tuple(query.items()))
 

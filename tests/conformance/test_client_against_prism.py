@@ -102,7 +102,7 @@ def every_request():
     yield requests.list_invocations(
         app_name="a b", version="&", action_name="#", deployment_id="?", status="failed", since=since(), query="ü"
     )
-    yield requests.next_page(requests.list_invocations(limit=7), Page((), 7))
+    yield requests.next_page(requests.list_invocations(limit=7), Page(("row",), 7))
     follower = EventFollower("abc")
     yield follower.connect()
     line = {"event": "log", "message": "x", "timestamp": "2026-06-01T12:00:00.123456789Z"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 
 import pytest
 
@@ -44,6 +44,9 @@ class SyncFace:
                 break
         return found
 
+    def events(self, request, *, silence):
+        return list(self._client.events(request, silence=silence))
+
     def close(self):
         self._client.close()
 
@@ -77,6 +80,13 @@ class AsyncFace:
                     break
             await pages.aclose()
             return found
+
+        return self.loop.run_until_complete(collect())
+
+    def events(self, request, *, silence):
+        async def collect():
+            async with aclosing(self._client.events(request, silence=silence)) as events:
+                return [event async for event in events]
 
         return self.loop.run_until_complete(collect())
 
