@@ -47,6 +47,9 @@ class SyncFace:
     def events(self, request, *, silence):
         return list(self._client.events(request, silence=silence))
 
+    def follow(self, follower):
+        return list(self._client.follow(follower))
+
     def close(self):
         self._client.close()
 
@@ -84,8 +87,14 @@ class AsyncFace:
         return self.loop.run_until_complete(collect())
 
     def events(self, request, *, silence):
+        return self._collect(self._client.events(request, silence=silence))
+
+    def follow(self, follower):
+        return self._collect(self._client.follow(follower))
+
+    def _collect(self, stream):
         async def collect():
-            async with aclosing(self._client.events(request, silence=silence)) as events:
+            async with aclosing(stream) as events:
                 return [event async for event in events]
 
         return self.loop.run_until_complete(collect())
