@@ -35,7 +35,7 @@ from airflow_provider_kernel.api.errors import (
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
 from airflow_provider_kernel.api.foreign_text import one_line
-from airflow_provider_kernel.api.masking import MASK, masked
+from airflow_provider_kernel.api.masking import MASK, mask_body, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.responses import Response, nothing, read
@@ -456,14 +456,13 @@ def _headers(answer: httpx.Response) -> dict[str, str]:
 
 
 def _response(answer: httpx.Response, body: bytes) -> Response:
-    headers = _headers(answer)
+    # Much of this may get into a message, which must not hold the key, and a debug page may show it. Here already,
+    # where it is whole: what is cut short later may hold a part of it.
+    key = answer.request.headers["Authorization"].removeprefix("Bearer ")
+    headers = {name: value.replace(key, MASK) for name, value in _headers(answer).items()}
     if answer.status_code >= 300:
-        # This becomes a message, which must not hold the key; a proxy's debug page may show it. Here already, where
-        # it is whole: what is cut short later may hold a part of it.
-        key = answer.request.headers["Authorization"].removeprefix("Bearer ")
-        headers = {name: value.replace(key, MASK) for name, value in headers.items()}
-        body = body.replace(key.encode(), MASK.encode())
-    return Response(answer.status_code, headers, body)
+        return Response(answer.status_code, headers, body.replace(key.encode(), MASK.encode()))
+    return Response(answer.status_code, headers, mask_body(body, key))
 
 
 def _refuse_redirect(answer: httpx.Response) -> None:

@@ -1,13 +1,45 @@
-"""Keeping the API key out of errors, wherever a server may have echoed it."""
+"""Keeping the API key out of messages, wherever a server may have echoed it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow_provider_kernel.api.errors import KernelAPIError, KernelError
 
 MASK = "***"
+#: What belongs to the user, who may well have put the key there, and is no part of any message.
+_OF_THE_USER = ("payload", "output")
+
+
+def mask_body(body: bytes, secret: str) -> bytes:
+    """
+    Take a secret out of an answer, but not out of payload and output.
+
+    :param body: the answer.
+    :param secret: the secret.
+    :return: the same bytes where it is not in there.
+    """
+    if secret.encode() not in body:
+        return body
+    try:
+        return json.dumps(_mask_document(json.loads(body), secret)).encode()
+    except (ValueError, RecursionError):
+        return body.replace(secret.encode(), MASK.encode())
+
+
+def _mask_document(value: Any, secret: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(secret, MASK)
+    if isinstance(value, list):
+        return [_mask_document(item, secret) for item in value]
+    if isinstance(value, dict):
+        return {
+            name: item if name in _OF_THE_USER else _mask_document(item, secret) for name, item in value.items()
+        }
+    return value
 
 
 @contextmanager

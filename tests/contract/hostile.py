@@ -53,16 +53,19 @@ ERROR = {
     "details": [{"code": "invalid_input", "message": "no"}],
     "inner_error": {"code": "x", "message": "y"},
 }
-DOCUMENTS = [
+INVOCATIONS = [
     INVOCATION,
     {**INVOCATION, "status": "succeeded", "finished_at": "2026-06-01T12:00:05Z"},
     {**INVOCATION, "status": "failed"},
-    [INVOCATION, INVOCATION],
-    {"browsers": [BROWSER, BROWSER]},
-    [APP],
-    AUTH,
-    ERROR,
 ]
+#: What the API answers to which question.
+DOCUMENTS: dict[str, list[Any]] = {
+    "invocation": INVOCATIONS,
+    "list": [INVOCATIONS, [INVOCATION]],
+    "browsers": [{"browsers": [BROWSER, BROWSER]}],
+    "apps": [[APP]],
+    "auth": [AUTH],
+}
 EVENTS = [
     {"event": "log", "message": "a line\n", "timestamp": "2026-06-01T12:00:00.5Z"},
     {"event": "invocation_state", "invocation": INVOCATION, "timestamp": "2026-06-01T12:00:00Z"},
@@ -143,7 +146,7 @@ def written(value: Any) -> str:
 @st.composite
 def changed(draw: Any, document: Any) -> Any:
     """Draw a document like another, with something replaced, left out or put in at any depth."""
-    if draw(st.integers(0, 3)) == 0 or not isinstance(document, (dict, list)) or not document:
+    if draw(st.integers(0, 5)) == 0 or not isinstance(document, (dict, list)) or not document:
         return draw(values)
     if isinstance(document, list):
         place = draw(st.integers(0, len(document) - 1))
@@ -179,7 +182,7 @@ def _bomb() -> bytes:
 #: 80 KiB that stand for 80 MiB.
 BOMB = _bomb()
 
-STATUSES = [200, 200, 200, 201, 202, 204, 206, 226, 299, 300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 408, 409]
+STATUSES = [*[200] * 30, 201, 202, 204, 206, 226, 299, 300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 408, 409]
 STATUSES += [413, 418, 422, 425, 429, 451, 499, 500, 501, 502, 503, 504, 529, 599, 600, 999, 100, 103]
 HEADERS = {
     "Content-Type": [
@@ -226,43 +229,63 @@ def head(status: int, fields: list[tuple[str, str]]) -> bytes:
 
 
 @st.composite
-def answers(draw: Any) -> bytes:
-    """Draw a whole answer, as it goes over the wire."""
-    status, fields, body = draw(st.sampled_from(STATUSES)), draw(headers), draw(texts(DOCUMENTS))
-    packed = draw(st.sampled_from(["", "", "", "", "gzip", "deflate", "bomb"]))
+def answers(draw: Any, kind: str) -> bytes:
+    """Draw a whole answer, as it goes over the wire, to a question of some kind; every other one is a success."""
+    status, fields = draw(st.sampled_from(STATUSES)), draw(headers)
+    if kind in ("list", "apps") and draw(st.booleans()):
+        offset = draw(st.sampled_from(HEADERS["X-Next-Offset"]) | st.integers(1, 300).map(str))
+        fields = [*fields, ("X-Has-More", "true"), ("X-Next-Offset", offset)]
+    body = draw(texts(DOCUMENTS[kind] if status < 300 and draw(st.integers(0, 9)) else [ERROR, INVOCATION]))
+    packed = draw(st.sampled_from(["", "", "", "", "", "", "gzip", "deflate", "bomb"]))
     if packed == "bomb" and draw(st.integers(0, 20)):
         packed = "gzip"  # a bomb takes its time
     if packed:
         body = {"gzip": gzip.compress(body, 1), "deflate": zlib.compress(body, 1), "bomb": BOMB}[packed]
         fields = [*fields, ("Content-Encoding", "deflate" if packed == "deflate" else "gzip")]
-    framing = draw(st.sampled_from(["length", "length", "close", "chunked", "wrong length", "odd length"]))
+    framing = draw(
+        st.sampled_from(["length", "length", "length", "close", "close", "chunked", "wrong length", "odd length"])
+    )
     if framing == "length":
         fields = [*fields, ("Content-Length", str(len(body)))]
     elif framing == "wrong length":
         fields = [*fields, ("Content-Length", str(len(body) + draw(st.integers(-5, 5))))]
     elif framing == "odd length":
-        length = draw(st.sampled_from(["-1", "x", "9" * 30, "0x10", "", "1, 2", "70000000"]))
+        length = draw(st.sampled_from(["-1", "x", "9" * 30, "0x10", "", "1, 2", "70000000", KEY]))
         fields = [*fields, ("Content-Length", length)]
     elif framing == "chunked":
         fields = [*fields, ("Transfer-Encoding", "chunked")]
         size = draw(st.integers(1, 5000))
         parts = [body[start : start + size] for start in range(0, len(body), size)]
         body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
-        body += draw(st.sampled_from([b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"", b"zz\r\n", b"-1\r\n"]))
+        ends = [b"0\r\n\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"", b"zz\r\n", b"-1\r\n", f"{KEY}\r\n".encode()]
+        body += draw(st.sampled_from(ends))
     return draw(damaged(head(status, fields) + body))
+
+
+#: What breaks the rules of HTTP, and echoes the request.
+ECHOES = [
+    f"Authorization: Bearer {KEY}\r\n\r\n".encode(),
+    f"HTTP/1.1 200 OK\r\nAuthorization Bearer {KEY}\r\n\r\n".encode(),
+    f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n".encode(),
+    f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {KEY}\r\n\r\n".encode(),
+    f"HTTP/1.1 {KEY} OK\r\n\r\n".encode(),
+    f"HTTP/1.1 200 OK\r\nA: \x00 {KEY}\r\n\r\n".encode(),
+]
 
 
 @st.composite
 def damaged(draw: Any, whole: bytes) -> bytes:
     """Draw what is left of an answer on its way; most are whole."""
-    damage = draw(st.integers(0, 12))
+    damage = draw(st.integers(0, 20))
     if damage == 0:
         return whole[: draw(st.integers(0, len(whole)))]
     if damage == 1:
         place = draw(st.integers(0, max(0, len(whole) - 1)))
         return whole[:place] + draw(st.binary(min_size=1, max_size=4)) + whole[place + 1 :]
     if damage == 2:
-        return draw(st.binary(max_size=100)) + f"\r\nAuthorization: Bearer {KEY}\r\n".encode() + whole
+        return draw(st.binary(max_size=100)) + whole
+    if damage == 3:
+        return draw(st.sampled_from(ECHOES)) + whole
     return whole
 
 

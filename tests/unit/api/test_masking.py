@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 
 import pytest
@@ -12,7 +13,7 @@ from airflow_provider_kernel.api.errors import (
     KernelInvocationFinishedError,
     KernelNotFoundError,
 )
-from airflow_provider_kernel.api.masking import masked
+from airflow_provider_kernel.api.masking import mask_body, masked
 from airflow_provider_kernel.api.models import Invocation
 
 KEY = "sk-very-secret"
@@ -68,3 +69,18 @@ def test_an_error_that_it_came_of_stays_otherwise():
 def test_other_errors_are_no_business_of_it():
     with pytest.raises(ValueError, match=KEY), masked(KEY):
         raise ValueError(KEY)
+
+
+class TestAnAnswer:
+    def test_without_it_stays_the_same_bytes(self):
+        body = b'{ "id":"abc", "n": 1e400 }'
+        assert mask_body(body, KEY) is body
+
+    def test_loses_it_but_for_what_is_the_users(self):
+        given = {"id": KEY, "a": [{"b": f"x{KEY}x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
+        masked_ = {"id": "***", "a": [{"b": "x***x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
+        assert json.loads(mask_body(json.dumps(given).encode(), KEY)) == masked_
+
+    @pytest.mark.parametrize("body", [f"<p>{KEY}".encode(), b"[" * 10_000 + KEY.encode(), b"\xff" + KEY.encode()])
+    def test_that_is_no_json_loses_it_everywhere(self, body):
+        assert mask_body(body, KEY) == body.replace(KEY.encode(), b"***")
