@@ -34,7 +34,7 @@ from airflow_provider_kernel.api.errors import (
 )
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
-from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.api.foreign_text import one_line, shown
 from airflow_provider_kernel.api.masking import MASK, mask_body, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
@@ -61,9 +61,10 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
         if isinstance(verify, str):
             return ssl.create_default_context(cafile=verify)
         return httpx.create_ssl_context(verify=verify)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise KernelConfigurationError(
-            f"verify_tls is {verify!r}; it takes true, false, or the path of a readable CA bundle: {error}"
+            f"verify_tls is {shown(verify)}; it takes true, false, or the path of a readable CA bundle: "
+            f"{one_line(str(error), 100)}"
         ) from None
 
 
@@ -71,7 +72,9 @@ def _check_host(base_url: str) -> None:
     try:
         _ = httpx.URL(base_url).host
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise KernelConfigurationError(f"The host of {base_url!r} is no host name: {error}") from None
+        raise KernelConfigurationError(
+            f"The host of {shown(base_url)} is no host name: {one_line(str(error), 100)}"
+        ) from None
 
 
 class _BaseClient:

@@ -12,6 +12,7 @@ from airflow_provider_kernel import __version__
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.foreign_text import shown
 from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
 
@@ -31,7 +32,7 @@ def config_from_connection(connection: Connection) -> KernelConfig:
     try:
         extra = _extra(connection)
         return KernelConfig(
-            api_key=connection.password or "",
+            api_key=_api_key(connection.password),
             base_url=_base_url(connection),
             project=extra["project"],
             connect_timeout=extra["connect_timeout"],
@@ -70,8 +71,24 @@ def user_agent() -> str:
     return f"airflow-provider-kernel/{__version__} apache-airflow/{airflow_version}"
 
 
+def _api_key(password: Any) -> str:
+    if password is not None and not isinstance(password, str):
+        # Not the value, which may be the key all the same.
+        raise KernelConfigurationError(
+            f"the password is of type {type(password).__name__}; it takes the API key, as text"
+        )
+    return password or ""
+
+
 def _base_url(connection: Connection) -> str:
-    host = (connection.host or "").strip()
+    # A connection in the environment is whatever somebody wrote.
+    given: Any = connection.host
+    if given is not None and not isinstance(given, str):
+        raise KernelConfigurationError(f"the host is {shown(given)}; it takes text")
+    port: Any = connection.port
+    if port and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
+        raise KernelConfigurationError(f"the port is {shown(port)}; it takes a number from 1 to 65535")
+    host = (given or "").strip()
     if not host:
         return DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
@@ -83,7 +100,8 @@ def _base_url(connection: Connection) -> str:
         # One with credentials is refused later, with an error that does not show them.
         if ":" in authority.rpartition("]")[2] and "@" not in authority:
             raise KernelConfigurationError(
-                f"the host {host!r} names a port already; leave the port field empty, or take it out of the host"
+                f"the host {shown(host)} names a port already; "
+                "leave the port field empty, or take it out of the host"
             )
         host = f"{bare}:{connection.port}"
     return host
@@ -94,7 +112,7 @@ def _extra(connection: Connection) -> dict[str, Any]:
     # the event loop of a triggerer must not.
     try:
         given = json.loads(connection.extra) if connection.extra else {}
-    except ValueError:
+    except (ValueError, RecursionError, TypeError):
         given = None
     if not isinstance(given, dict):
         raise KernelConfigurationError("the extra is not a JSON object")
@@ -111,13 +129,13 @@ def _read(field: ExtraField, value: Any) -> Any:
         # verify_tls is text in the form, and true or false in hand-written JSON.
         if isinstance(value, str) or (isinstance(value, bool) and field.name == "verify_tls"):
             return value
-        raise KernelConfigurationError(f"{field.name} in the extra is {value!r}; it takes text")
+        raise KernelConfigurationError(f"{field.name} in the extra is {shown(value)}; it takes text")
     number = _number(value, whole=field.type == "integer")
     low, high = field.minimum, field.maximum
     if number is None or (low is not None and number < low) or (high is not None and number > high):
         kind = "a whole number" if field.type == "integer" else "a number"
         raise KernelConfigurationError(
-            f"{field.name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+            f"{field.name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
         )
     return number
 

@@ -20,13 +20,13 @@ from airflow_provider_kernel.api.defaults import (
 )
 from airflow_provider_kernel.api.errors import (
     KernelError,
-    KernelInputError,
     KernelInvocationKilledError,
     KernelInvocationTimeoutError,
     KernelLostContactError,
 )
 from airflow_provider_kernel.api.models import UNSET, Invocation
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.operators.arguments import check_poll_interval, check_whole_number
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
     KernelCancelInvocationOperator,
@@ -133,8 +133,9 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.durable = durable
         self.correlation_key = correlation_key
         self.max_output_bytes = max_output_bytes
-        if poll_interval <= 0:
-            raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
+        check_poll_interval(poll_interval)
+        check_whole_number("max_output_bytes", max_output_bytes)
+        check_whole_number("max_log_lines", max_log_lines)
         self._guard: InvocationGuard | None = None
         self._killed = False
 

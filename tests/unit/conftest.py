@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow._shared.module_loading import import_string
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.execution_time.supervisor import run_task_in_process
+from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
 
 
@@ -47,7 +47,7 @@ class TaskTry:
 
     def trigger_event(self, deferred: Any) -> dict[str, Any]:
         """Run the trigger that it deferred with, from what is in the trigger's row, to its one event."""
-        trigger = import_string(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
+        trigger = load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
 
         async def fire() -> list[dict[str, Any]]:
             return [event.payload async for event in trigger.run()]

@@ -24,13 +24,13 @@ from datetime import datetime, timezone
 
 import httpx
 import pytest
-from airflow._shared.module_loading import import_string
 from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import XComSequenceSliceResult
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
 
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
@@ -342,7 +342,7 @@ class Task:
 
     def defer(self, plan, deferred):
         """See it through its deferral: on to another process, or to the end of it."""
-        trigger = import_string(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
+        trigger = load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
         what, point = plan.what
         self.at_most_one()
         if what == "clear":
