@@ -39,6 +39,21 @@ def tell(record_property):
     return lambda text: record_property("told", text)
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs_airflow(version): what only this version of Airflow and later ones have"
+    )
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs_airflow"):
+        (needed,) = mark.args
+        from airflow import __version__ as airflow_version
+
+        if tuple(map(int, airflow_version.split(".")[:2])) < tuple(map(int, needed.split("."))):
+            pytest.skip(f"needs Airflow {needed}; this is {airflow_version}")
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     told = [text for report in reports for name, text in report.user_properties if name == "told"]

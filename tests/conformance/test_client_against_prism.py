@@ -13,12 +13,12 @@ from typing import NamedTuple
 import pytest
 import yaml
 from airflow.sdk import DAG
-from airflow.sdk.execution_time.supervisor import run_task_in_process
 from conformance.conftest import KEY, ONCE
 from conformance.prism import KERNEL, PATCH, executable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.execution_api import ExecutionAPI, task_instance
+from support.in_process import run_task
 
 from airflow_provider_kernel.api import errors, requests
 from airflow_provider_kernel.api.client import KernelClient
@@ -292,7 +292,7 @@ class TestTasksAndHook:
         with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
             task = operator(task_id="t", **arguments)
         for _ in range(1 if name == "invoke" else 3):
-            result = run_task_in_process(ti=task_instance(), task=task, client=ExecutionAPI().client())
+            result = run_task(ti=task_instance(), task=task, client=ExecutionAPI().client())
             assert result.state is not None
 
     def test_the_hooks_calls_are_accepted(self, random_answers):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.execution_time.supervisor import run_task_in_process
 from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
+from support.in_process import run_task
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ class TaskTry:
 
     def run(self) -> Any:
         """Run it from its start, until it ends or defers."""
-        return run_task_in_process(ti=self.ti, task=self.task, client=self.api.client())
+        return run_task(ti=self.ti, task=self.task, client=self.api.client())
 
     def trigger_event(self, deferred: Any) -> dict[str, Any]:
         """Run the trigger that it deferred with, from what is in the trigger's row, to its one event."""

@@ -9,6 +9,7 @@ from airflow.version import version as airflow_version
 from airflow_provider_kernel import __version__
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.foreign_text import shown
 from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, user_agent
@@ -87,6 +88,7 @@ class TestExtra:
             == self.WANTED
         )
 
+    @pytest.mark.needs_airflow("3.2")  # Connection(uri=...)
     def test_with_everything_as_text_as_a_uri_holds_it(self):
         from_uri = Connection(
             conn_id="my_kernel",
@@ -122,7 +124,8 @@ class TestExtra:
             value = {"below": low - 1, "above": high + 1}.get(value, value)
             kind = "a whole number" if name == "max_attempts" else "a number"
             assert (
-                refusal({name: value}) == f"{name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+                refusal({name: value})
+                == f"{name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
             )
 
         @pytest.mark.parametrize("value", [True, False, "soon", "5s", [5], {"a": 5}], ids=repr)
@@ -217,6 +220,7 @@ class TestHost:
     def test_that_is_none_is_refused(self):
         assert "it has a path (/v1)" in refusal(host="kernel.example/v1")
 
+    @pytest.mark.needs_airflow("3.2")  # Connection(uri=...)
     def test_of_a_uri_may_be_a_whole_base_url(self):
         from_uri = Connection(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
         assert config_from_connection(from_uri).base_url == "http://127.0.0.1:8080"
