@@ -2,7 +2,8 @@
 Run the tests on every supported version of Airflow and Python, and print a table: ``python tests/versions.py``.
 
 Each row gets an environment of its own with uv; a Python that is not installed makes a row that says so. Older
-releases of Airflow want libraries of their time, hence the date.
+releases of Airflow want libraries of their time, hence the date. With words such as ``3.1.8`` or ``3.10``, only
+the rows that have one of them are run.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ DATE_OF_OLDER = "2026-06-15"
 
 def main() -> int:
     rows = []
+    words = set(sys.argv[1:])
+    chosen = [row for row in ROWS if not words or words & {row[0], row[1]}]
     with tempfile.TemporaryDirectory() as scratch:
-        for number, (airflow, python, pins, tests) in enumerate(ROWS):
+        for number, (airflow, python, pins, tests) in enumerate(chosen):
             result = run(Path(scratch) / str(number), airflow, python, pins, tests)
             rows.append((airflow, python, " ".join(pins) or "newest", "all" if tests is ALL else "part", result))
     print("\nAirflow  Python  Libraries                       Tests  Result")

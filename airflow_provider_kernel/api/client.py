@@ -127,8 +127,7 @@ class _BaseClient:
 
     def _errors(self) -> ExitStack:
         """Turn httpx's errors into ours, without the key."""
-        stack = ExitStack()
-        stack.enter_context(masked(self.config.api_key))
+        (stack := ExitStack()).enter_context(masked(self.config.api_key))
         stack.enter_context(_own_errors())
         return stack
 
@@ -441,8 +440,8 @@ class AsyncKernelClient(_BaseClient):
 
 
 def _is_stream(answer: httpx.Response) -> bool:
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return answer.status_code == 200 and bool(media_type == "text/event-stream")
+    media_type: str = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return answer.status_code == 200 and media_type == "text/event-stream"
 
 
 def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> KernelError:
@@ -463,9 +462,9 @@ def _response(answer: httpx.Response, body: bytes) -> Response:
     # where it is whole: what is cut short later may hold a part of it.
     key = answer.request.headers["Authorization"].removeprefix("Bearer ")
     headers = {name: value.replace(key, MASK) for name, value in _headers(answer).items()}
-    if answer.status_code >= 300:
-        return Response(answer.status_code, headers, body.replace(key.encode(), MASK.encode()))
-    return Response(answer.status_code, headers, mask_body(body, key))
+    is_success = answer.status_code < 300
+    body = mask_body(body, key) if is_success else body.replace(key.encode(), MASK.encode())
+    return Response(answer.status_code, headers, body)
 
 
 def _refuse_redirect(answer: httpx.Response) -> None:

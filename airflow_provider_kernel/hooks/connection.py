@@ -110,8 +110,10 @@ def _base_url(connection: Connection) -> str:
 def _extra(connection: Connection) -> dict[str, Any]:
     # Not extra_dejson: it takes broken JSON for an empty extra, and it writes to the supervisor and waits, which
     # the event loop of a triggerer must not.
+    given: Any = connection.extra or {}
     try:
-        given = json.loads(connection.extra) if connection.extra else {}
+        # Airflow 3.2 makes an object of the query of a URI.
+        given = given if isinstance(given, dict) else json.loads(given)
     except (ValueError, RecursionError, TypeError):
         given = None
     if not isinstance(given, dict):

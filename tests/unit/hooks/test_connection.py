@@ -88,14 +88,18 @@ class TestExtra:
             == self.WANTED
         )
 
-    @pytest.mark.needs_airflow("3.2")  # Connection(uri=...)
     def test_with_everything_as_text_as_a_uri_holds_it(self):
-        from_uri = Connection(
+        from_uri = Connection.from_uri(
             conn_id="my_kernel",
             uri=f"kernel://:{KEY}@?project=shop&connect_timeout=2.5&read_timeout=30&max_attempts=3"
             "&max_retry_seconds=10&verify_tls=false",
         )
         assert config_from_connection(from_uri) == self.WANTED
+
+    def test_may_be_an_object_already_as_airflow_3_2_makes_of_a_uri(self):
+        made = connection()
+        made.extra = {"project": "shop"}
+        assert config_from_connection(made).project == "shop"
 
     def test_text_is_taken_without_the_space_around_it(self):
         assert config({"project": " shop ", "read_timeout": " 30 "}).project == "shop"
@@ -220,9 +224,8 @@ class TestHost:
     def test_that_is_none_is_refused(self):
         assert "it has a path (/v1)" in refusal(host="kernel.example/v1")
 
-    @pytest.mark.needs_airflow("3.2")  # Connection(uri=...)
     def test_of_a_uri_may_be_a_whole_base_url(self):
-        from_uri = Connection(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
+        from_uri = Connection.from_uri(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
         assert config_from_connection(from_uri).base_url == "http://127.0.0.1:8080"
 
 
