@@ -38,7 +38,7 @@ from airflow_provider_kernel.api.foreign_text import one_line, shown
 from airflow_provider_kernel.api.masking import MASK, mask_body, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
-from airflow_provider_kernel.api.responses import Response, nothing, read
+from airflow_provider_kernel.api.responses import Response, is_event_stream, nothing, read
 from airflow_provider_kernel.api.silence import silence
 from airflow_provider_kernel.api.slots import Slots
 from airflow_provider_kernel.api.sse import EventReader
@@ -153,7 +153,8 @@ class KernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, logger=logger)
         self._sleep = sleep
-        self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
+        with silence(logger is None):
+            self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
 
     def send(self, request: Request[T]) -> T:
         """
@@ -227,7 +228,7 @@ class KernelClient(_BaseClient):
                 answer = self._http.send(self._build(self._http, request, silence=silence), stream=True)
             try:
                 headers = _headers(answer)
-                if not _is_stream(answer):
+                if not is_event_stream(answer.status_code, headers):
                     body = BoundedBody(headers, limit).collect(answer.iter_raw())
                     raise _no_stream(request, answer, body)
                 decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
@@ -377,7 +378,7 @@ class AsyncKernelClient(_BaseClient):
                     answer = await http.send(self._build(http, request, silence=silence), stream=True)
                 try:
                     headers = _headers(answer)
-                    if not _is_stream(answer):
+                    if not is_event_stream(answer.status_code, headers):
                         body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
                         raise _no_stream(request, answer, body)
                     decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
@@ -421,7 +422,8 @@ class AsyncKernelClient(_BaseClient):
         await self.close()
 
     def _make_http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+        with silence(self._logger is None):
+            return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     async def _exchange(self, request: Request[T]) -> T:
         async with self._slots.turn():
@@ -439,11 +441,6 @@ class AsyncKernelClient(_BaseClient):
             return request.receive(_response(answer, body))
 
 
-def _is_stream(answer: httpx.Response) -> bool:
-    media_type: str = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return answer.status_code == 200 and media_type == "text/event-stream"
-
-
 def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> KernelError:
     """Say what came instead of an event stream."""
     try:
@@ -458,12 +455,10 @@ def _headers(answer: httpx.Response) -> dict[str, str]:
 
 
 def _response(answer: httpx.Response, body: bytes) -> Response:
-    # Much of this may get into a message, which must not hold the key, and a debug page may show it. Here already,
-    # where it is whole: what is cut short later may hold a part of it.
+    # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
     key = answer.request.headers["Authorization"].removeprefix("Bearer ")
     headers = {name: value.replace(key, MASK) for name, value in _headers(answer).items()}
-    is_success = answer.status_code < 300
-    body = mask_body(body, key) if is_success else body.replace(key.encode(), MASK.encode())
+    body = mask_body(body, key) if answer.status_code < 300 else body.replace(key.encode(), MASK.encode())
     return Response(answer.status_code, headers, body)
 
 

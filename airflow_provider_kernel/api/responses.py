@@ -101,6 +101,17 @@ def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
     return parse
 
 
+def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
+    """
+    Tell an event stream from what may come in its place.
+
+    :param status_code: of the answer.
+    :param headers: of the answer, with names in lower case.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return status_code == 200 and media_type == "text/event-stream"
+
+
 def nothing(response: Response) -> None:
     """Read an answer that has no body."""
 
