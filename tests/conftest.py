@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 pytest_plugins = ["airflow_provider_kernel.testing.fixtures"]
 
 
@@ -29,6 +31,36 @@ def _forget_kernel_settings() -> None:
     for name in list(os.environ):
         if name.startswith(("KERNEL_", "AIRFLOW_CONN_KERNEL")):
             del os.environ[name]
+
+
+@pytest.fixture
+def tell(record_property):
+    """Say something at the end of the run, such as how much was tried: ``tell("20,000 answers, 0 escapes")``."""
+    return lambda text: record_property("told", text)
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs_airflow(version): what only this version of Airflow and later ones have"
+    )
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs_airflow"):
+        (needed,) = mark.args
+        from airflow import __version__ as airflow_version
+
+        if tuple(map(int, airflow_version.split(".")[:2])) < tuple(map(int, needed.split("."))):
+            pytest.skip(f"needs Airflow {needed}; this is {airflow_version}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    told = [text for report in reports for name, text in report.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("counts")
+        for text in told:
+            terminalreporter.line(text)
 
 
 _give_airflow_a_home_of_its_own()

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import http.cookiejar
 import logging
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from typing import Any, TypeVar
 
 import httpx
-from httpx_sse import EventSource
 from tenacity import AsyncRetrying, Retrying
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.body import BoundedBody
+from airflow_provider_kernel.api import deadline, requests
+from airflow_provider_kernel.api.accounting import accounted
+from airflow_provider_kernel.api.body import ENCODINGS, BoundedBody, Decoder
 from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.api.deadline import Deadline
 from airflow_provider_kernel.api.diagnosis import diagnose
 from airflow_provider_kernel.api.errors import (
-    Attempts,
     KernelConfigurationError,
     KernelConnectionError,
     KernelError,
@@ -33,11 +34,14 @@ from airflow_provider_kernel.api.errors import (
 )
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
-from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.api.foreign_text import one_line, shown
+from airflow_provider_kernel.api.masking import MASK, mask_body, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
-from airflow_provider_kernel.api.responses import Response, nothing, read
+from airflow_provider_kernel.api.responses import Response, is_event_stream, nothing, read
 from airflow_provider_kernel.api.silence import silence
+from airflow_provider_kernel.api.slots import Slots
+from airflow_provider_kernel.api.sse import EventReader
 
 T = TypeVar("T")
 
@@ -57,9 +61,10 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
         if isinstance(verify, str):
             return ssl.create_default_context(cafile=verify)
         return httpx.create_ssl_context(verify=verify)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise KernelConfigurationError(
-            f"verify_tls is {verify!r}; it takes true, false, or the path of a readable CA bundle: {error}"
+            f"verify_tls is {shown(verify)}; it takes true, false, or the path of a readable CA bundle: "
+            f"{one_line(str(error), 100)}"
         ) from None
 
 
@@ -67,7 +72,9 @@ def _check_host(base_url: str) -> None:
     try:
         _ = httpx.URL(base_url).host
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise KernelConfigurationError(f"The host of {base_url!r} is no host name: {error}") from None
+        raise KernelConfigurationError(
+            f"The host of {shown(base_url)} is no host name: {one_line(str(error), 100)}"
+        ) from None
 
 
 class _BaseClient:
@@ -82,7 +89,9 @@ class _BaseClient:
         _check_host(config.base_url)
         return {
             "base_url": config.base_url,
-            "headers": config.headers(),
+            "headers": {"Accept-Encoding": ENCODINGS, **config.headers()},
+            # No cookies: nothing of the API needs them, and a server could fill the memory with them.
+            "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
             "timeout": httpx.Timeout(config.read_timeout, connect=config.connect_timeout),
             "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
             "verify": _tls_context(config.verify_tls),
@@ -92,21 +101,35 @@ class _BaseClient:
     def _retrying(self, request: Request[Any]) -> dict[str, Any]:
         return self.config.retry.tenacity(request.resend, asked=str(request), logger=self._logger)
 
-    def _stream(self, request: Request[Any], silence: float) -> dict[str, Any]:
-        return {
-            "method": request.method,
-            "url": request.path,
-            "params": request.query,
-            "headers": {"Accept": "text/event-stream", "Cache-Control": "no-store"},
-            "timeout": httpx.Timeout(self.config.read_timeout, connect=self.config.connect_timeout, read=silence),
-        }
+    def _deadline(self) -> Deadline:
+        """Begin the time that an exchange may take: to connect, to wait for the answer, and to read it."""
+        return Deadline(self.config.connect_timeout + 2 * self.config.read_timeout)
 
-    @staticmethod
-    def _build(http: httpx.Client | httpx.AsyncClient, request: Request[Any]) -> httpx.Request:
-        headers = {"Content-Type": "application/json"} if request.body is not None else None
-        return http.build_request(
-            request.method, request.path, params=request.query or None, content=request.body, headers=headers
+    def _build(
+        self, client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, silence: float | None = None
+    ) -> httpx.Request:
+        """Build what httpx sends; an event stream may be silent for so many seconds."""
+        config = self.config
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
+        timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout)
+        if silence is not None:
+            headers |= {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+            timeout.read = silence
+        return client.build_request(
+            request.method,
+            request.path,
+            params=request.query or None,
+            content=request.body,
+            headers=headers,
+            timeout=timeout,
+            extensions={"trace": deadline.trace if isinstance(client, httpx.Client) else deadline.atrace},
         )
+
+    def _errors(self) -> ExitStack:
+        """Turn httpx's errors into ours, without the key."""
+        (stack := ExitStack()).enter_context(masked(self.config.api_key))
+        stack.enter_context(_own_errors())
+        return stack
 
 
 class KernelClient(_BaseClient):
@@ -130,7 +153,8 @@ class KernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, logger=logger)
         self._sleep = sleep
-        self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
+        with silence(logger is None):
+            self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
 
     def send(self, request: Request[T]) -> T:
         """
@@ -141,7 +165,7 @@ class KernelClient(_BaseClient):
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
         retrying = Retrying(sleep=self._sleep, **self._retrying(request))
-        with silence(self._logger is None), _accounted(request, retrying):
+        with silence(self._logger is None), accounted(request, retrying):
             answer: T = retrying(self._exchange, request)
             return answer
 
@@ -154,11 +178,15 @@ class KernelClient(_BaseClient):
         :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
+        with masked(self.config.api_key):
+            return self._run(flow, sleep or self._sleep)
+
+    def _run(self, flow: Flow[T], sleep: Callable[[float], None]) -> T:
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Pause):
-                    (sleep or self._sleep)(step.seconds)
+                    sleep(step.seconds)
                     step = next(flow)
                     continue
                 try:
@@ -194,11 +222,22 @@ class KernelClient(_BaseClient):
         :return: the events as they come.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        with _accounted(request), _own_errors(), self._http.stream(**self._stream(request, silence)) as answer:
-            if not _is_stream(answer):
-                raise _no_stream(request, answer, BoundedBody(self.config).collect(answer.iter_bytes()))
-            for event in EventSource(answer).iter_sse():
-                yield parse_event(event.data)
+        with accounted(request), self._errors():
+            limit = self._deadline()
+            with deadline.within(limit):
+                answer = self._http.send(self._build(self._http, request, silence=silence), stream=True)
+            try:
+                headers = _headers(answer)
+                if not is_event_stream(answer.status_code, headers):
+                    body = BoundedBody(headers, limit).collect(answer.iter_raw())
+                    raise _no_stream(request, answer, body)
+                decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
+                for chunk in answer.iter_raw():
+                    for part in decoder.feed(chunk):
+                        for data in reader.feed(part):
+                            yield parse_event(data)
+            finally:
+                answer.close()
 
     def follow(self, follower: EventFollower) -> Iterator[LogLine | StreamError]:
         """
@@ -230,14 +269,15 @@ class KernelClient(_BaseClient):
         self.close()
 
     def _exchange(self, request: Request[T]) -> T:
-        body = BoundedBody(self.config)
-        with _own_errors():
-            answer = self._http.send(self._build(self._http, request), stream=True)
-            try:
-                response = _response(answer, body.collect(answer.iter_bytes()))
-            finally:
-                answer.close()
-        return request.receive(response)
+        limit = self._deadline()
+        with self._errors():
+            with deadline.within(limit):
+                answer = self._http.send(self._build(self._http, request), stream=True)
+                try:
+                    body = BoundedBody(_headers(answer), limit).collect(answer.iter_raw())
+                finally:
+                    answer.close()
+            return request.receive(_response(answer, body))
 
 
 class AsyncKernelClient(_BaseClient):
@@ -262,7 +302,7 @@ class AsyncKernelClient(_BaseClient):
         super().__init__(config, logger=logger)
         self._sleep = sleep
         self._http = self._make_http()
-        self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+        self._slots = Slots(_REQUESTS_AT_ONCE, config.read_timeout)
 
     async def send(self, request: Request[T]) -> T:
         """
@@ -273,7 +313,7 @@ class AsyncKernelClient(_BaseClient):
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
         retrying = AsyncRetrying(sleep=self._sleep, **self._retrying(request))
-        with silence(self._logger is None), _accounted(request, retrying):
+        with silence(self._logger is None), accounted(request, retrying):
             return await retrying(self._exchange, request)
 
     async def run(self, flow: Flow[T], *, sleep: Callable[[float], Awaitable[None]] | None = None) -> T:
@@ -285,11 +325,15 @@ class AsyncKernelClient(_BaseClient):
         :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
+        with masked(self.config.api_key):
+            return await self._run(flow, sleep or self._sleep)
+
+    async def _run(self, flow: Flow[T], sleep: Callable[[float], Awaitable[None]]) -> T:
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Pause):
-                    await (sleep or self._sleep)(step.seconds)
+                    await sleep(step.seconds)
                     step = next(flow)
                     continue
                 try:
@@ -326,13 +370,24 @@ class AsyncKernelClient(_BaseClient):
         :return: the events as they come.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        with _accounted(request), _own_errors():
+        with accounted(request), self._errors():
+            limit = self._deadline()
             # A pool for each stream, since it holds its connection: a thousand of them in one would slow down all.
-            async with self._make_http() as http, http.stream(**self._stream(request, silence)) as answer:
-                if not _is_stream(answer):
-                    raise _no_stream(request, answer, await BoundedBody(self.config).acollect(answer.aiter_bytes()))
-                async for event in EventSource(answer).aiter_sse():
-                    yield parse_event(event.data)
+            async with self._make_http() as http:
+                with deadline.within(limit):
+                    answer = await http.send(self._build(http, request, silence=silence), stream=True)
+                try:
+                    headers = _headers(answer)
+                    if not is_event_stream(answer.status_code, headers):
+                        body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
+                        raise _no_stream(request, answer, body)
+                    decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
+                    async for chunk in answer.aiter_raw():
+                        for part in decoder.feed(chunk):
+                            for data in reader.feed(part):
+                                yield parse_event(data)
+                finally:
+                    await answer.aclose()
 
     async def follow(self, follower: EventFollower) -> AsyncIterator[LogLine | StreamError]:
         """
@@ -367,42 +422,23 @@ class AsyncKernelClient(_BaseClient):
         await self.close()
 
     def _make_http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+        with silence(self._logger is None):
+            return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     async def _exchange(self, request: Request[T]) -> T:
-        async with self._slot():
+        async with self._slots.turn():
             return await self._exchange_now(request)
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        """Wait for one's turn to send, but not for ever: those in front may wait for a server that hangs."""
-        turn = asyncio.ensure_future(self._slots.acquire())
-        try:
-            # Not wait_for(), which may swallow a cancellation before Python 3.12.
-            await asyncio.wait({turn}, timeout=self.config.read_timeout)
-            if not turn.done():
-                raise KernelTimeoutError("too many requests are waiting for their answers", sent=False)
-            yield
-        finally:
-            if turn.done():
-                self._slots.release()
-            else:
-                turn.cancel()
-
     async def _exchange_now(self, request: Request[T]) -> T:
-        body = BoundedBody(self.config)
-        with _own_errors():
-            answer = await self._http.send(self._build(self._http, request), stream=True)
-            try:
-                response = _response(answer, await body.acollect(answer.aiter_bytes()))
-            finally:
-                await answer.aclose()
-        return request.receive(response)
-
-
-def _is_stream(answer: httpx.Response) -> bool:
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return answer.status_code == 200 and bool(media_type == "text/event-stream")
+        limit = self._deadline()
+        with self._errors():
+            with deadline.within(limit):
+                answer = await self._http.send(self._build(self._http, request), stream=True)
+                try:
+                    body = await BoundedBody(_headers(answer), limit).acollect(answer.aiter_raw())
+                finally:
+                    await answer.aclose()
+            return request.receive(_response(answer, body))
 
 
 def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> KernelError:
@@ -414,13 +450,15 @@ def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> Ke
     return KernelResponseError(f"{answer.status_code}, but no event stream", status_code=answer.status_code)
 
 
+def _headers(answer: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
 def _response(answer: httpx.Response, body: bytes) -> Response:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    if answer.status_code >= 300:
-        # This becomes a message, which must not hold the key; a proxy's debug page may show it.
-        key = answer.request.headers["Authorization"].removeprefix("Bearer ")
-        headers = {name: value.replace(key, "***") for name, value in headers.items()}
-        body = body.replace(key.encode(), b"***")
+    # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
+    key = answer.request.headers["Authorization"].removeprefix("Bearer ")
+    headers = {name: value.replace(key, MASK) for name, value in _headers(answer).items()}
+    body = mask_body(body, key) if answer.status_code < 300 else body.replace(key.encode(), MASK.encode())
     return Response(answer.status_code, headers, body)
 
 
@@ -432,19 +470,6 @@ def _refuse_redirect(answer: httpx.Response) -> None:
 
 async def _refuse_redirect_async(answer: httpx.Response) -> None:
     _refuse_redirect(answer)
-
-
-@contextmanager
-def _accounted(request: Request[Any], retrying: Retrying | AsyncRetrying | None = None) -> Iterator[None]:
-    """Tell an error that gets away what was asked, how often and how long."""
-    started = time.monotonic()
-    try:
-        yield
-    except KernelError as error:
-        count = retrying.statistics.get("attempt_number", 1) if retrying else 1
-        error.asked = str(request)
-        error.attempts = Attempts(count, time.monotonic() - started)
-        raise
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from airflow_provider_kernel.api.dashboard import check_template
 from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.foreign_text import one_line, shown
 from airflow_provider_kernel.api.retry import RetryPolicy
 
 _PORTS = {"http": 80, "https": 443}
+_LONGEST_HEADER = 500
 
 
 def normalise_base_url(given: str) -> str:
@@ -36,15 +38,17 @@ def normalise_base_url(given: str) -> str:
         url = urlsplit(text if "://" in text else f"https://{text}")
         port = url.port
     except ValueError as error:
-        raise KernelConfigurationError(f"The host {text!r} of the Kernel connection is no URL: {error}") from None
+        raise KernelConfigurationError(
+            f"The host {shown(text)} of the Kernel connection is no URL: {one_line(str(error), 80)}"
+        ) from None
     if url.scheme not in ("http", "https"):
-        problem = f"its scheme is {url.scheme!r}; allowed are http and https"
+        problem = f"its scheme is {shown(url.scheme)}; allowed are http and https"
     elif not url.hostname or any(c.isspace() for c in text):
         problem = "it names no host"
     elif not text.isprintable() or not _can_be_a_host(url.hostname):
-        problem = f"{url.hostname!r} cannot be the name or address of a host"
+        problem = f"{shown(url.hostname)} cannot be the name or address of a host"
     elif url.path not in ("", "/"):
-        problem = f"it has a path ({url.path}); the API is at the root of its host"
+        problem = f"it has a path ({one_line(url.path, 80)}); the API is at the root of its host"
     elif "?" in text or "#" in text:
         problem = "it has a query or a fragment"
     if problem or url.hostname is None:
@@ -54,9 +58,9 @@ def normalise_base_url(given: str) -> str:
     return f"{url.scheme}://{host}" + (f":{port}" if port and port != _PORTS[url.scheme] else "")
 
 
-def _unusable(shown: str, problem: str) -> KernelConfigurationError:
+def _unusable(given: str, problem: str) -> KernelConfigurationError:
     return KernelConfigurationError(
-        f"The host {shown!r} of the Kernel connection cannot be used: {problem}. "
+        f"The host {shown(given)} of the Kernel connection cannot be used: {problem}. "
         f"Give a host such as 'api.onkernel.com' or a base URL such as {DEFAULT_BASE_URL!r}"
     )
 
@@ -64,7 +68,7 @@ def _unusable(shown: str, problem: str) -> KernelConfigurationError:
 def _can_be_a_host(hostname: str) -> bool:
     """Tell what the transport would refuse with an error of its own, when it is too late for a good one."""
     if ":" not in hostname:
-        return all(c.isalnum() or c in "-._" for c in hostname)
+        return len(hostname) < 254 and all(c.isalnum() or c in "-._" for c in hostname)
     try:
         ipaddress.IPv6Address(hostname)
     except ValueError:
@@ -131,8 +135,10 @@ class KernelConfig:
 def _require_header_text(what: str, value: str, *, show: bool) -> None:
     """Refuse what cannot stand in an HTTP header, without echoing secrets."""
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
-        given = f" {value!r}" if show else ""
+        given = f" {shown(value)}" if show else ""
         raise KernelConfigurationError(
             f"{what}{given} cannot be sent in an HTTP header: it takes printable ASCII characters, "
             "with no line break, and no space at either end"
         )
+    if len(value) > _LONGEST_HEADER:
+        raise KernelConfigurationError(f"{what} has {len(value)} characters; it takes {_LONGEST_HEADER} at most")

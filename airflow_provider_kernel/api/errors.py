@@ -268,7 +268,7 @@ class KernelInvocationFinishedError(KernelError):
     permanent = True
 
     def __init__(self, invocation: Invocation, asked_for: str) -> None:
-        when = f" at {invocation.finished_at}" if invocation.finished_at else ""
+        when = f" at {one_line(invocation.finished_at, 40)}" if invocation.finished_at else ""
         super().__init__(
             f"Invocation {invocation.id} had already ended as {invocation.status}{when}; "
             + ("its result is left as it is" if invocation.status == asked_for else f"it cannot become {asked_for}")
@@ -290,7 +290,7 @@ class KernelInvocationFailedError(KernelError):
     """
 
     def __init__(self, invocation: Invocation) -> None:
-        name = f"{invocation.app_name}/{invocation.action_name}" if invocation.app_name else "?"
+        name = one_line(f"{invocation.app_name}/{invocation.action_name}", 200) if invocation.app_name else "?"
         reason = one_line(invocation.status_reason or "") or "the API gives no reason"
         super().__init__(f"Invocation {invocation.id} of {name} failed: {reason}")
         self.invocation = invocation

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 LIMIT = 300
+_SHOWN_LIMIT = 80
 
 
 def one_line(text: str, limit: int = LIMIT) -> str:
@@ -16,3 +19,17 @@ def one_line(text: str, limit: int = LIMIT) -> str:
     start = text[: 4 * limit]
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
     return line if len(line) <= limit else f"{line[:limit]}…"
+
+
+def shown(value: Any) -> str:
+    """
+    Write a value for a message about it, bounded.
+
+    :param value: what was given, of whichever type.
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python does not write out an int of thousands of digits.
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}…"

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 ItemT = TypeVar("ItemT")
 
@@ -107,6 +107,17 @@ def _as_json_text(value: Any) -> Any:
 JSONText = Annotated[str, BeforeValidator(_as_json_text)]
 
 
+def _check_name(value: str) -> str:
+    # It stands in messages and log lines, and an id in paths too.
+    if len(value) > _NAME_LIMIT or not value.isprintable():
+        raise ValueError(f"takes printable text of at most {_NAME_LIMIT} characters")
+    return value
+
+
+_NAME_LIMIT = 200
+_Name = Annotated[str, AfterValidator(_check_name)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -124,8 +135,8 @@ class Invocation(_Model):
     of the ``repr``, since both may hold sensitive data.
     """
 
-    id: str = Field(min_length=1)
-    status: str
+    id: _Name = Field(min_length=1)
+    status: _Name
     app_name: str | None = None
     version: str | None = None
     action_name: str | None = None

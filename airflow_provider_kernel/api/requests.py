@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from airflow_provider_kernel.api import errors
 from airflow_provider_kernel.api.defaults import MAX_ASYNC_TIMEOUT_SECONDS, MIN_ASYNC_TIMEOUT_SECONDS
+from airflow_provider_kernel.api.foreign_text import shown
 from airflow_provider_kernel.api.json_text import (
     PAYLOAD_MAX_BYTES,
     PAYLOAD_WARN_BYTES,
@@ -42,6 +43,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PAGE_SIZE = 100
+#: No id or name comes near this; an address of many thousands of characters is refused by whatever is on its way.
+_LONGEST_NAME = 500
 #: What a template renders to when it finds nothing.
 _EMPTY_TEMPLATES = ("None", "null")
 _EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
@@ -123,7 +126,7 @@ def create_invocation(
             or not low <= async_timeout_seconds <= high
         ):
             raise errors.KernelInputError(
-                f"async_timeout_seconds is {async_timeout_seconds!r}; "
+                f"async_timeout_seconds is {shown(async_timeout_seconds)}; "
                 f"Kernel takes whole seconds from {low} to {high}"
             )
         body["async_timeout_seconds"] = async_timeout_seconds
@@ -152,10 +155,10 @@ def update_invocation(
     :raises KernelInputError: when an argument cannot be right.
     """
     allowed = (InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value)
-    wanted = str(status)
+    wanted = str(status) if isinstance(status, str) else ""
     if wanted not in allowed:
         raise errors.KernelInputError(
-            f"status is {status!r}; an invocation can be set to {' or '.join(map(repr, allowed))} only"
+            f"status is {shown(status)}; an invocation can be set to {' or '.join(map(repr, allowed))} only"
         )
     body = {"status": wanted}
     if not isinstance(output, Unset):
@@ -198,7 +201,7 @@ def list_invocations(
             version=version,
             action_name=action_name,
             deployment_id=deployment_id,
-            status=None if status is None else str(status),
+            status=str(status) if isinstance(status, InvocationStatus) else status,
             since=_since(since),
             query=query,
             **_paging(limit, offset),
@@ -213,7 +216,8 @@ def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | No
     :param request: what the page answered.
     :param page: that page.
     :return: the request for the next page, or ``None`` after the last.
-    :raises KernelResponseError: when the server's next page is not behind this one, which would never end.
+    :raises KernelResponseError: when the server's next page is not behind this one, or this one has nothing on it,
+        which might never end.
     """
     if page.next_offset is None:
         return None
@@ -222,6 +226,8 @@ def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | No
         raise errors.KernelResponseError(
             f"the list says that the page after offset {query.get('offset', 0)} starts at {page.next_offset}"
         )
+    if not page.items:
+        raise errors.KernelResponseError("a page of the list is empty and says that there are more")
     query["offset"] = str(page.next_offset)
     return replace(request, query=tuple(query.items()))
 
@@ -295,23 +301,40 @@ def _body(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 
 
-def _query(**parameters: str | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in parameters.items() if value is not None)
+def _query(**parameters: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _parameter(name, value)) for name, value in parameters.items() if value is not None)
 
 
-def _paging(limit: int, offset: int) -> dict[str, str]:
-    if not 1 <= limit <= PAGE_SIZE:
-        raise errors.KernelInputError(f"limit is {limit!r}; a page has 1 to {PAGE_SIZE} rows")
-    if offset < 0:
-        raise errors.KernelInputError(f"offset is {offset!r}; it counts from 0")
+def _parameter(name: str, value: Any) -> str:
+    # Half a surrogate pair is text to Python, but nothing that can be sent.
+    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+        raise errors.KernelInputError(f"{name} is {shown(value)}; it takes text that can be sent as UTF-8")
+    if len(value) > _LONGEST_NAME:
+        raise errors.KernelInputError(f"{name} has {len(value)} characters; it takes {_LONGEST_NAME} at most")
+    return value
+
+
+def _paging(limit: Any, offset: Any) -> dict[str, str]:
+    if not _is_whole(limit) or not 1 <= limit <= PAGE_SIZE:
+        raise errors.KernelInputError(f"limit is {shown(limit)}; a page has 1 to {PAGE_SIZE} rows")
+    if not _is_whole(offset) or not 0 <= offset < 2**63:
+        raise errors.KernelInputError(f"offset is {shown(offset)}; it counts from 0")
     return {"limit": str(limit), "offset": str(offset)}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _since(since: Any) -> str | None:
     if isinstance(since, datetime):
         if since.tzinfo is None:
             raise errors.KernelInputError(f"since is {since!r}, which has no time zone; give an aware datetime")
-        return since.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        try:
+            utc = since.astimezone(timezone.utc)
+        except OverflowError:
+            raise errors.KernelInputError(f"since is {since!r}, a time that UTC cannot tell") from None
+        return utc.isoformat().replace("+00:00", "Z")
     if since is None or isinstance(since, str):
         return since
     raise errors.KernelInputError(
@@ -339,9 +362,11 @@ def _payload_text(payload: Any) -> str:
 
 def _name(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise errors.KernelInputError(f"{what} is {value!r}; it must be a name, and not empty")
+        raise errors.KernelInputError(f"{what} is {shown(value)}; it must be a name, and not empty")
     if value in _EMPTY_TEMPLATES:
         raise errors.KernelInputError(f"{what} is {value!r}: {_EMPTY_TEMPLATE_HINT}")
+    if len(value) > _LONGEST_NAME:
+        raise errors.KernelInputError(f"{what} is {shown(value)}; a name has {_LONGEST_NAME} characters at most")
     return value
 
 
@@ -362,7 +387,8 @@ def _segment(what: str, value: Any) -> str:
         hint = "it has a slash or is a path, not one id"
     elif not value.isprintable() or value != value.strip():
         hint = "it has line breaks, control characters, or space at an end"
+    elif len(value) > _LONGEST_NAME:
+        hint = f"it has {len(value)} characters; an id has {_LONGEST_NAME} at most"
     if hint:
-        shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}…"
-        raise errors.KernelInputError(f"{what} is {shown}, which cannot be an id: {hint}")
+        raise errors.KernelInputError(f"{what} is {shown(value)}, which cannot be an id: {hint}")
     return quote(value, safe="")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.api import errors
-from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.api.foreign_text import one_line, shown
 from airflow_provider_kernel.api.models import Page
 
 T = TypeVar("T")
@@ -94,11 +94,23 @@ def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
         server_time = parse_http_date(response.headers.get("date"))
         if not has_more:
             return Page(items, None, server_time)
-        if not (offset.isascii() and offset.isdigit() and int(offset) > 0):
-            raise ValueError(f"X-Has-More is true, but X-Next-Offset is {offset!r} and names no next page")
+        # No list has a place of more digits, and a message might have to name it.
+        if not (offset.isascii() and offset.isdigit() and len(offset) < 19 and int(offset) > 0):
+            raise ValueError(f"X-Has-More is true, but X-Next-Offset is {shown(offset)} and names no next page")
         return Page(items, int(offset), server_time)
 
     return parse
+
+
+def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
+    """
+    Tell an event stream from what may come in its place.
+
+    :param status_code: of the answer.
+    :param headers: of the answer, with names in lower case.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return status_code == 200 and media_type == "text/event-stream"
 
 
 def nothing(response: Response) -> None:

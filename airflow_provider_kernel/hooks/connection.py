@@ -13,6 +13,7 @@ from airflow_provider_kernel import __version__
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.foreign_text import shown
 from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
 
@@ -32,7 +33,7 @@ def config_from_connection(connection: Connection) -> KernelConfig:
     try:
         extra = _extra(connection)
         return KernelConfig(
-            api_key=connection.password or "",
+            api_key=_api_key(connection.password),
             base_url=_base_url(connection),
             project=extra["project"],
             connect_timeout=extra["connect_timeout"],
@@ -72,8 +73,24 @@ def user_agent() -> str:
     return f"airflow-provider-kernel/{__version__} apache-airflow/{airflow_version}"
 
 
+def _api_key(password: Any) -> str:
+    if password is not None and not isinstance(password, str):
+        # Not the value, which may be the key all the same.
+        raise KernelConfigurationError(
+            f"the password is of type {type(password).__name__}; it takes the API key, as text"
+        )
+    return password or ""
+
+
 def _base_url(connection: Connection) -> str:
-    host = (connection.host or "").strip() or DEFAULT_BASE_URL
+    # A connection in the environment is whatever somebody wrote.
+    given: Any = connection.host
+    if given is not None and not isinstance(given, str):
+        raise KernelConfigurationError(f"the host is {shown(given)}; it takes text")
+    port: Any = connection.port
+    if port and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
+        raise KernelConfigurationError(f"the port is {shown(port)}; it takes a number from 1 to 65535")
+    host = (given or "").strip() or DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
     # 0 is none: the button in Airflow's list of connections sends it, and works for one that has it stored.
@@ -86,7 +103,7 @@ def _base_url(connection: Connection) -> str:
             if named.group(1) == str(connection.port):
                 return host
             raise KernelConfigurationError(
-                f"the host {host!r} names another port than the port field, which holds {connection.port}; "
+                f"the host {shown(host)} names another port than the port field, which holds {connection.port}; "
                 "write the port into one of them only, or the same into both"
             )
         host = f"{bare}:{connection.port}"
@@ -96,9 +113,11 @@ def _base_url(connection: Connection) -> str:
 def _extra(connection: Connection) -> dict[str, Any]:
     # Not extra_dejson: it takes broken JSON for an empty extra, and it writes to the supervisor and waits, which
     # the event loop of a triggerer must not.
+    given: Any = connection.extra or {}
     try:
-        given = json.loads(connection.extra) if connection.extra else {}
-    except ValueError:
+        # Airflow 3.2 makes an object of the query of a URI.
+        given = given if isinstance(given, dict) else json.loads(given)
+    except (ValueError, RecursionError, TypeError):
         given = None
     if not isinstance(given, dict):
         raise KernelConfigurationError("the extra is not a JSON object")
@@ -115,13 +134,13 @@ def _read(field: ExtraField, value: Any) -> Any:
         # verify_tls is text in the form, and true or false in hand-written JSON.
         if isinstance(value, str) or (isinstance(value, bool) and field.name == "verify_tls"):
             return value
-        raise KernelConfigurationError(f"{field.name} in the extra is {value!r}; it takes text")
+        raise KernelConfigurationError(f"{field.name} in the extra is {shown(value)}; it takes text")
     number = _number(value, whole=field.type == "integer")
     low, high = field.minimum, field.maximum
     if number is None or (low is not None and number < low) or (high is not None and number > high):
         kind = "a whole number" if field.type == "integer" else "a number"
         raise KernelConfigurationError(
-            f"{field.name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+            f"{field.name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
         )
     return number
 

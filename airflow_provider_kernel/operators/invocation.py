@@ -22,7 +22,6 @@ from airflow_provider_kernel.api.defaults import (
 )
 from airflow_provider_kernel.api.errors import (
     KernelError,
-    KernelInputError,
     KernelInvocationKilledError,
     KernelInvocationTimeoutError,
     KernelLostContactError,
@@ -30,6 +29,7 @@ from airflow_provider_kernel.api.errors import (
 from airflow_provider_kernel.api.models import UNSET, Browser, Invocation
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.operators.arguments import check_poll_interval, check_whole_number
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
     KernelCancelInvocationOperator,
@@ -149,8 +149,9 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.correlation_key = correlation_key
         self.max_output_bytes = max_output_bytes
         self.live_view_link = live_view_link
-        if poll_interval <= 0:
-            raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
+        check_poll_interval(poll_interval)
+        check_whole_number("max_output_bytes", max_output_bytes)
+        check_whole_number("max_log_lines", max_log_lines)
         self._guard: InvocationGuard | None = None
         self._killed = False
         self._ti: Any = None

@@ -18,6 +18,7 @@ from airflow_provider_kernel.api.dashboard import dashboard_link
 from airflow_provider_kernel.api.errors import KernelInvocationFailedError, KernelInvocationTimeoutError
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.operators.arguments import check_whole_number
 from airflow_provider_kernel.operators.base import CallsKernel
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
         self.invocation_id = invocation_id
         self.deferrable = deferrable
         self.stream_logs = stream_logs
+        check_whole_number("max_log_lines", max_log_lines)
+        check_whole_number("max_output_bytes", max_output_bytes)
         self.max_log_lines = max_log_lines
         self.max_output_bytes = max_output_bytes
         self.kernel_conn_id = kernel_conn_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from airflow_provider_kernel.testing.errors import ApiError, code_of, invalid
 from airflow_provider_kernel.testing.events import EventStream
@@ -171,8 +171,11 @@ class _Api:
     async def refuse_route(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         message = f"The emulator has no {request.method} {request.url.path}"
+        headers = {"Allow": ", ".join(sorted(_methods_of(request)))} if status == 405 else None
         return JSONResponse(
-            {"code": code_of(status, self._platform.switches), "message": message}, status_code=status
+            {"code": code_of(status, self._platform.switches), "message": message},
+            status_code=status,
+            headers=headers,
         )
 
     def _caller(self, request: Request) -> Caller:
@@ -227,15 +230,24 @@ class _Api:
         return payload
 
 
+def _methods_of(request: Request) -> set[str]:
+    """Name the methods that a path has, which are spread over routes."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
+
+
 def _async_timeout(body: dict[str, Any]) -> int | None:
     if not isinstance(body.get("async", False), bool):
         raise invalid("async must be true or false")
-    if not body.get("async", False):
-        return None
     seconds = body.get("async_timeout_seconds", 900)
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 10 <= seconds <= 3600:
+    # To JSON, 60.0 is a whole number too.
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds not in range(10, 3601):
         raise invalid("async_timeout_seconds must be a whole number from 10 to 3600")
-    return seconds
+    return int(seconds) if body.get("async", False) else None
 
 
 def _is_json(text: str) -> bool:

@@ -387,7 +387,8 @@ class Store:
             "headless": headless,
             "stealth": False,
             "timeout_seconds": 60,
-            "region": "aws.us-east-1a",
+            "region": "us-east",  # unlike that of an app
+            "memory": "8GiB",
             "cdp_ws_url": f"wss://{session}.browsers.invalid/cdp?jwt={token}",
             "webdriver_ws_url": f"wss://{session}.browsers.invalid/webdriver?jwt={token}",
         }

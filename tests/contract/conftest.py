@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 
 import pytest
 
@@ -44,6 +44,12 @@ class SyncFace:
                 break
         return found
 
+    def events(self, request, *, silence):
+        return list(self._client.events(request, silence=silence))
+
+    def follow(self, follower):
+        return list(self._client.follow(follower))
+
     def close(self):
         self._client.close()
 
@@ -77,6 +83,19 @@ class AsyncFace:
                     break
             await pages.aclose()
             return found
+
+        return self.loop.run_until_complete(collect())
+
+    def events(self, request, *, silence):
+        return self._collect(self._client.events(request, silence=silence))
+
+    def follow(self, follower):
+        return self._collect(self._client.follow(follower))
+
+    def _collect(self, stream):
+        async def collect():
+            async with aclosing(stream) as events:
+                return [event async for event in events]
 
         return self.loop.run_until_complete(collect())
 

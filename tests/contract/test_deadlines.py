@@ -62,6 +62,94 @@ class TestASlowAnswer:
         assert "raise read_timeout" in str(caught.value)
 
 
+#: What comes byte by byte, at least in part, before any body does.
+NEVER_A_BODY = {
+    "a status line": b"HTTP/1.1 200 " + b"O" * 10_000,
+    "a header": b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000,
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10_000,
+    "promises": b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000,
+    "other promises": b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" * 10_000,
+    "empty lines": b"\r\n" * 10_000,
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 10_000,
+    "the size of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 10_000,
+    "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 10_000,
+}
+
+
+@pytest.mark.parametrize("what", NEVER_A_BODY)
+class TestAnAnswerThatDrips:
+    @pytest.fixture
+    def server(self, what):
+        def answer(server, client, number):
+            server.drip(client, NEVER_A_BODY[what], every=0.02)
+            return False
+
+        with Server(answer) as server:
+            yield server
+
+    @pytest.fixture
+    def patient_half_a_second(self, connect, server):
+        return connect(server, connect_timeout=0.1, read_timeout=0.2, retry=RetryPolicy(max_attempts=1))
+
+    def test_is_given_up_at_the_deadline_of_the_whole(self, patient_half_a_second, server):
+        started = time.monotonic()
+        # Some are no HTTP, which is told as soon as it is seen.
+        with pytest.raises(errors.KernelConnectionError) as caught:
+            patient_half_a_second.send(GET)
+        assert time.monotonic() - started < 5
+        assert caught.value.sent
+        server.wait_until_open(0)
+
+    def test_a_stream_is_given_up_before_it_begins(self, patient_half_a_second, server):
+        started = time.monotonic()
+        with pytest.raises(errors.KernelError):
+            patient_half_a_second.events(requests.follow_invocation("abc", since="2h"), silence=60)
+        assert time.monotonic() - started < 5
+        server.wait_until_open(0)
+
+
+def test_a_request_that_is_taken_slowly_is_given_up(connect):
+    def answer(server, client, number):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        while not server.stopped.wait(0.05) and client.recv(512):
+            pass
+        return False
+
+    with Server(answer) as server:
+        patient = connect(server, connect_timeout=0.1, read_timeout=0.2, retry=RetryPolicy(max_attempts=1))
+        started = time.monotonic()
+        with pytest.raises(errors.KernelTimeoutError) as caught:
+            patient.send(requests.create_invocation("demo", "hang", payload="x" * 4_000_000))
+        assert time.monotonic() - started < 5
+        assert caught.value.sent
+
+
+class TestAStream:
+    def test_that_drips_a_line_without_end_counts_as_silent(self, connect):
+        def answer(server, client, number):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            server.drip(client, b"x" * 10_000, every=0.02)
+            return False
+
+        with Server(answer) as server:
+            started = time.monotonic()
+            with pytest.raises(errors.KernelTimeoutError, match="a line of the event stream was not complete"):
+                connect(server).events(requests.follow_invocation("abc", since="2h"), silence=0.3)
+            assert time.monotonic() - started < 5
+
+    def test_may_go_on_for_longer_than_a_request_may_take(self, connect):
+        def answer(server, client, number):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            for _ in range(20):
+                server.drip(client, b"data: x\n\n", every=0.005)
+            return False
+
+        with Server(answer) as server:
+            patient = connect(server, connect_timeout=0.05, read_timeout=0.1)
+            events = patient.events(requests.follow_invocation("abc", since="2h"), silence=5)
+            assert len(events) == 20
+
+
 class TestNoConnection:
     @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is silent on Linux only")
     def test_one_that_is_not_made_in_time_was_not_sent_so_that_a_start_may_go_on(self, connect):

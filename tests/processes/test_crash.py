@@ -7,7 +7,7 @@ Whatever the point, the action runs exactly once, and the task ends with its out
 import threading
 
 import pytest
-from airflow._shared.module_loading import import_string
+from support.classes import load_class
 from support.task_process import run_task
 
 from airflow_provider_kernel.operators import starting
@@ -126,7 +126,7 @@ def end_of_the_deferral(api, run, try_number, **options):
     import asyncio
 
     defer = api.states[-1]
-    trigger = import_string(defer["classpath"])(**defer["trigger_kwargs"])
+    trigger = load_class(defer["classpath"])(**defer["trigger_kwargs"])
 
     async def fire():
         return [event.payload async for event in trigger.run()]

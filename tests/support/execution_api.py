@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from airflow.sdk.api.client import Client
-from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance, TIRunContext
 
 
 @dataclass
@@ -114,7 +114,7 @@ class ExecutionAPI:
 
     def _run_context(self) -> dict[str, Any]:
         now = datetime.now(timezone.utc).isoformat()
-        return {
+        whole: dict[str, Any] = {
             "dag_run": {
                 "dag_id": "d",
                 "run_id": "r",
@@ -143,6 +143,9 @@ class ExecutionAPI:
             "next_kwargs": self.next_kwargs,
             "start_date": self.start_date.isoformat() if self.start_date else None,
         }
+        # Each version of Airflow knows fields of its own, and takes no others.
+        whole["dag_run"] = {name: value for name, value in whole["dag_run"].items() if name in DagRun.model_fields}
+        return {name: value for name, value in whole.items() if name in TIRunContext.model_fields}
 
 
 def task_instance(task_id: str = "t", dag_id: str = "d", map_index: int = -1, try_number: int = 1) -> TaskInstance:

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.executors import workloads
-from airflow.executors.workloads.task import TaskInstanceDTO
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.models.trigger import Trigger
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms
+
+try:
+    from airflow.executors.workloads.task import TaskInstanceDTO
+except ImportError:  # before Airflow 3.3
+    from airflow.executors.workloads import TaskInstance as TaskInstanceDTO
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger

@@ -6,10 +6,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow._shared.module_loading import import_string
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.execution_time.supervisor import run_task_in_process
+from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
+from support.in_process import run_task
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ class TaskTry:
     def run(self) -> Any:
         """Run it from its start, until it ends or defers."""
         self.api.try_number = self.ti.try_number
-        return run_task_in_process(ti=self.ti, task=self.task, client=self.api.client())
+        return run_task(ti=self.ti, task=self.task, client=self.api.client())
 
     def trigger_event(self, deferred: Any) -> dict[str, Any]:
         """Run the trigger that it deferred with, from what is in the trigger's row, to its one event."""
-        trigger = import_string(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
+        trigger = load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
 
         async def fire() -> list[dict[str, Any]]:
             return [event.payload async for event in trigger.run()]

@@ -432,11 +432,11 @@ class TestPaging:
 
     def test_the_next_page_is_the_same_question_from_its_offset(self):
         first = requests.list_invocations(app_name="shop", status="running", limit=50)
-        second = requests.next_page(first, Page((), 50))
+        second = requests.next_page(first, Page(("row",), 50))
         assert str(second) == str(first)
         assert second.query == (("app_name", "shop"), ("status", "running"), ("limit", "50"), ("offset", "50"))
         assert second.parse is first.parse
-        third = requests.next_page(second, Page((), 73))
+        third = requests.next_page(second, Page(("row",), 73))
         assert dict(third.query)["offset"] == "73"
 
     def test_nothing_is_asked_for_after_the_last_page(self):
@@ -447,6 +447,10 @@ class TestPaging:
         request = requests.list_apps(offset=100)
         with pytest.raises(KernelResponseError, match=f"the page after offset 100 starts at {offset}"):
             requests.next_page(request, Page((), offset))
+
+    def test_a_page_with_nothing_on_it_that_is_not_the_last_might_never_end(self):
+        with pytest.raises(KernelResponseError, match="a page of the list is empty"):
+            requests.next_page(requests.list_apps(), Page((), 100))
 
 
 @pytest.mark.parametrize("name", ["None", "null"])

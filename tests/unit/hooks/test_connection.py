@@ -9,6 +9,7 @@ from airflow.version import version as airflow_version
 from airflow_provider_kernel import __version__
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import KernelConfigurationError
+from airflow_provider_kernel.api.foreign_text import shown
 from airflow_provider_kernel.api.retry import RetryPolicy
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, user_agent
@@ -90,13 +91,18 @@ class TestExtra:
         )
 
     def test_with_everything_as_text_as_a_uri_holds_it(self):
-        from_uri = Connection(
+        from_uri = Connection.from_uri(
             conn_id="my_kernel",
             uri=f"kernel://:{KEY}@?project=shop&connect_timeout=2.5&read_timeout=30&max_attempts=3"
             "&max_retry_seconds=10&verify_tls=false"
             "&dashboard_url=https%3A%2F%2Fdashboard.example%2F%7Binvocation_id%7D",
         )
         assert config_from_connection(from_uri) == self.WANTED
+
+    def test_may_be_an_object_already_as_airflow_3_2_makes_of_a_uri(self):
+        made = connection()
+        made.extra = {"project": "shop"}
+        assert config_from_connection(made).project == "shop"
 
     def test_text_is_taken_without_the_space_around_it(self):
         assert config({"project": " shop ", "read_timeout": " 30 "}).project == "shop"
@@ -125,7 +131,8 @@ class TestExtra:
             value = {"below": low - 1, "above": high + 1}.get(value, value)
             kind = "a whole number" if name == "max_attempts" else "a number"
             assert (
-                refusal({name: value}) == f"{name} in the extra is {value!r}; it takes {kind} from {low} to {high}"
+                refusal({name: value})
+                == f"{name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
             )
 
         @pytest.mark.parametrize("value", [True, False, "soon", "5s", [5], {"a": 5}], ids=repr)
@@ -242,7 +249,7 @@ class TestHost:
         assert "it has a path (/v1)" in refusal(host="kernel.example/v1")
 
     def test_of_a_uri_may_be_a_whole_base_url(self):
-        from_uri = Connection(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
+        from_uri = Connection.from_uri(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
         assert config_from_connection(from_uri).base_url == "http://127.0.0.1:8080"
 
 

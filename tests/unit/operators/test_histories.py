@@ -24,14 +24,15 @@ from datetime import datetime, timezone
 
 import httpx
 import pytest
-from airflow._shared.module_loading import import_string
 from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import XComSequenceSliceResult
-from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
+from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
+from support.in_process import run_task
 
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.api.errors import KernelConnectionError
@@ -324,7 +325,7 @@ class Task:
 
         PROCESS.at, task.happens = at, happens
         ti = task_instance(map_index=self.map_index, try_number=self.number)
-        result = run_task_in_process(ti=ti, task=task, client=self.api.client())
+        result = run_task(ti=ti, task=task, client=self.api.client())
         self.crashed, PROCESS.is_dead = PROCESS.is_dead, False
         return result
 
@@ -342,7 +343,7 @@ class Task:
 
     def defer(self, plan, deferred):
         """See it through its deferral: on to another process, or to the end of it."""
-        trigger = import_string(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
+        trigger = load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
         what, point = plan.what
         self.at_most_one()
         if what == "clear":
@@ -460,7 +461,7 @@ class History:
             api = ExecutionAPI(dag_run_states={"r": "failed"})
             with DAG("maintenance", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
                 net = KernelCancelOrphansOperator(task_id="net", app_name="demo", dry_run_only=False)
-            result = run_task_in_process(ti=task_instance("net", "maintenance"), task=net, client=api.client())
+            result = run_task(ti=task_instance("net", "maintenance"), task=net, client=api.client())
             assert result.state == "success"
 
 

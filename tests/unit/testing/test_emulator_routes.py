@@ -53,7 +53,9 @@ class TestCreate:
             ({"async": "yes"}, "async"),
             ({"async": True, "async_timeout_seconds": 9}, "async_timeout_seconds"),
             ({"async": True, "async_timeout_seconds": 3601}, "async_timeout_seconds"),
-            ({"async": True, "async_timeout_seconds": 60.0}, "async_timeout_seconds"),
+            ({"async": True, "async_timeout_seconds": 60.5}, "async_timeout_seconds"),
+            ({"async": True, "async_timeout_seconds": "60"}, "async_timeout_seconds"),
+            ({"async": False, "async_timeout_seconds": 3601}, "async_timeout_seconds"),
             ({"async": True, "async_timeout_seconds": True}, "async_timeout_seconds"),
             ({"actoin_name": "x"}, "actoin_name"),
         ],
@@ -71,7 +73,7 @@ class TestCreate:
         answer = client.post("/invocations", content=content)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
-    @pytest.mark.parametrize("seconds", [10, 3600])
+    @pytest.mark.parametrize("seconds", [10, 3600, 60.0])
     def test_takes_timeouts_up_to_the_bounds(self, kernel, invoke, seconds):
         invocation_id = invoke("hang", wait=False, async_timeout_seconds=seconds).json()["id"]
         assert kernel.invocation(invocation_id).async_timeout_seconds == seconds
@@ -196,6 +198,8 @@ class TestBrowsers:
         required = {"session_id", "created_at", "cdp_ws_url", "webdriver_ws_url", "headless", "stealth"}
         assert required | {"timeout_seconds", "browser_live_view_url"} <= set(headful)
         assert (headful["headless"], headless["headless"]) == (False, True)
+        # Not in Kernel's description yet, but its SDK requires them.
+        assert (headful["region"], headful["memory"]) == ("us-east", "8GiB")
         assert "browser_live_view_url" not in headless
 
     def test_delete_ends_them_and_leaves_the_status(self, kernel, client, running):
@@ -233,8 +237,8 @@ class TestList:
             ({"status": "running"}, ["hang"]),
             ({"status": "failed"}, ["fail"]),
             ({"status": "succeeded", "app_name": "demo"}, ["echo"]),
-            ({"query": "OTH"}, ["work"]),
-            ({"query": "ech"}, ["echo"]),
+            ({"query": "OTHE"}, ["work"]),
+            ({"query": "echo"}, ["echo"]),
             ({"app_name": "dem"}, []),
             ({"since": "5m"}, ["work", "hang", "fail", "echo"]),
             ({"since": "2999-01-01T00:00:00Z"}, []),
@@ -434,3 +438,17 @@ def test_other_routes_answer_with_an_error_body(client, method, path, status):
     answer = client.request(method, path)
     assert answer.status_code == status
     assert {"code", "message"} <= set(answer.json())
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/invocations", "GET, HEAD, POST"),
+        ("/invocations/x", "GET, HEAD, PATCH"),
+        ("/invocations/x/browsers", "DELETE, GET, HEAD"),
+        ("/apps", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(client, path, allowed):
+    answer = client.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
