@@ -76,13 +76,18 @@ class AirflowApi:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """List the task instances of a run; empty when it is gone."""
-        try:
-            found = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == 404:
-                return []
-            raise
-        instances: list[dict[str, Any]] = found["task_instances"]
+        instances: list[dict[str, Any]] = []
+        while True:
+            page = {"limit": 100, "offset": len(instances)}
+            try:
+                found = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params=page)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code == 404:
+                    return []
+                raise
+            instances += found["task_instances"]
+            if not found["task_instances"] or len(instances) >= found["total_entries"]:
+                break
         return sorted(instances, key=lambda ti: (ti["task_id"], ti["map_index"]))
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from airflow_provider_kernel.testing import InvocationRecord, KernelEmulator
 from airflow_provider_kernel.testing.state import most_active_at_once
 from airflow_stack.rest import wait_until
 from airflow_stack.stack import AirflowStack
-from system.under_test.variants import BLOCKING, DEFERRABLE, MAPPED, MAPPED_BLOCKING, dag_id
+from system.under_test.variants import BLOCKING, DEFERRABLE, MAPPED, MAPPED_BLOCKING, VARIANTS, dag_id
 
 TASK_ID = "invoke"
 #: What a person sees as over.
@@ -131,7 +131,8 @@ class Run:
     @property
     def width(self) -> int:
         """How many tasks there are."""
-        return 2 if self.mode in (MAPPED, MAPPED_BLOCKING) else 1
+        many = 2 if self.mode in (MAPPED, MAPPED_BLOCKING) else 1
+        return int(VARIANTS[self.variant][1].get("items", many))
 
     @property
     def started_at(self) -> float:
@@ -155,22 +156,21 @@ class Run:
         self._wait(lambda: len(self.invocations) == self.width, self._texts_of_all, 90)
         return self
 
-    def until_waiting(self, started: int | None = None) -> Run:
+    def until_waiting(self, timeout: float = 90) -> Run:
         """
         Wait until the tasks wait for their invocations, on a worker or in the triggerer.
 
-        :param started: how many invocations have been started by then; by default one a task.
+        :param timeout: seconds.
         """
-        started = started or self.width
         self._wait(
-            lambda: len(self.invocations) == started and all(i.browsers == 1 for i in self.active),
+            lambda: len(self.invocations) == self.width and all(i.browsers == 1 for i in self.active),
             lambda: f"the invocations are {self._texts()}; {self.states()}",
-            90,
+            timeout,
         )
         state = "deferred" if self.is_deferrable else "running"
         self.until_state(state, over=False)
         if self.is_deferrable:
-            self.until_noted("trigger.run", started)
+            self.until_noted("trigger.run", self.width, timeout)
         return self
 
     def until_noted(self, what: str, count: int = 1, timeout: float = 60) -> dict[str, Any]:
@@ -221,11 +221,17 @@ class Run:
             90,
         )
 
-    def until_run_is_over(self) -> None:
-        """Wait until the DAG run has ended."""
+    def until_run_is_over(self, timeout: float = 90) -> None:
+        """
+        Wait until the DAG run has ended.
+
+        :param timeout: seconds.
+        """
         api = self.matrix.stack.api
         self._wait(
-            lambda: api.run_state(self.dag_id, self.run_id) in OVER, lambda: f"the run goes on: {self.states()}", 90
+            lambda: api.run_state(self.dag_id, self.run_id) in OVER,
+            lambda: f"the run goes on: {self.states()}",
+            timeout,
         )
 
     def until_workers_are_free(self) -> None:
@@ -256,14 +262,25 @@ class Run:
 
     # --- act
 
-    def act(self, at: float | None = None) -> None:
+    def act(self, at: float | None = None, items: Container[int] | None = None) -> None:
         """
         Say that what ends the task happens now; what runs by now is what must be cancelled.
 
         :param at: when it happens, if not now.
+        :param items: which of many tasks it happens to, if not to all.
         """
         self.acted_at = at or time.time()
-        self._victims = tuple(record.id for record in self.active)
+        self._victims = tuple(record.id for record in self.active if items is None or _item(record) in items)
+
+    def finish(self, items: Iterable[int]) -> None:
+        """
+        Let the invocations of some of many tasks succeed.
+
+        :param items: which.
+        """
+        ids = {_item(record): record.id for record in self.active}
+        for item in items:
+            self.matrix.kernel.finish(ids[item], output={"answer": item})
 
     def mark(self, state: str) -> None:
         """Mark the tasks, as a click on them does."""
@@ -371,8 +388,10 @@ class Run:
 
     def check_one_at_a_time(self) -> None:
         """Expect that no task ever had two active invocations."""
-        for item in {json.loads(record.payload or "{}")["item"] for record in self.invocations}:
-            of_item = [record for record in self.invocations if json.loads(record.payload or "{}")["item"] == item]
+        by_item: dict[int, list[InvocationRecord]] = {}
+        for record in self.invocations:
+            by_item.setdefault(_item(record), []).append(record)
+        for of_item in by_item.values():
             assert most_active_at_once(of_item) <= 1, f"two at once: {self._texts()}"
 
     def end(self, states: Iterable[str] | None = None) -> None:
@@ -440,6 +459,11 @@ class Run:
 
     def _wait(self, holds: Callable[[], bool], what: Callable[[], str], timeout: float) -> None:
         wait_until(holds, timeout=timeout * self.matrix.patience, what=what)
+
+
+def _item(record: InvocationRecord) -> int:
+    """Tell which of many tasks an invocation belongs to."""
+    return int(json.loads(record.payload or "{}")["item"])
 
 
 __all__ = ["BLOCKING", "DEFERRABLE", "MAPPED", "MAPPED_BLOCKING", "Matrix", "Outcome", "Run", "signal"]

@@ -62,7 +62,7 @@ def _lines(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
 
 def _order(row: str) -> tuple[int, str]:
     number = re.match(r"\d+", row)
-    return (int(number.group()) if number else 0, row)
+    return (int(number.group()) if number else 99, row)
 
 
 def _seconds(value: float | None) -> str:

@@ -32,7 +32,11 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "short": ((BLOCKING, DEFERRABLE, MAPPED), {"seconds": 4}, {}),
     "failing": ((BLOCKING, DEFERRABLE), {"fails": True, "retries": 1, "retry_delay": timedelta(seconds=1)}, {}),
     "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "blocker": True}),
-    "crowd": ((DEFERRABLE,), {"items": 200, "poll_interval": 5}, {"net": True}),
+    "crowd": (
+        (DEFERRABLE,),
+        {"items": 200, "poll_interval": 5, "seconds": 3000, "async_timeout_seconds": 3600},
+        {"net": True},
+    ),
 }
 
 
