@@ -15,12 +15,13 @@ from airflow_provider_kernel.testing import KernelEmulator
 from airflow_stack.services import MissingServiceError
 from airflow_stack.stack import AirflowStack
 from system.scenario import Matrix, Run
-from system.table import as_markdown, as_text
+from system.table import as_markdown, as_text, failures_as_markdown
 from system.under_test.notices import GATE, NOTICES
 from system.under_test.variants import dag_ids
 
 HERE = Path(__file__).parent
 _MATRIX = pytest.StashKey[Matrix]()
+_FAILED = pytest.StashKey[list[tuple[str, str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -170,8 +171,12 @@ def frozen_workers(stack: AirflowStack) -> AbstractContextManager[None]:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     result = yield
+    row = item.get_closest_marker("row")
+    if row is not None and call.when == "call" and call.excinfo is not None:
+        mode = item.callspec.params["mode"].replace("_", " ")  # type: ignore[attr-defined]
+        item.config.stash.setdefault(_FAILED, []).append((*row.args, mode))
     report = result.get_result()
     matrix = item.config.stash.get(_MATRIX, None)
     if report.when == "call" and report.failed and matrix is not None:
@@ -180,12 +185,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     matrix = config.stash.get(_MATRIX, None)
-    if matrix is None or not matrix.outcomes:
+    if matrix is None:
         return
-    terminalreporter.section("the kill matrix")
-    terminalreporter.write_line(as_text(matrix.outcomes))
-    if config.getoption("--table"):
-        executor = config.getoption("--executor")
-        config.getoption("--table").write_text(
-            as_markdown(matrix.outcomes, executor=executor, cores=os.cpu_count())
-        )
+    table, executor = config.getoption("--table"), config.getoption("--executor")
+    if config.getoption("--operator") == "naive":
+        text = failures_as_markdown(config.stash.setdefault(_FAILED, []))
+        terminalreporter.section("what the naive operator fails")
+        terminalreporter.write_line(text)
+    elif matrix.outcomes:
+        text = as_markdown(matrix.outcomes, executor=executor, cores=os.cpu_count())
+        terminalreporter.section("the kill matrix")
+        terminalreporter.write_line(as_text(matrix.outcomes))
+    else:
+        return
+    if table:
+        table.write_text(text)

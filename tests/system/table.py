@@ -44,6 +44,18 @@ def as_markdown(outcomes: Sequence[Outcome], *, executor: str, cores: int | None
     )
 
 
+def failures_as_markdown(failed: Sequence[tuple[str, str, str]]) -> str:
+    """
+    Write which rows an operator failed.
+
+    :param failed: row, title and mode of each.
+    """
+    head = _HEAD[:3]
+    lines = [head, ("---",) * len(head)]
+    lines += [(row, title, mode) for row, title, mode in sorted(failed, key=lambda one: (_order(one[0]), *one[1:]))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def _lines(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     in_order = sorted(outcomes, key=lambda outcome: (_order(outcome.row), outcome.title, outcome.mode))
     return [
