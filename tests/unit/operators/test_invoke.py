@@ -210,6 +210,7 @@ class TestErrors:
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert "MAY be running" in str(result.error)
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     @pytest.mark.parametrize(("max_tries", "kept"), [(1, True), (0, False)], ids=["tries left", "none left"])
     def test_lost_contact_keeps_it_for_a_next_try_if_there_is_one(
         self, max_tries, kept, run, kernel_emulator, monkeypatch
