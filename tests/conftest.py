@@ -65,3 +65,9 @@ def pytest_terminal_summary(terminalreporter):
 
 _give_airflow_a_home_of_its_own()
 _forget_kernel_settings()
+
+
+@pytest.fixture
+def contact_is_soon_lost(monkeypatch):
+    """Only count the looks that went wrong, whatever the time: a test does not wait for minutes."""
+    monkeypatch.setattr("airflow_provider_kernel.api.watch.LOST_CONTACT_SECONDS", 0.0)

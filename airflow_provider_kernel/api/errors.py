@@ -308,7 +308,11 @@ class KernelInvocationKilledError(KernelError):
 
 
 class KernelLostContactError(KernelError):
-    """The invocation could not be looked at for too long. What has become of it is unknown; it has not failed."""
+    """
+    The invocation could not be looked at for too long: 20 looks in a row went wrong, over two minutes or more.
+
+    What has become of it is unknown; it has not failed.
+    """
 
 
 class KernelAmbiguousStartError(KernelError):

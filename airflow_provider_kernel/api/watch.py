@@ -25,8 +25,10 @@ from airflow_provider_kernel.api.models import Browser, Invocation, InvocationSt
 from airflow_provider_kernel.api.polling import poll_delays
 from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
 
-#: So many looks in a row may go wrong before contact counts as lost; with the default interval some three minutes.
+#: Contact counts as lost when so many looks in a row have gone wrong...
 MAX_FAILED_LOOKS = 20
+#: ...and the last good one was so long ago, since with a short interval that many looks are over in seconds.
+LOST_CONTACT_SECONDS = 120.0
 #: An invocation that was just started may not be found yet, for so many seconds.
 NOT_FOUND_GRACE_SECONDS = 30.0
 #: A server that asks for a longer pause is not obeyed: an invocation lasts an hour at most, and a header of many
@@ -59,14 +61,14 @@ def watch_invocation(
     :param on_browser: told of the invocation's first browser, once. Without it, nobody asks for browsers.
     :return: the invocation as its last look told it, which is final.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
-    :raises KernelLostContactError: when too many looks in a row went wrong.
+    :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
     :raises KernelError: when a look went wrong in a way that will not pass.
     """
     # The next look is the next attempt.
     look = replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
     began = time.time()
     status: str | None = None
-    failed_looks = 0
+    failed_looks, in_contact = 0, began
     browser_looks = MAX_BROWSER_LOOKS if on_browser is not None else 0
     for delay in poll_delays(poll_interval):
         wait = delay
@@ -79,15 +81,16 @@ def watch_invocation(
             failed_looks += 1
             if failed_looks == 1:
                 on_trouble(error)
-            if failed_looks >= MAX_FAILED_LOOKS:
+            silence = time.time() - in_contact
+            if failed_looks >= MAX_FAILED_LOOKS and silence >= LOST_CONTACT_SECONDS:
                 raise KernelLostContactError(
-                    f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong; "
-                    f"the last: {error}"
+                    f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong, "
+                    f"over {silence:.0f} seconds; the last: {error}"
                 ) from error
             if isinstance(error, KernelAPIError) and error.retry_after is not None:
                 wait = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS))
         else:
-            failed_looks = 0
+            failed_looks, in_contact = 0, time.time()
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)

@@ -224,7 +224,7 @@ class KernelHook(BaseHook):
             asks for browsers.
         :return: the invocation, which has ended, in whichever way.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
-        :raises KernelLostContactError: when too many looks in a row went wrong.
+        :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
         """
         flow = watch_invocation(
             invocation_id,

@@ -26,6 +26,7 @@ from airflow_provider_kernel.handing_over import (
     check_output,
     redacted,
 )
+from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import CallsKernel
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
     ``check()``, which stops a long function when nobody waits any more.
 
     :param python_callable: the function.
+    :param op_args: its positional arguments, as for ``PythonOperator`` (templated).
+    :param op_kwargs: its named arguments, as for ``PythonOperator`` (templated).
+    :param templates_dict: what it gets as ``templates_dict``, as for ``PythonOperator`` (templated).
     :param invocation_id: the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's ``conf``.
     :param include_traceback: whether to tell a failure's traceback too; it may show code and data.
     :param max_output_bytes: the largest output, as JSON.
@@ -107,6 +111,7 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
 
     template_fields: Sequence[str] = ("invocation_id", *PythonOperator.template_fields, "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {**PythonOperator.template_fields_renderers}
+    operator_extra_links = (DASHBOARD,)
     ui_color = "#e6dcf5"
     ui_fgcolor = "#1a1a1a"
 
@@ -164,7 +169,10 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
         ledger = self._ledger(context)
         try:
             answer.check_killed()
+            # Not before there is an answer, since Airflow may take its time, and a kill must find one.
+            self.show_dashboard(context["ti"], self.invocation_id)
             before = answer.look()
+            self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
             if before.is_final:
                 answer.settle()
                 return self._of_a_crashed_try(before, ledger)
@@ -175,7 +183,7 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
         except BaseException as error:
             self._end_badly(answer, error, context)
             raise
-        self.log.info("Invocation %s was answered", self.invocation_id)
+        self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
         return returned
 
     def _call(self, answer: Answer, context: Context) -> Any:

@@ -7,6 +7,8 @@ import re
 from importlib import import_module
 from typing import Any
 
+from airflow_provider_kernel.handing_over import INVOCATION_ID_FROM_CONF
+
 PACKAGE = "airflow_provider_kernel"
 FIELD = re.compile(r"^:param (\w+): (.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
@@ -42,6 +44,22 @@ def argument_defaults(cls: type) -> dict[str, Any]:
     return found
 
 
+def default_of(cls: type, name: str) -> Any:
+    """
+    Find the default of an argument, also of one that a base of Airflow's takes.
+
+    :param cls: the class.
+    :param name: the argument.
+    :return: its default, or ``inspect.Parameter.empty`` if it has none.
+    """
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameter = inspect.signature(inspect.unwrap(vars(base)["__init__"])).parameters.get(name)
+            if parameter is not None:
+                return parameter.default
+    return inspect.Parameter.empty
+
+
 def documented(cls: type) -> dict[str, str]:
     """Find what the docstrings say of the arguments; the nearest class has the word."""
     found: dict[str, str] = {}
@@ -58,8 +76,12 @@ def shown_default(value: Any, text: str) -> str:
     :param value: its default in the code.
     :param text: what its docstring says.
     """
+    if "as for any sensor" in text:
+        return "as for any sensor"
     if value is inspect.Parameter.empty:
-        return "as for any sensor" if "as for any sensor" in text else "required"
+        return "required"
+    if value == INVOCATION_ID_FROM_CONF:
+        return "from the DAG run"
     if "default_deferrable" in text:
         return "from Airflow's configuration"
     return "left out" if repr(value) == "UNSET" else f"``{value!r}``"

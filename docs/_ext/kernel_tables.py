@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from code_facts import argument_defaults, connection_type, documented, load, sentence, shown_default
+from code_facts import connection_type, default_of, documented, load, sentence, shown_default
 from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
@@ -50,10 +50,10 @@ class Arguments(KernelTable):
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Give a row for each argument."""
         cls = load(self.arguments[0])
-        defaults, templated = argument_defaults(cls), set(getattr(cls, "template_fields", ()))
+        templated = set(getattr(cls, "template_fields", ()))
         rows = []
         for name, text in documented(cls).items():
-            default = shown_default(defaults.get(name, inspect.Parameter.empty), text)
+            default = shown_default(default_of(cls, name), text)
             marked = f"``{name}``" + (" (templated)" if name in templated else "")
             rows.append([marked, default, sentence(text.replace("(templated)", ""))])
         return ["Argument", "Default", "What it is"], rows

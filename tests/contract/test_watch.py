@@ -120,6 +120,7 @@ class TestTrouble:
         assert len(client.waits) == 6
 
     @pytest.mark.parametrize("answer", [{"status": 500}, {"drop": "after"}], ids=["500", "dropped"])
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     def test_for_too_long_is_lost_contact(self, client, kernel_emulator, running, answer):
         kernel_emulator.add_fault(Fault("GET", GET, None, **answer))
         with pytest.raises(errors.KernelLostContactError, match=f"invocation {running}") as raised:

@@ -15,6 +15,9 @@ def main(folder):
         if dag_id == "kernel_handoff":
             with KernelHook() as hook:
                 conf = {"invocation_id": hook.invoke("demo", "hang").id, "orders": 42}
+        if dag_id in ("kernel_answer", "kernel_callbacks"):
+            with KernelHook() as hook:
+                conf = {"kernel_invocation_id": hook.invoke("demo", "hang").id, "city": "Lisbon"}
         run = dag.test(run_conf=conf)
         result[dag_id] = {
             f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id: {

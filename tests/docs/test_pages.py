@@ -10,7 +10,12 @@ import pytest
 
 import airflow_provider_kernel.api.errors as errors
 from airflow_provider_kernel import get_provider_info
-from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.api.dashboard import PLACEHOLDERS
+from airflow_provider_kernel.callbacks import (
+    cancel_kernel_invocations,
+    complete_kernel_invocation,
+    fail_kernel_invocation,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -19,6 +24,8 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if path.name != "README.md"
 }
+#: Where code is that tests run.
+RUN = (DOCS / "snippets", ROOT / "dags_examples", ROOT / "kernel_app_example")
 README = (ROOT / "README.md").read_text()
 FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ERRORS = sorted(
@@ -70,7 +77,7 @@ def test_what_it_includes_is_a_file_that_is_run(page):
         if language == "{literalinclude}":
             file = (folder / argument.strip()).resolve()
             assert file.is_file(), argument
-            assert file.is_relative_to(DOCS / "snippets") or file.is_relative_to(ROOT / "dags_examples"), argument
+            assert any(file.is_relative_to(folder) for folder in RUN), argument
 
 
 def test_every_snippet_is_shown():
@@ -102,6 +109,9 @@ def test_every_page_is_in_the_table_of_contents():
 def classes():
     """Find all that a DAG can use, in the modules that Airflow is told of."""
     info = get_provider_info()
+    for name in info["notifications"]:
+        module, _, member = name.rpartition(".")
+        yield name, getattr(import_module(module), member)
     for kind in ("operators", "sensors", "triggers"):
         for name in (name for group in info[kind] for name in group["python-modules"]):
             for member, cls in vars(import_module(name)).items():
@@ -133,8 +143,41 @@ class TestOperators:
         marked = {name for name, text in tables.documented(cls).items() if "(templated)" in text}
         assert marked == set(getattr(cls, "template_fields", ()))
 
-    def test_the_callback_has_a_page(self):
-        assert f"`{cancel_kernel_invocations.__name__}`" in PAGES["operators/callback"]
+    @pytest.mark.parametrize(
+        ("argument", "shown"),
+        [
+            ("python_callable", "required"),
+            ("op_kwargs", "``None``"),
+            ("invocation_id", "from the DAG run"),
+            ("include_traceback", "``False``"),
+        ],
+    )
+    def test_the_default_is_that_of_whichever_class_takes_the_argument(self, tables, argument, shown):
+        cls = CLASSES["airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator"]
+        text = tables.documented(cls)[argument]
+        assert tables.shown_default(tables.default_of(cls, argument), text) == shown
+
+    @pytest.mark.parametrize(
+        ("words", "page"),
+        [
+            (f"`{cancel_kernel_invocations.__name__}`", "operators/callback"),
+            (f"`{complete_kernel_invocation.__name__}()`", "operators/notifier"),
+            (f"`{fail_kernel_invocation.__name__}()`", "operators/notifier"),
+            (f"`@task.{get_provider_info()['task-decorators'][0]['name']}`", "operators/answer"),
+            *((f"`{name.rpartition('.')[2]}`", "operators/links") for name in get_provider_info()["extra-links"]),
+        ],
+    )
+    def test_what_is_no_class_with_arguments_has_a_page_too(self, words, page):
+        assert words in PAGES[page]
+
+    def test_the_placeholders_of_links_are_explained(self):
+        assert set(re.findall(r"^\| `\{(\w+)\}` \|", PAGES["operators/links"], re.M)) == set(PLACEHOLDERS)
+
+    def test_the_variables_of_the_kernel_app_are_explained(self):
+        read = re.findall(
+            r"environ(?:\.get\(|\[)[\"'](\w+)[\"']", (ROOT / "kernel_app_example" / "app.py").read_text()
+        )
+        assert sorted(re.findall(r"^\| `(\w+)` \|", PAGES["operators/kernel-app"], re.M)) == sorted(read)
 
 
 class TestErrors:
@@ -157,19 +200,21 @@ class TestConnection:
 
 
 class TestWhatHappens:
+    STARTED = "| The task | The invocation | The next try |"
+    WAITING = "| The task | The invocation |"
+
     @staticmethod
-    def rows(text):
+    def rows(text, columns):
         """Read the rows of all tables whose columns are these."""
         found = []
-        for table in re.findall(
-            r"^\| The task \| The invocation \| The next try \|\n\|.*\n((?:\|.*\n)+)", text, re.M
-        ):
+        for table in re.findall(rf"^{re.escape(columns)}\n\|.*\n((?:\|.*\n)+)", text, re.M):
             found += [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in table.splitlines()]
         return found
 
-    def test_the_page_says_what_the_readme_says(self):
-        readme, page = self.rows(README), self.rows(PAGES["what-happens"])
-        assert len(readme) > 20
+    @pytest.mark.parametrize(("columns", "at_least"), [(STARTED, 20), (WAITING, 12)], ids=["started", "waiting"])
+    def test_the_page_says_what_the_readme_says(self, columns, at_least):
+        readme, page = self.rows(README, columns), self.rows(PAGES["what-happens"], columns)
+        assert len(readme) >= at_least
         assert set(readme) - set(page) == set(), "the README has rows that docs/what-happens.md has not"
         assert set(page) - set(readme) == set(), "docs/what-happens.md has rows that the README has not"
         assert len(page) == len(readme)

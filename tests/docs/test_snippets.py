@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import Connection
 
+from airflow_provider_kernel.api.dashboard import dashboard_link
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 
 SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
@@ -66,6 +69,45 @@ class TestDags:
         handed_off = kernel.invocation(runs["kernel_handoff"]["conf"]["invocation_id"])
         assert handed_off.status == "succeeded"
         assert handed_off.output_json == {"orders": 42}
+
+    @pytest.mark.parametrize(
+        ("dag_id", "output"),
+        [("kernel_answer", {"city": "Lisbon", "orders": 42}), ("kernel_callbacks", {"imported": True})],
+    )
+    def test_what_waits_for_the_dag_gets_its_answer(self, runs, kernel, dag_id, output):
+        answered = kernel.invocation(runs[dag_id]["conf"]["kernel_invocation_id"])
+        assert (answered.status, answered.output_json) == ("succeeded", output)
+
+    @pytest.mark.parametrize(
+        ("callback", "status", "output"),
+        [
+            ("on_success_callback", "succeeded", {"rooms": 3}),
+            ("on_failure_callback", "failed", {"error": "The Airflow DAG run failed; failed: summarize"}),
+        ],
+    )
+    def test_the_notifier_ends_it_as_the_run_ended(
+        self, callback, status, output, kernel_emulator, kernel_connection, monkeypatch
+    ):
+        # dag.test() lets a callback read nothing of what the tasks have returned.
+        xcom = "airflow.sdk.execution_time.xcom.XCom.get_all"
+        states = "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states"
+        monkeypatch.setattr(xcom, lambda **where: [{"rooms": 3}])
+        monkeypatch.setattr(states, lambda **where: {"r": {"summarize": "failed"}})
+        with KernelHook() as hook:
+            waiting = hook.invoke("demo", "hang").id
+        dag = runpy.run_path(str(SNIPPETS / "dags" / "kernel_notifier.py"))["dag"]
+        run = SimpleNamespace(
+            conf={"kernel_invocation_id": waiting},
+            state=SimpleNamespace(value="success" if status == "succeeded" else "failed"),
+            run_id="r",
+        )
+        getattr(dag, callback)({"dag": dag, "run_id": "r", "dag_run": run})
+        ended = kernel_emulator.invocation(waiting)
+        assert (ended.status, ended.output_json) == (status, output)
+
+    def test_the_live_view_is_asked_for(self, runs, kernel):
+        asked = kernel.requests("GET", "/invocations/*/browsers")
+        assert asked
 
 
 class TestCommands:
@@ -122,6 +164,12 @@ class TestConnections:
         config = config_from_connection(Connection.from_uri(uri, conn_id="c"))
         assert (config.api_key, config.project, config.read_timeout) == ("sk_your_key", "shop", 30)
         assert config.base_url == "https://api.onkernel.com"
+
+    def test_the_one_with_a_dashboard(self):
+        connection = Connection.from_json((SNIPPETS / "connection" / "dashboard.json").read_text(), conn_id="c")
+        template = config_from_connection(connection).dashboard_url
+        link = dashboard_link(template, "abc", app_name="shop")
+        assert link == "https://dashboard.example.com/shop/runs/abc"
 
     @pytest.mark.parametrize("name", ["kernel", "airflow"])
     def test_the_environment(self, name, monkeypatch):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, repeat
 
 import pytest
 
@@ -9,7 +9,7 @@ from airflow_provider_kernel.api.flows import Pause
 from airflow_provider_kernel.api.models import Browser, Invocation
 from airflow_provider_kernel.api.responses import Response, error_from
 from airflow_provider_kernel.api.retry import TRANSIENT_STATUSES, Resend
-from airflow_provider_kernel.api.watch import MAX_FAILED_LOOKS, watch_invocation
+from airflow_provider_kernel.api.watch import LOST_CONTACT_SECONDS, MAX_FAILED_LOOKS, watch_invocation
 
 NOW = 1_767_225_600.0
 #: The waits between looks, in place of the random ones.
@@ -207,31 +207,63 @@ class TestRetryAfter:
 
 
 class TestLostContact:
-    def test_after_so_many_failed_looks_in_a_row(self, look):
+    """It takes both: many looks in a row that went wrong, and minutes since the last good one."""
+
+    @pytest.fixture
+    def slow(self, look):
+        """Looks of ten seconds each: so many are more than the minutes."""
+        look.look_takes = 10.0
+        return look
+
+    @pytest.fixture
+    def fast(self, look, monkeypatch):
+        """A look every second, as with an interval of one: so many are over long before."""
+        monkeypatch.setattr(watch, "poll_delays", lambda interval: repeat(1.0))
+        return look
+
+    def test_after_so_many_failed_looks_in_a_row(self, slow):
         last = http(503)
         with pytest.raises(errors.KernelLostContactError) as raised:
-            look(*[http(500)] * (MAX_FAILED_LOOKS - 1), last)
+            slow(*[http(500)] * (MAX_FAILED_LOOKS - 1), last)
         assert raised.value.__cause__ is last
         assert str(raised.value) == (
-            f"Lost contact with invocation abc: {MAX_FAILED_LOOKS} looks in a row went wrong; the last: {last}"
+            f"Lost contact with invocation abc: {MAX_FAILED_LOOKS} looks in a row went wrong, "
+            f"over {slow.now - NOW:.0f} seconds; the last: {last}"
         )
         assert not raised.value.permanent
-        assert look.did.count("look") == MAX_FAILED_LOOKS
-        assert len(look.troubles) == 1
+        assert slow.did.count("look") == MAX_FAILED_LOOKS
+        assert len(slow.troubles) == 1
 
-    def test_one_fewer_and_all_is_well(self, look):
-        assert look(*[REFUSED] * (MAX_FAILED_LOOKS - 1), state("failed")).status == "failed"
+    def test_one_fewer_and_all_is_well(self, slow):
+        assert slow(*[REFUSED] * (MAX_FAILED_LOOKS - 1), state("failed")).status == "failed"
 
-    def test_a_good_look_and_the_count_begins_anew(self, look):
+    def test_a_good_look_and_the_count_begins_anew(self, slow):
         outage = [REFUSED] * (MAX_FAILED_LOOKS - 1)
-        assert look(*outage, state("running"), *outage, state("running"), *outage, state("failed"))
-        assert len(look.troubles) == 3
+        assert slow(*outage, state("running"), *outage, state("running"), *outage, state("failed"))
+        assert len(slow.troubles) == 3
 
-    def test_comes_before_a_deadline_that_passes_at_the_same_look(self, look):
-        pauses = sum(DELAYS) + (MAX_FAILED_LOOKS - 1 - len(DELAYS)) * DELAYS[-1]
+    def test_many_looks_within_seconds_are_not_enough(self, fast):
+        assert fast(*[REFUSED] * 5 * MAX_FAILED_LOOKS, state("succeeded")).status == "succeeded"
+
+    def test_then_it_is_the_time_that_counts(self, fast):
+        with pytest.raises(errors.KernelLostContactError, match="over 120 seconds"):
+            fast(REFUSED)
+        assert fast.now == NOW + LOST_CONTACT_SECONDS
+
+    def test_which_counts_from_the_last_good_look(self, fast):
+        good_at = 50 + 119
+        with pytest.raises(errors.KernelLostContactError, match="120 looks in a row went wrong, over 120 seconds"):
+            fast(*[state("running")] * 50, *[REFUSED] * 119, state("running"), REFUSED)
+        assert fast.now == NOW + good_at + LOST_CONTACT_SECONDS
+
+    def test_a_long_time_without_many_looks_is_not_enough(self, look):
+        look.look_takes = 10 * LOST_CONTACT_SECONDS
+        assert look(*[REFUSED] * (MAX_FAILED_LOOKS - 1), state("succeeded")).status == "succeeded"
+
+    def test_comes_before_a_deadline_that_passes_at_the_same_look(self, fast):
         with pytest.raises(errors.KernelLostContactError):
-            look(REFUSED, deadline=NOW + pauses)
-        assert look.now == NOW + pauses
+            fast(REFUSED, deadline=NOW + LOST_CONTACT_SECONDS)
+        assert fast.now == NOW + LOST_CONTACT_SECONDS
 
 
 class TestNotFound:

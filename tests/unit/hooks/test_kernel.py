@@ -727,6 +727,7 @@ class TestWaiting:
         assert len(waits) == 5
         assert all(0.17 < wait < 0.23 for wait in waits)
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     def test_ten_seconds_by_default_in_the_long_run(self, kernel, patient, waits):
         kernel.add_fault(Fault("GET", "/invocations/*", None, status=503))
         with pytest.raises(KernelLostContactError, match="invocation abc"):

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import httpx
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -24,6 +24,7 @@ from airflow_provider_kernel.operators.invocation import (
     KernelInvokeOperator,
     KernelUpdateInvocationOperator,
 )
+from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.testing import Fault
@@ -206,6 +207,48 @@ class TestTheOthers:
         assert len(kernel_emulator.requests("GET", "/invocations/*")) == 4
         assert [key for key, _ in written].count(KEY) == 2  # the second one is Airflow's, at the end
 
+    @pytest.mark.parametrize(
+        "ends", [lambda: 1, lambda: 1 / 0], ids=["with the function's value", "with its error"]
+    )
+    def test_a_task_that_answers_links_to_what_it_answers(self, ends, run, started, execution_api, dashboard):
+        dashboard("https://d.example/{app_name}/{invocation_id}")
+        run(KernelInvocationTaskOperator, python_callable=ends, invocation_id=started, max_tries=0)
+        assert execution_api.xcoms[KEY] == f"https://d.example/demo/{started}"
+
+    def test_that_is_there_before_its_function_runs(self, run, started, execution_api, dashboard):
+        dashboard("https://d.example/{invocation_id}")
+        seen = []
+        run(
+            KernelInvocationTaskOperator,
+            python_callable=lambda: seen.append(execution_api.xcoms[KEY]),
+            invocation_id=started,
+        )
+        assert seen == [f"https://d.example/{started}"]
+
+    def test_that_cannot_be_stored_does_not_keep_it_from_answering(
+        self, run, started, execution_api, kernel_emulator
+    ):
+        act = execution_api._act
+        denied = httpx.Response(403, json={"detail": {"reason": "access_denied", "message": "no"}})
+        execution_api._act = lambda m, path, request: denied if path.endswith(KEY) else act(m, path, request)
+        result = run(KernelInvocationTaskOperator, python_callable=lambda: "done", invocation_id=started)
+        assert result.state == "success"
+        assert kernel_emulator.invocation(started).output_json == "done"
+
+    def test_a_kill_while_it_is_stored_ends_what_waits(self, make_task, started, execution_api, kernel_emulator):
+        class KilledMeanwhile(KernelInvocationTaskOperator):
+            def show_dashboard(self, *args, **options):
+                execution_api.after = lambda method, path: self.on_kill() if path.endswith(KEY) else None
+                return super().show_dashboard(*args, **options)
+
+        called = []
+        task_try = make_task(
+            KilledMeanwhile, python_callable=lambda: called.append(1), invocation_id=started, max_tries=0
+        )
+        assert task_try.run().state == "failed"
+        assert called == []
+        assert kernel_emulator.invocation(started).status == "failed"
+
     def test_the_search_for_orphans_is_about_no_one_invocation(self):
         assert not KernelCancelOrphansOperator.operator_extra_links
 
@@ -340,6 +383,21 @@ class TestWhatTheAPIServerKnows:
     )
     def test_of_the_others(self, links, operator_class):
         assert links(operator_class, invocation_id="i") == ONE_LINK
+
+    def test_of_a_task_that_answers(self, links):
+        assert links(KernelInvocationTaskOperator, python_callable=print, invocation_id="i") == ONE_LINK
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_of_a_decorated_function_that_answers(self, mapped):
+        with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+
+            @task.kernel_invocation
+            def t(city):
+                return city
+
+            t.expand(city=["Lisbon", "Porto"]) if mapped else t("Lisbon")
+        known = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task("t")
+        assert {link.name: link.xcom_key for link in known.operator_extra_links} == ONE_LINK
 
     def test_the_keys_are_those_of_the_classes(self):
         assert (DASHBOARD.xcom_key, LIVE_VIEW.xcom_key) == (KEY, LIVE_KEY)

@@ -264,6 +264,7 @@ class TestTheOrderlyEnd:
         task.next_try().run()
         assert len(kernel_emulator.invocations) == 2
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     def test_lost_contact_is_found_again_by_the_next_try(self, make_task, kernel_emulator, execution_api):
         task = make_task(KernelInvokeOperator, **HANG)
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=range(1, 21), status=500))

@@ -471,6 +471,7 @@ def kernel():
     with KernelEmulator() as kernel, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel.airflow_connection)
         patch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+        patch.setattr("airflow_provider_kernel.api.watch.LOST_CONTACT_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.api.retry.RetryPolicy.wait", lambda policy, state: 0.0)
         # Here the tries of a task follow each other in milliseconds, and there is one clock.

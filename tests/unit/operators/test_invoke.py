@@ -211,6 +211,7 @@ class TestErrors:
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert "MAY be running" in str(result.error)
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     @pytest.mark.parametrize(
         ("max_tries", "kept"),
         # It is kept where a next try can know of it.

@@ -161,6 +161,7 @@ class TestErrors:
 
         return error
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     async def test_lost_contact(self, error, kernel_emulator):
         kernel_emulator.add_fault(Fault("GET", ANY, nth=None, status=500))
         assert (await error(poll_interval=0.001)).startswith(
@@ -352,6 +353,7 @@ class TestAUsersKill:
         assert changes() == []
         assert not [message for message in supervisor.asked if message.type == "GetTaskStates"]
 
+    @pytest.mark.usefixtures("contact_is_soon_lost")
     @pytest.mark.parametrize("status", ["finished", "timeout", "error"])
     async def test_after_the_event_never(
         self, status, start, triggerer, supervisor, kernel_emulator, changes, stale_look, monkeypatch
