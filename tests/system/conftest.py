@@ -152,12 +152,11 @@ def api_server_away(stack: AirflowStack) -> AbstractContextManager[None]:
 
 @pytest.fixture
 def frozen_workers(stack: AirflowStack) -> AbstractContextManager[None]:
-    """While this is entered, what the LocalExecutor queues stays queued."""
+    """While this is entered, what the LocalExecutor queues stays queued: a frozen worker holds the queue's lock."""
 
     @contextmanager
     def frozen() -> Iterator[None]:
-        scheduler = psutil.Process(stack.programs["scheduler"].pid)
-        workers = [p for p in scheduler.children(recursive=True) if "LocalExecutor" in " ".join(p.cmdline())]
+        workers = [p for p in psutil.Process(stack.programs["scheduler"].pid).children() if _is_worker(p)]
         assert workers, "the LocalExecutor has no workers"
         for worker in workers:
             worker.suspend()
@@ -168,6 +167,13 @@ def frozen_workers(stack: AirflowStack) -> AbstractContextManager[None]:
                 worker.resume()
 
     return frozen()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "LocalExecutor" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # or a zombie
+        return False
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -80,7 +80,7 @@ def test_marked_failed_without_a_triggerer(scenario, triggerer):
     run.end()
 
 
-@pytest.mark.row("15", "marked failed before another triggerer takes over", naive_fails=[DEFERRABLE])
+@pytest.mark.row("15", "marked failed before another triggerer takes over")
 @pytest.mark.modes(DEFERRABLE)
 def test_marked_failed_before_another_triggerer_takes_over(scenario, triggerer, stack):
     run = scenario("net").until_waiting()

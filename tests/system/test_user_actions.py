@@ -104,7 +104,8 @@ def test_dag_paused(scenario, stack):
     run.act()
     stack.api.pause(run.dag_id)
     try:
-        run.until_looked_at()
+        # Airflow may take 5 s to tell its scheduler that a worker is done, and fails a task that is back by then.
+        run.until_looked_at(8)
         run.expect_going_on()
     finally:
         # Airflow resumes no deferred task of a paused DAG.
