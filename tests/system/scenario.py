@@ -404,7 +404,8 @@ class Run:
         found = sorted(set(states or self.states()))
         notices = [n["at"] for n in self.matrix.notices(self.run_id) if n["what"] in _NOTICED]
         noticed = [at for at in notices if at >= self.acted_at]
-        first = min(noticed) if noticed else None
+        # Of a crowd, what was noticed first is hardly about the one that was cancelled last.
+        first = min(noticed) if noticed and self.width <= 2 else None
         cancelled = self.cancelled_at
         self.matrix.outcomes.append(
             Outcome(
