@@ -22,7 +22,7 @@ class ExtraField:
     :param label: what the form calls it.
     :param description: the line below it.
     :param type: its JSON type: ``string``, ``number`` or ``integer``. ``null`` always means the default.
-    :param default: what absent or ``null`` means; ``None`` for nothing.
+    :param default: what absent or ``null`` means, and what the form begins with; ``None`` for nothing.
     :param minimum: the smallest value of a number.
     :param maximum: the largest value of a number.
     """
@@ -91,8 +91,9 @@ EXTRA_FIELDS = (
     ExtraField(
         "verify_tls",
         "Verify TLS",
-        "true, false, or the path of a CA bundle on the workers, the triggerer and the API server.",
-        default="true",
+        # It begins empty: Airflow takes each text in an extra for a secret, and would warn in every task's log that
+        # "true" is too short to be masked.
+        "Empty: yes. Or false, or the path of a CA bundle on the workers, the triggerer and the API server.",
     ),
     ExtraField(
         "dashboard_url",

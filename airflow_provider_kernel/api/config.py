@@ -108,7 +108,8 @@ class KernelConfig:
         object.__setattr__(self, "dashboard_url", check_template(self.dashboard_url))
         if not isinstance(self.api_key, str) or not self.api_key.strip():
             raise KernelConfigurationError(
-                "There is no API key: put it into the password of the Airflow connection, or into KERNEL_API_KEY"
+                "There is no API key: put it into the API key (password) of the Airflow connection, "
+                "or into KERNEL_API_KEY"
             )
         # A key is often pasted with the line break behind it.
         object.__setattr__(self, "api_key", self.api_key.strip())

@@ -224,7 +224,7 @@ class KernelAuthenticationError(KernelAPIError):
     """401: the key is missing, wrong, expired or revoked."""
 
     permanent = True
-    advice = "Put a valid Kernel API key into the password of the Airflow connection (or into KERNEL_API_KEY)"
+    advice = "Put a valid one into the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
 
 
 class KernelPermissionError(KernelAPIError):

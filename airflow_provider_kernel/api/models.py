@@ -152,6 +152,11 @@ class Invocation(_Model):
         return self.status in FINAL_STATUSES
 
     @property
+    def standing(self) -> str:
+        """The status as the end of a sentence: "is running", "has succeeded"."""
+        return f"{'has' if self.is_final else 'is'} {self.status}"
+
+    @property
     def seconds(self) -> float | None:
         """How long it took, in seconds; ``None`` while it runs or when the API's times cannot be read."""
         started, finished = parse_timestamp(self.started_at), parse_timestamp(self.finished_at)

@@ -160,7 +160,7 @@ def _number(value: Any, *, whole: bool) -> float | int | None:
 
 
 def _verify_tls(value: Any) -> bool | str:
-    if isinstance(value, bool):
-        return value
+    if value is None or isinstance(value, bool):
+        return value is not False
     text = str(value)
     return {"true": True, "false": False}.get(text.lower(), text)

@@ -231,7 +231,7 @@ class KernelHook(BaseHook):
             poll_interval=poll_interval,
             deadline=deadline,
             is_new=is_new,
-            on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
+            on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
             on_trouble=lambda error: self.log.warning("%s; looking again", error),
             on_browser=on_browser,
         )

@@ -345,7 +345,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         self.log.info(
-            "Invocation %s ended as %s%s; see %s",
+            "Invocation %s %s%s; see %s",
             invocation.id,
             invocation.status,
             took,

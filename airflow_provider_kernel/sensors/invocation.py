@@ -151,7 +151,7 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         link = dashboard_link(self.hook.config.dashboard_url, invocation.id, app_name=invocation.app_name)
-        self.log.info("Invocation %s ended as %s%s; see %s", invocation.id, invocation.status, took, link)
+        self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, took, link)
         try:
             return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelInvocationFailedError as error:

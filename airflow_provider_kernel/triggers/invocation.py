@@ -156,7 +156,7 @@ class KernelInvocationTrigger(BaseTrigger):
                     poll_interval=self.poll_interval,
                     deadline=self.deadline,
                     is_new=self.is_new,
-                    on_change=lambda i: self.log.info("Invocation %s is %s", i.id, i.status),
+                    on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
                     on_trouble=lambda error: self.log.warning("%s; looking again", error),
                     on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
                 ),

@@ -195,7 +195,7 @@ def test_the_defaults_that_the_form_shows_are_the_ones_that_apply(info):
     assert shown["max_attempts"] == RetryPolicy().max_attempts
     assert shown["max_retry_seconds"] == RetryPolicy().max_seconds
     assert shown["dashboard_url"] == applied.dashboard_url
-    assert shown["verify_tls"] == "true"
+    assert shown["verify_tls"] is None
     assert applied.verify_tls is True
 
 

@@ -40,6 +40,18 @@ class TestStatus:
     def test_only_two_are_final_and_an_unknown_one_is_taken(self, status, final):
         assert invocation(status=status).is_final is final
 
+    @pytest.mark.parametrize(
+        ("status", "sentence"),
+        [
+            ("queued", "is queued"),
+            ("running", "is running"),
+            ("succeeded", "has succeeded"),
+            ("failed", "has failed"),
+        ],
+    )
+    def test_can_be_read_as_the_end_of_a_sentence(self, status, sentence):
+        assert invocation(status=status).standing == sentence
+
     @pytest.mark.parametrize("status", InvocationStatus)
     def test_is_its_text(self, status):
         assert str(status) == f"{status}" == status.value == status

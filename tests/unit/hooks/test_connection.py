@@ -259,7 +259,7 @@ class TestKey:
 
     @pytest.mark.parametrize("password", [None, "", " "], ids=repr)
     def test_none_is_refused(self, password):
-        assert refusal(password=password).startswith("There is no API key: put it into the password")
+        assert refusal(password=password).startswith("There is no API key: put it into the API key (password)")
 
     def test_that_no_header_can_hold_is_refused(self):
         assert refusal(password=f"{KEY}\nX: 1").startswith("The API key cannot be sent in an HTTP header")

@@ -471,7 +471,7 @@ class TestTestConnection:
             (
                 {"status": 401, "body": {"code": "unauthorized", "message": "no"}},
                 "{url} does not accept the API key.",
-                "Put a valid Kernel API key into the password",
+                "Put a valid one into the API key",
             ),
             (
                 {"status": 403, "body": {"code": "forbidden", "message": "no"}},
@@ -537,7 +537,7 @@ class TestTestConnection:
         assert not worked
         assert sentence.startswith(f"{kernel.base_url} does not accept the API key. ")
         assert "401 unauthorized" in sentence
-        assert "Put a valid Kernel API key into the password of the Airflow connection" in sentence
+        assert "Put a valid one into the API key (password) of the Airflow connection" in sentence
         assert "sk-wrong-key" not in sentence
 
     def test_of_a_key_of_another_project(self, verdict):
@@ -714,7 +714,7 @@ class TestWaiting:
             hook.wait_for_invocation(run)
         assert [level for level, _ in log] == [20, 30, 20]
         first, trouble, last = (text for _, text in log)
-        assert (first, last) == (f"Invocation {run} is running", f"Invocation {run} is succeeded")
+        assert (first, last) == (f"Invocation {run} is running", f"Invocation {run} has succeeded")
         assert trouble.startswith(f"GET /invocations/{run}: 500 ")
         assert trouble.endswith("; looking again")
 

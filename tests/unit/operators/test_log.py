@@ -113,7 +113,7 @@ class TestTheWholeLog:
         (invocation,) = kernel_emulator.invocations
         assert records[0] == "Invoking demo/logs, version latest"
         assert re.fullmatch(
-            rf"Invocation {invocation.id} ended as succeeded after \d+\.\d s; see https://dashboard.onkernel.com",
+            rf"Invocation {invocation.id} succeeded after \d+\.\d s; see https://dashboard.onkernel.com",
             records[-1],
         )
 
@@ -132,7 +132,7 @@ class TestTheWholeLog:
             "kernel | line 1",
             "kernel | line 2",
         ]
-        assert records[end + 1 :][-1].startswith(f"Invocation {invocation.id} ended as")
+        assert records[end + 1 :][-1].startswith(f"Invocation {invocation.id} succeeded after")
         assert not [r for r in records[:begin] + records[end:] if r.startswith("kernel |")]
 
     def test_without_lines_there_is_no_group(self, records_of):
@@ -142,8 +142,8 @@ class TestTheWholeLog:
     def test_of_a_failed_one_says_so_too(self, records_of, kernel_emulator):
         records = records_of("failed", action_name="fail", payload=None)
         (invocation,) = kernel_emulator.invocations
-        (ended,) = (r for r in records if "ended as" in r)
-        assert ended.startswith(f"Invocation {invocation.id} ended as failed after ")
+        (ended,) = (r for r in records if " failed after " in r)
+        assert ended.startswith(f"Invocation {invocation.id} failed after ")
         assert ended.endswith("; see https://dashboard.onkernel.com")
 
 

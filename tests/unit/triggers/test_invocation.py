@@ -665,7 +665,7 @@ class TestTheLog:
         await task
         told = log()
         assert told[0] == ("INFO", f"Invocation {invocation_id} is running")
-        assert told[-1] == ("INFO", f"Invocation {invocation_id} is succeeded")
+        assert told[-1] == ("INFO", f"Invocation {invocation_id} has succeeded")
         (trouble,) = [text for level, text in told if level == "WARNING"]
         assert "503" in trouble
         assert trouble.endswith("; looking again")
