@@ -39,7 +39,7 @@ def as_markdown(outcomes: Sequence[Outcome], *, executor: str, cores: int | None
     lines = [_HEAD, ("---",) * len(_HEAD), *_lines(outcomes)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"### {title}\n\nAirflow {airflow.__version__} on Postgres, {cores} cores. Written by "
+        f"## {title}\n\nAirflow {airflow.__version__} on Postgres, {cores} cores. Written by "
         f"`uv run pytest tests/system --executor {executor} --table <file>`.\n\n{text}\n\n{_summary(outcomes)}\n"
     )
 
