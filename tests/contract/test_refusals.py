@@ -93,7 +93,7 @@ class TestTheRealOnes:
             client.send(requests.get_auth_context())
         self.check(caught.value, errors.KernelAuthenticationError, 401, "unauthorized", "No valid API key")
         assert "GET /auth/context" in str(caught.value)
-        assert "password of the Airflow connection" in str(caught.value)
+        assert "API key (password) of the Airflow connection" in str(caught.value)
         assert len(kernel_emulator.journal) == 1
         said = everything_said(caught.value)
         assert "unauthorized" in said

@@ -94,8 +94,8 @@ FILTERS = [
     ({"offset": None}, "offset is None; it counts from 0"),
 ]
 CONNECTIONS = [
-    ({"password": ""}, "There is no API key: put it into the password of the Airflow connection"),
-    ({"password": None}, "There is no API key: put it into the password of the Airflow connection"),
+    ({"password": ""}, "There is no API key: put it into the API key (password) of the Airflow connection"),
+    ({"password": None}, "There is no API key: put it into the API key (password) of the Airflow connection"),
     ({"password": 5}, "the password is of type int; it takes the API key, as text"),
     ({"password": f"{KEY}\nx"}, "The API key cannot be sent in an HTTP header: it takes printable ASCII"),
     ({"password": f"{KEY}ü"}, "The API key cannot be sent in an HTTP header: it takes printable ASCII"),
