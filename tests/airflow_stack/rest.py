@@ -40,6 +40,24 @@ class AirflowApi:
         answer.raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
+    @property
+    def token(self) -> str:
+        """The token of whoever is logged in."""
+        return self._http.headers["Authorization"].removeprefix("Bearer ")
+
+    def asset_events(self, name: str) -> list[dict[str, Any]]:
+        """List the events of an asset."""
+        assets = self._call("GET", "/assets", params={"name_pattern": name})["assets"]
+        events: list[dict[str, Any]] = []
+        for asset in assets:
+            while True:
+                page = {"asset_id": asset["id"], "limit": 100, "offset": len(events)}
+                found = self._call("GET", "/assets/events", params=page)
+                events += found["asset_events"]
+                if not found["asset_events"] or len(events) >= found["total_entries"]:
+                    break
+        return events
+
     def dag_ids(self) -> set[str]:
         """List the DAGs that have been parsed."""
         return {dag["dag_id"] for dag in self._call("GET", "/dags", params={"limit": 100})["dags"]}
