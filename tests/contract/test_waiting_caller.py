@@ -15,8 +15,8 @@ from pathlib import Path
 import kernel
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.execution_time.supervisor import run_task_in_process
 from support.execution_api import ExecutionAPI, task_instance
+from support.in_process import run_task
 
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 
@@ -110,7 +110,7 @@ def run_dag(airflow, kernel_connection):
         api = ExecutionAPI(conf=airflow.triggered[-1][2]["conf"], max_tries=max_tries)
         with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
             task = KernelInvocationTaskOperator(task_id="t", python_callable=function, **arguments)
-        return run_task_in_process(ti=task_instance(), task=task, client=api.client())
+        return run_task(ti=task_instance(), task=task, client=api.client())
 
     return run_dag
 

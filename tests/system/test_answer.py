@@ -20,7 +20,7 @@ from kernel import Kernel
 from airflow_stack.rest import wait_until
 
 DAGS = {"answers", "answers_with_retries", "notified", "watched"}
-FINISHED = 60
+FINISHED = 100
 
 
 @pytest.fixture(scope="module")
