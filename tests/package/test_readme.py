@@ -7,10 +7,23 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+LINKS = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 DAGS = [block for block in BLOCKS if "with DAG(" in block]
 TESTS = [block for block in BLOCKS if "def test_" in block]
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    assert len(LINKS) > 15
+    assert [link for link in LINKS if not (ROOT / link).exists()] == []
+
+
+def test_every_example_is_linked():
+    assert {path.name for path in (ROOT / "dags_examples").glob("*.py")} == {
+        Path(link).name for link in LINKS if link.startswith("dags_examples/")
+    }
 
 
 def test_every_block_is_a_dag_or_a_test():
