@@ -47,16 +47,28 @@ class AirflowApi:
 
     def asset_events(self, name: str) -> list[dict[str, Any]]:
         """List the events of an asset."""
-        assets = self._call("GET", "/assets", params={"name_pattern": name})["assets"]
+        asset_id = self._asset_id(name)
         events: list[dict[str, Any]] = []
-        for asset in assets:
-            while True:
-                page = {"asset_id": asset["id"], "limit": 100, "offset": len(events)}
-                found = self._call("GET", "/assets/events", params=page)
-                events += found["asset_events"]
-                if not found["asset_events"] or len(events) >= found["total_entries"]:
-                    break
-        return events
+        while True:
+            page = {"asset_id": asset_id, "limit": 100, "offset": len(events)}
+            found = self._call("GET", "/assets/events", params=page)
+            events += found["asset_events"]
+            if not found["asset_events"] or len(events) >= found["total_entries"]:
+                return events
+
+    def asset_state(self, name: str, key: str) -> Any:
+        """Read what is kept with an asset; None while nothing is."""
+        try:
+            return self._call("GET", f"/assets/{self._asset_id(name)}/state-store/{key}")["value"]
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 404:
+                return None
+            raise
+
+    def _asset_id(self, name: str) -> int:
+        assets = self._call("GET", "/assets", params={"name_pattern": name})["assets"]
+        (asset_id,) = [asset["id"] for asset in assets if asset["name"] == name]
+        return int(asset_id)
 
     def dag_ids(self) -> set[str]:
         """List the DAGs that have been parsed."""
