@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kernel.api.errors import KernelError
 from airflow_provider_kernel.api.models import UNSET
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.task_state import run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,7 +30,7 @@ def cancel_kernel_invocations(context: Context) -> None:
 
     :param context: what Airflow calls the callback with.
     """
-    dag, run_id = context["dag"], _run_id(context)
+    dag, run_id = context["dag"], run_id_of(context)
     for task in dag.tasks:
         arguments = _arguments(task)
         if arguments is None:
@@ -70,11 +71,6 @@ def fail_kernel_invocation(reason: str | None = None, **options: Any) -> KernelI
     from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 
     return KernelInvocationNotifier(status="failed", reason=reason, **options)
-
-
-def _run_id(context: Context) -> str:
-    run_id: Any = context.get("run_id")
-    return str(run_id or context["dag_run"].run_id)
 
 
 def _arguments(task: Any) -> dict[str, Any] | None:

@@ -12,9 +12,12 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
@@ -105,19 +108,42 @@ def read_task_state(ti: Any) -> str | None:
     :param ti: the task instance.
     :return: its state; ``None`` when there is no such task instance any more.
     """
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    states = read_task_states(
+        ti.dag_id, ti.run_id, task_ids=[ti.task_id], map_index=ti.map_index if mapped else None
+    )
+    return states.get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+
+
+def read_task_states(
+    dag_id: str, run_id: str, *, task_ids: list[str] | None = None, map_index: int | None = None
+) -> dict[str, str]:
+    """
+    Ask Airflow for the states of the task instances of a DAG run, and wait for the answer.
+
+    :param dag_id: the DAG.
+    :param run_id: its run.
+    :param task_ids: only these tasks.
+    :param map_index: only this one of a mapped task.
+    :return: the states by task id, and of mapped ones by ``<task id>_<map index>``; without those that have none.
+    """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    mapped = ti.map_index is not None and ti.map_index >= 0
     by_run = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id,
-        task_ids=[ti.task_id],
-        run_ids=[ti.run_id],
-        map_index=ti.map_index if mapped else None,
+        dag_id=dag_id, task_ids=task_ids, run_ids=[run_id], map_index=map_index
     )
-    states = by_run.get(ti.run_id, {})
-    # The states of mapped task instances are keyed by task id and map index.
-    state = states.get(f"{ti.task_id}_{ti.map_index}") if mapped else states.get(ti.task_id)
-    return None if state is None else str(getattr(state, "value", state))
+    states = by_run.get(run_id, {})
+    return {name: str(getattr(state, "value", state)) for name, state in states.items() if state is not None}
+
+
+def run_id_of(context: Context) -> str:
+    """
+    Tell which DAG run a callback is about: Airflow gives more or less of a context to it.
+
+    :param context: what the callback got.
+    """
+    run_id: Any = context.get("run_id")
+    return str(run_id or context["dag_run"].run_id)
 
 
 def _is_deferred_on(ti: Any, invocation_id: str) -> bool:

@@ -13,7 +13,7 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -125,11 +125,11 @@ class _BaseClient:
             extensions={"trace": deadline.trace if isinstance(client, httpx.Client) else deadline.atrace},
         )
 
-    def _errors(self) -> ExitStack:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         """Turn httpx's errors into ours, without the key."""
-        (stack := ExitStack()).enter_context(masked(self.config.api_key))
-        stack.enter_context(_own_errors())
-        return stack
+        with masked(self.config.api_key), _own_errors():
+            yield
 
 
 class KernelClient(_BaseClient):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from airflow_provider_kernel.handing_over import (
     check_output,
     redacted,
 )
+from airflow_provider_kernel.task_state import read_task_states, run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -264,7 +265,7 @@ def _why_it_failed(context: Context) -> str:
 
 def _failed_tasks(context: Context) -> list[str]:
     dag: Any = context["dag"]
-    found = [name for name, state in _task_states(context).items() if state == "failed"]
+    found = [name for name, state in read_task_states(dag.dag_id, run_id_of(context)).items() if state == "failed"]
     return sorted(_display_name(name, dag.task_ids) for name in found)
 
 
@@ -272,14 +273,6 @@ def _display_name(name: str, task_ids: Sequence[str]) -> str:
     """Write ``visit_3``, as Airflow names a mapped task instance, as ``visit[3]``."""
     task_id, _, index = name.rpartition("_")
     return name if name in task_ids or task_id not in task_ids else f"{task_id}[{index}]"
-
-
-def _task_states(context: Context, task_ids: list[str] | None = None) -> Mapping[str, str]:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    dag, run_id = context["dag"], _run_id(context)
-    states = RuntimeTaskInstance.get_task_states(dag_id=dag.dag_id, task_ids=task_ids, run_ids=[run_id])
-    return {name: str(getattr(state, "value", state)) for name, state in states.get(run_id, {}).items()}
 
 
 def _returned_by(task_id: str, context: Context) -> Any:
@@ -295,17 +288,12 @@ def _returned_by(task_id: str, context: Context) -> Any:
         raise KernelInputError(f"output_from is {task_id!r}; there is no such task in DAG {dag.dag_id}")
     task = dag.get_task(task_id)
     is_mapped = getattr(task, "is_mapped", False) or task.get_closest_mapped_task_group() is not None
-    found = XCom.get_all(key="return_value", dag_id=dag.dag_id, task_id=task_id, run_id=_run_id(context))
+    found = XCom.get_all(key="return_value", dag_id=dag.dag_id, task_id=task_id, run_id=run_id_of(context))
     if is_mapped:
         return list(found or ())
     if found:
         return found[0]
-    state = _task_states(context, [task_id]).get(task_id)
+    state = read_task_states(dag.dag_id, run_id_of(context), task_ids=[task_id]).get(task_id)
     if state != "success":
         raise KernelInputError(f"task {task_id!r} is {state or 'not there'}, so that there is no output")
     return None
-
-
-def _run_id(context: Context) -> str:
-    run_id: Any = context.get("run_id")
-    return str(run_id or context["dag_run"].run_id)

@@ -27,9 +27,9 @@ from airflow_provider_kernel.api.errors import (
     KernelLostContactError,
 )
 from airflow_provider_kernel.api.models import UNSET, Browser, Invocation
+from airflow_provider_kernel.arguments import check_poll_interval, check_whole_number
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
-from airflow_provider_kernel.operators.arguments import check_poll_interval, check_whole_number
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
     KernelCancelInvocationOperator,

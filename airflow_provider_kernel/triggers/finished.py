@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Hashable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.api.errors import KernelInputError
 from airflow_provider_kernel.api.finished import Finished, Told
 from airflow_provider_kernel.api.models import FINAL_STATUSES
+from airflow_provider_kernel.arguments import check_poll_interval
 from airflow_provider_kernel.triggers.finished_stream import Look, looks, stream_key, wish
 
 if TYPE_CHECKING:
@@ -68,8 +70,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
         self.status = status
         self.poll_interval = poll_interval
         self.kernel_conn_id = kernel_conn_id
-        if poll_interval <= 0:
-            raise KernelInputError(f"poll_interval is {poll_interval!r}; it takes seconds above 0")
+        check_poll_interval(poll_interval)
         if status is not None and status not in FINAL_STATUSES:
             raise KernelInputError(f"status is {status!r}; it takes 'succeeded', 'failed', or None for both")
 
@@ -136,7 +137,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
             news, told = told.news(look.snapshot, self._is_wanted)
             if news or notes.are_old(told):
                 # Noted when Airflow has stored the events, not before: they might be lost.
-                look.when_told.append(notes.writer(told))
+                look.when_told.append(functools.partial(notes.write, told))
             for finished in news:
                 yield TriggerEvent(finished.payload())  # type: ignore[no-untyped-call]
 
@@ -187,14 +188,6 @@ class _Notes:
                 await store.aset(_STATE_KEY, told.to_json())
         except Exception as error:  # noqa: BLE001 (the watch is worth more than the note)
             self._log.warning("Airflow did not note what has been told: %s", error)
-
-    def writer(self, told: Told) -> Any:
-        """
-        Make what writes them later.
-
-        :param told: what will have been told by then.
-        """
-        return lambda: self.write(told)
 
     def are_old(self, told: Told) -> bool:
         """

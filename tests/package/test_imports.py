@@ -50,7 +50,7 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators.base",
-        "airflow_provider_kernel.operators.arguments",
+        "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.operators.ending",
         "airflow_provider_kernel.operators.invocation",
         "airflow_provider_kernel.log_lines",
