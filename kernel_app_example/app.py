@@ -37,4 +37,5 @@ async def trigger_dag(invocation_id: str, payload: dict) -> None:
                 "conf": {**payload, "kernel_invocation_id": invocation_id},
             },
         )
-        response.raise_for_status()
+        if response.status_code != 409:  # that is: an earlier request, whose answer got lost, has started it
+            response.raise_for_status()

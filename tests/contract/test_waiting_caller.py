@@ -179,6 +179,13 @@ def test_when_airflow_does_not_take_it_the_caller_is_told_by_the_action(call, ca
     assert "403" in caller.invocations.retrieve(invocation_id).output
 
 
+def test_a_dag_run_that_is_there_already_is_as_good(call, caller, airflow, run_dag):
+    airflow.status = 409
+    invocation_id = call()
+    assert run_dag(lambda: "done").state == "success"
+    assert caller.invocations.retrieve(invocation_id).status == "succeeded"
+
+
 def test_when_the_caller_gives_up_the_work_stops(call, caller, run_dag, kernel_emulator):
     invocation_id = call()
 
