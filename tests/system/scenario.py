@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
@@ -86,6 +85,10 @@ class Matrix:
         """Make sure that nothing was started or sent after a scenario had ended."""
         late = [text for run in self._ended for text in run.what_came_late()]
         assert not late, "\n".join(late)
+
+
+class NotUnderWayError(Exception):
+    """What a scenario begins with did not come about."""
 
 
 @dataclass
@@ -459,12 +462,15 @@ class Run:
         return f"{self._texts()}\n{self.states()}"
 
     def _wait(self, holds: Callable[[], bool], what: Callable[[], str], timeout: float) -> None:
-        wait_until(holds, timeout=timeout * self.matrix.patience, what=what)
+        try:
+            wait_until(holds, timeout=timeout * self.matrix.patience, what=what)
+        except AssertionError as error:
+            if not self.acted_at:
+                # An operator that is expected to fail must not seem to, because a scenario never got under way.
+                raise NotUnderWayError(str(error)) from error
+            raise
 
 
 def _item(record: InvocationRecord) -> int:
     """Tell which of many tasks an invocation belongs to."""
     return int(json.loads(record.payload or "{}")["item"])
-
-
-__all__ = ["BLOCKING", "DEFERRABLE", "MAPPED", "MAPPED_BLOCKING", "Matrix", "Outcome", "Run", "signal"]
