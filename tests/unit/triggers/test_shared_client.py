@@ -9,6 +9,7 @@ from airflow_provider_kernel.api import requests
 from airflow_provider_kernel.api.client import AsyncKernelClient
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.errors import KernelConfigurationError, KernelTimeoutError
+from airflow_provider_kernel.api.slots import Slots
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
@@ -210,9 +211,9 @@ class TestManyRequestsAtOnce:
     async def test_a_turn_that_does_not_come_is_an_error_and_was_not_sent(self, config, start, kernel_emulator):
         look = replace(requests.get_invocation(start()), resend=requests.Resend.NEVER)
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), hold=True))
-        async with shared_client(replace(config, read_timeout=0.3)) as client:
-            # Longer than the others' patience: their own timeout is that of the reads.
-            client._http.timeout = None
+        async with shared_client(config) as client:
+            # A turn is waited for as long as for an answer; here those in front must be the ones that wait longer.
+            client._slots = Slots(2, seconds=0.3)
             held = [asyncio.create_task(client.send(look)) for _ in range(2)]
             await asyncio.to_thread(fault.wait_until_held, 2)
             with pytest.raises(KernelTimeoutError, match="too many requests are waiting") as caught:
