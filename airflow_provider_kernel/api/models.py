@@ -68,11 +68,22 @@ def parse_timestamp(text: str | None) -> datetime | None:
         return None
     day, clock, fraction, zone = match.groups()
     try:
-        return datetime.fromisoformat(
+        when = datetime.fromisoformat(
             f"{day}T{clock}.{(fraction or '').ljust(6, '0')[:6]}{'+00:00' if zone in 'Zz' else zone}"
-        ).astimezone(timezone.utc)
-    except (ValueError, OverflowError):
+        )
+    except ValueError:
         return None
+    return usable_time(when)
+
+
+def usable_time(when: datetime) -> datetime | None:
+    """
+    Refuse a time that nothing could be added to or taken from.
+
+    :param when: a time with its zone.
+    :return: it in UTC; ``None`` when it is close to either end of the calendar.
+    """
+    return when.astimezone(timezone.utc) if 1000 < when.year < 9000 else None
 
 
 def _refuse_constant(name: str) -> Any:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.api import errors
 from airflow_provider_kernel.api.foreign_text import one_line, shown
-from airflow_provider_kernel.api.models import Page
+from airflow_provider_kernel.api.models import Page, usable_time
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
@@ -173,13 +173,13 @@ def parse_http_date(value: str | None) -> datetime | None:
     Read a date as HTTP headers hold it.
 
     :param value: the header.
-    :return: the time, in UTC where it names no zone; ``None`` when it is absent or makes no sense.
+    :return: the time, in UTC; ``None`` when it is absent or makes no sense.
     """
     try:
         when = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):
         return None
-    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return usable_time(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
 
 
 def _error_class(status_code: int) -> type[errors.KernelAPIError]:

@@ -87,6 +87,8 @@ class TestTimestamps:
             "2026-05-19T25:30:00Z",
             "2026-05-19T23:59:60Z",
             "0001-01-01T00:00:00+14:00",
+            "0001-01-01T00:00:00Z",  # nothing can be taken from it
+            "9999-12-31T23:59:59-23:59",  # nor added to this
             "2026-05-19T15:30:00+99:00",
             "yesterday",
         ],
