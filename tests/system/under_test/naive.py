@@ -55,6 +55,7 @@ class NaiveInvokeOperator(BaseOperator):
         payload: Any,
         deferrable: bool = False,
         poll_interval: float = 1,
+        async_timeout_seconds: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,11 +64,17 @@ class NaiveInvokeOperator(BaseOperator):
         self.payload = payload
         self.deferrable = deferrable
         self.poll_interval = poll_interval
+        self.async_timeout_seconds = async_timeout_seconds
         self.invocation_id: str | None = None
 
     def execute(self, context: Any) -> Any:
         hook = KernelHook()
-        self.invocation_id = hook.invoke(self.app_name, self.action_name, payload=self.payload).id
+        self.invocation_id = hook.invoke(
+            self.app_name,
+            self.action_name,
+            payload=self.payload,
+            async_timeout_seconds=self.async_timeout_seconds,
+        ).id
         if self.deferrable:
             self.defer(
                 trigger=NaiveTrigger(invocation_id=self.invocation_id, poll_interval=self.poll_interval),
