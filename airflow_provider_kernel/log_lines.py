@@ -91,6 +91,14 @@ class InvocationLog:
             else:
                 self._logger.warning("kernel | error in the event stream: %s", harmless(str(news)))
 
+    def tell_late(self, why: str) -> None:
+        """
+        Say that the lines come later.
+
+        :param why: why.
+        """
+        self._logger.info("The invocation's log lines come later, at its end at the latest: %s", why)
+
     def end(self, given_up: str | None = None) -> None:
         """
         End the group, and tell what is missing. Does nothing when called again.

@@ -63,6 +63,24 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_kernel.links.kernel.KernelDashboardLink",
             "airflow_provider_kernel.links.kernel.KernelLiveViewLink",
         ],
+        "config": {
+            "kernel": {
+                "description": "Of the provider for Kernel.",
+                "options": {
+                    "max_streams": {
+                        "description": (
+                            "How many log streams of deferred tasks a triggerer has open at once. Each takes a "
+                            "file descriptor. The lines of further invocations come when a stream ends, or when "
+                            "they end themselves; 0 shows all lines at the end only."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "250",
+                    },
+                },
+            },
+        },
         "connection-types": [
             {
                 "connection-type": "kernel",

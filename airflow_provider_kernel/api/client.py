@@ -316,19 +316,31 @@ class AsyncKernelClient(_BaseClient):
         with silence(self._logger is None), accounted(request, retrying):
             return await retrying(self._exchange, request)
 
-    async def run(self, flow: Flow[T], *, sleep: Callable[[float], Awaitable[None]] | None = None) -> T:
+    async def run(
+        self,
+        flow: Flow[T],
+        *,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        send: Callable[[Request[Any]], Awaitable[Any]] | None = None,
+    ) -> T:
         """
         Carry out a flow of several requests and pauses.
 
         :param flow: one of :mod:`airflow_provider_kernel.api.flows`, or a watch.
         :param sleep: sleeps its pauses, in place of the client's own.
+        :param send: sends its requests, or knows their answers, in place of :meth:`send`.
         :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
         with masked(self.config.api_key):
-            return await self._run(flow, sleep or self._sleep)
+            return await self._run(flow, sleep or self._sleep, send or self.send)
 
-    async def _run(self, flow: Flow[T], sleep: Callable[[float], Awaitable[None]]) -> T:
+    async def _run(
+        self,
+        flow: Flow[T],
+        sleep: Callable[[float], Awaitable[None]],
+        send: Callable[[Request[Any]], Awaitable[Any]],
+    ) -> T:
         try:
             step = next(flow)
             while True:
@@ -337,7 +349,7 @@ class AsyncKernelClient(_BaseClient):
                     step = next(flow)
                     continue
                 try:
-                    answer = await self.send(step)
+                    answer = await send(step)
                 except KernelError as error:
                     step = flow.throw(error)
                 else:

@@ -38,6 +38,17 @@ MAX_RETRY_AFTER_SECONDS = 300.0
 MAX_BROWSER_LOOKS = 20
 
 
+def look_at(invocation_id: str) -> requests.Request[Invocation]:
+    """
+    Build the request with which a watch looks at its invocation.
+
+    :param invocation_id: the invocation.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    # The next look is the next attempt.
+    return replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
+
+
 def watch_invocation(
     invocation_id: str,
     *,
@@ -64,8 +75,7 @@ def watch_invocation(
     :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
     :raises KernelError: when a look went wrong in a way that will not pass.
     """
-    # The next look is the next attempt.
-    look = replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
+    look = look_at(invocation_id)
     began = time.time()
     status: str | None = None
     failed_looks, in_contact = 0, began

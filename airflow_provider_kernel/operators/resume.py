@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from airflow_provider_kernel.api.errors import (
@@ -11,6 +12,9 @@ from airflow_provider_kernel.api.errors import (
 )
 from airflow_provider_kernel.api.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
+
+#: So long may what tells of an invocation by itself be behind what has told of its end.
+_CATCH_UP_SECONDS = 30.0
 
 
 def end_of_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
@@ -38,6 +42,17 @@ def end_of_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_i
         raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
     if invocation.is_final:
         return invocation
+    if event.get("status") == "finished":
+        # A list or a stream has told of its end: a single look that is behind is no reason to cancel it.
+        try:
+            return hook.wait_for_invocation(
+                invocation_id, poll_interval=1, deadline=time.time() + _CATCH_UP_SECONDS
+            )
+        except KernelInvocationTimeoutError as error:
+            raise KernelLostContactError(
+                f"The end of invocation {invocation_id} was told, but {_CATCH_UP_SECONDS:.0f} seconds later "
+                f"it still is {invocation.status}"
+            ) from error
     if event.get("status") == "timeout":
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"

@@ -24,6 +24,7 @@ from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationL
 from airflow_provider_kernel.task_state import ask_in_advance, is_still_deferred_on
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 from airflow_provider_kernel.triggers.shared_client import shared_client
+from airflow_provider_kernel.triggers.shared_looks import waiting_for
 
 #: How long to wait for Airflow to tell the state of a task; many may be asked about at once.
 _ASK_SECONDS = 60.0
@@ -135,7 +136,6 @@ class KernelInvocationTrigger(BaseTrigger):
 
     async def _wait(self, client: AsyncKernelClient) -> Invocation:
         dashboard_url = client.config.dashboard_url
-        end_is_told = asyncio.Event()
         found: list[tuple[Invocation, Browser]] = []
         of_interest = self.task_instance is not None and (self.live_view_link or needs_browser(dashboard_url))
 
@@ -143,25 +143,24 @@ class KernelInvocationTrigger(BaseTrigger):
             while found:
                 # In a thread: it waits for the triggerer's supervisor, and the event loop must not.
                 await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
-            try:
-                await asyncio.wait_for(end_is_told.wait(), seconds)
-            except asyncio.TimeoutError:
-                return
-            end_is_told.clear()  # once: the next look may still be too early
+            # As long as nobody knows its browser, each look also asks for that.
+            await wait.rest(seconds, until_news=not of_interest)
 
-        async with self._log_stream(client, on_end=end_is_told.set):
-            return await client.run(
-                watch_invocation(
-                    self.invocation_id,
-                    poll_interval=self.poll_interval,
-                    deadline=self.deadline,
-                    is_new=self.is_new,
-                    on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
-                    on_trouble=lambda error: self.log.warning("%s; looking again", error),
-                    on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
-                ),
-                sleep=pause,
-            )
+        with waiting_for(client, self.invocation_id, interval=self.poll_interval, deadline=self.deadline) as wait:
+            async with self._log_stream(client, on_end=wait.nudge):
+                return await client.run(
+                    watch_invocation(
+                        self.invocation_id,
+                        poll_interval=self.poll_interval,
+                        deadline=self.deadline,
+                        is_new=self.is_new,
+                        on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
+                        on_trouble=lambda error: self.log.warning("%s; looking again", error),
+                        on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
+                    ),
+                    sleep=pause,
+                    send=wait.send,
+                )
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
         if needs_browser(dashboard_url):

@@ -10,11 +10,15 @@ from types import TracebackType
 from airflow_provider_kernel.api.client import AsyncKernelClient
 from airflow_provider_kernel.api.events import EventFollower
 from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+from airflow_provider_kernel.triggers.stream_places import stream_places
 
 
 class AsyncLogStream:
     """
     Follow an invocation's stream beside the block, and a moment longer if it ends well.
+
+    There are only so many streams at once in a triggerer. One that finds no place begins when another ends, or with
+    the end of the block: Kernel replays the lines, so that none is lost.
 
     :param client: the client to follow it with.
     :param invocation_id: the invocation.
@@ -32,6 +36,10 @@ class AsyncLogStream:
         self._on_end = on_end
 
     async def __aenter__(self) -> AsyncLogStream:
+        places = stream_places()
+        if places.is_full():
+            self._log.tell_late(f"[kernel] max_streams allows {places.count} streams at once, and all are in use")
+        self._asked = places.queue()
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -40,6 +48,8 @@ class AsyncLogStream:
     ) -> None:
         try:
             if kind is None:
+                if not self._asked.done():
+                    self._asked.set_result(False)
                 await self._drain()
         finally:
             self._task.cancel()
@@ -54,8 +64,9 @@ class AsyncLogStream:
 
     async def _follow(self) -> None:
         try:
-            async for news in self._client.follow(self._follower):
-                self._log.write(news)
+            async with stream_places().place(self._asked):
+                async for news in self._client.follow(self._follower):
+                    self._log.write(news)
         finally:
             self._log.end(self._follower.given_up)
             if self._follower.is_final:

@@ -16,6 +16,7 @@ from airflow_provider_kernel.api.errors import (
     KernelInvocationTimeoutError,
     KernelLostContactError,
 )
+from airflow_provider_kernel.operators import resume
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
@@ -197,16 +198,32 @@ class TestAfterTheDeferral:
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == 1
 
-    @pytest.mark.parametrize("event", [None, {}, {"status": "finished"}, {"status": "what?"}])
+    @pytest.mark.parametrize("event", [None, {}, {"status": "what?"}])
     def test_an_event_that_makes_no_sense_is_no_success(self, event, deferred, kernel_emulator, execution_api):
         execution_api.max_tries = 0
         result = deferred.resume("execute_complete", event=event)
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_an_event_that_is_too_early_is_no_success(self, deferred, kernel_emulator, execution_api):
-        execution_api.max_tries = 0
+    def test_an_event_that_is_early_is_waited_for(self, deferred, kernel_emulator, execution_api):
+        """A list may tell of an end that a single look does not show yet."""
+        path = f"/invocations/{deferred.invocation_id}"
+        stale = {"id": deferred.invocation_id, "status": "running"}
+        before = len(kernel_emulator.requests("GET", path))
+        kernel_emulator.finish(deferred.invocation_id, output=1)
+        kernel_emulator.add_fault(Fault("GET", path, nth=(1, 2), body=stale))
         event = {"invocation_id": deferred.invocation_id, "status": "finished"}
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.requests("GET", path)) == before + 3
+
+    @pytest.mark.parametrize("more", [{}, {"invocation_id": None}])
+    def test_an_event_that_is_too_early_is_no_success(
+        self, more, deferred, kernel_emulator, execution_api, monkeypatch
+    ):
+        monkeypatch.setattr(resume, "_CATCH_UP_SECONDS", 0.1)
+        execution_api.max_tries = 0
+        event = {"invocation_id": deferred.invocation_id, "status": "finished", **more}
         result = deferred.resume("execute_complete", event=event)
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)

@@ -686,7 +686,7 @@ class TestMany:
         invocation_id = start()
         trigger = row(invocation_id=invocation_id, stream_logs=stream_logs, poll_interval=1)
         tasks = [await triggerer.start(trigger, task_instance()) for _ in range(count)]
-        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, count + count // 2, 30)
+        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, 3, 30)
         if stream_logs:
             await asyncio.to_thread(kernel_emulator.wait_for, "GET", EVENTS, count)
         (client,) = clients
