@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: A wait's pauses are random within a tenth, so that what is a tenth older than its pause still is new to it.
 _TOLERANCE = 1.1
+#: Whoever wants to look without a pause counts as this, in seconds.
+_LEAST_INTERVAL = 0.01
 #: How long one waits for a look at most, whatever holds it up.
 _LOOK_SECONDS = 150.0
 
@@ -50,7 +52,7 @@ def waiting_for(
     looks = _all.get(client)
     if looks is None:
         looks = _all[client] = SharedLooks(client)
-    wait = Wait(looks, invocation_id, interval, deadline)
+    wait = Wait(looks, invocation_id, max(interval, _LEAST_INTERVAL), deadline)
     looks.join(wait)
     try:
         yield wait
@@ -160,12 +162,12 @@ class Wait:
 
         :param invocation: the invocation.
         """
-        is_news = self.known is None or self.known.status != invocation.status
-        self.known, self._known_at = invocation, time.monotonic()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(invocation)
-        if is_news:
+        self._known_at = time.monotonic()
+        if self.known is None or self.known.status != invocation.status:
+            self.known = _slim(invocation)
             _end(self._rest)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(self.known)
 
     def fail(self, error: Exception) -> None:
         """
@@ -330,20 +332,23 @@ class SharedLooks:
         return True
 
     def _tell(self, invocation: Invocation) -> None:
-        slim = Invocation(
-            id=invocation.id,
-            status=invocation.status,
-            app_name=invocation.app_name,
-            started_at=invocation.started_at,
-            finished_at=invocation.finished_at,
-        )
         for wait in self._waits.get(invocation.id, []):
-            wait.tell(slim)
+            wait.tell(invocation)
 
     @staticmethod
     def _fail(waits: list[Wait], error: Exception) -> None:
         for wait in waits:
             wait.fail(error)
+
+
+def _slim(invocation: Invocation) -> Invocation:
+    return Invocation(
+        id=invocation.id,
+        status=invocation.status,
+        app_name=invocation.app_name,
+        started_at=invocation.started_at,
+        finished_at=invocation.finished_at,
+    )
 
 
 def _end(future: asyncio.Future[None] | None) -> None:
