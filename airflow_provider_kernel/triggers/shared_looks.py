@@ -78,6 +78,7 @@ class Wait:
         self._known_at = float("-inf")
         self._good_for = 0.0
         self._is_nudged = False
+        self._is_due = False
         self._answer: asyncio.Future[Invocation] | None = None
         self._rest: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -124,6 +125,7 @@ class Wait:
                 if self._timer is not None:
                     self._timer.cancel()
                 self._rest = self._timer = None
+                self._is_due = False
         if self._is_nudged:
             # Once: the look that follows may still be too early.
             self._is_nudged, self._known_at = False, float("-inf")
@@ -132,12 +134,19 @@ class Wait:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._wake, is_steady)
 
     def _wake(self, is_steady: bool) -> None:
-        # Of thousands, most would be woken only to be told what they know.
-        left = self._known_at + self._good_for - time.monotonic()
-        if self._deadline is not None and time.time() + left >= self._deadline:
-            left, self._good_for = min(left, self._deadline - time.time()), 0.0
-        if is_steady and left > 0:
-            self._sleep(left, is_steady=is_steady)
+        # Of thousands, most would be woken only to be told what they know, or to ask for what all ask for.
+        fresh = self._known_at + self._good_for - time.monotonic()
+        left = float("inf") if self._deadline is None else self._deadline - time.time()
+        if left <= 0:
+            self._good_for = 0.0
+        if not is_steady or left <= 0:
+            _end(self._rest)
+        elif fresh > 0:
+            self._sleep(min(fresh, left), is_steady=True)
+        elif not self._is_due:
+            self._is_due = True
+            self._looks.ask(self)
+            self._sleep(min(self._good_for, left), is_steady=True)
         else:
             _end(self._rest)
 
@@ -148,8 +157,8 @@ class Wait:
 
     @property
     def is_asking(self) -> bool:
-        """Whether it waits for a look."""
-        return self._answer is not None and not self._answer.done()
+        """Whether it wants a look, be it awake or in its sleep."""
+        return self._is_due or (self._answer is not None and not self._answer.done())
 
     @property
     def started(self) -> datetime | None:
@@ -162,7 +171,7 @@ class Wait:
 
         :param invocation: the invocation.
         """
-        self._known_at = time.monotonic()
+        self._known_at, self._is_due = time.monotonic(), False
         if self.known is None or self.known.status != invocation.status:
             self.known = _slim(invocation)
             _end(self._rest)
@@ -177,6 +186,10 @@ class Wait:
         """
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+        elif self._is_due:
+            # It wakes up, and asks for itself.
+            self._is_due = False
+            _end(self._rest)
 
     def _patience(self) -> float:
         if self._deadline is None:
