@@ -12,14 +12,14 @@ from airflow_provider_kernel.api.requests import Request
 
 
 @contextmanager
-def accounted(request: Request[Any], retrying: Any = None) -> Iterator[None]:
+def accounted(request: Request[Any], started: float, retrying: Any = None) -> Iterator[None]:
     """
     Tell an error that leaves the block what was asked, how often and how long.
 
     :param request: what was asked.
+    :param started: when it was first sent, as ``time.monotonic()`` told it.
     :param retrying: tenacity's object that counts the attempts; ``None`` where there is just one.
     """
-    started = time.monotonic()
     try:
         yield
     except KernelError as error:

@@ -1,5 +1,5 @@
 """
-The two clients: the only places that talk to the network, and the only ones that know httpx.
+The two clients: the only places that talk to the network.
 
 What to send, what an answer means and whether to try again is decided elsewhere, once for both.
 """
@@ -7,41 +7,30 @@ What to send, what an answer means and whether to try again is decided elsewhere
 from __future__ import annotations
 
 import asyncio
-import functools
-import http.cookiejar
 import logging
-import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import Any, TypeVar
 
-import httpx
 from tenacity import AsyncRetrying, Retrying
 
 from airflow_provider_kernel.api import deadline, requests
 from airflow_provider_kernel.api.accounting import accounted
-from airflow_provider_kernel.api.body import ENCODINGS, BoundedBody, Decoder
+from airflow_provider_kernel.api.body import BoundedBody, Decoder
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.api.deadline import Deadline
-from airflow_provider_kernel.api.diagnosis import diagnose
-from airflow_provider_kernel.api.errors import (
-    KernelConfigurationError,
-    KernelConnectionError,
-    KernelError,
-    KernelResponseError,
-    KernelTimeoutError,
-)
+from airflow_provider_kernel.api.errors import KernelError, KernelResponseError
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
-from airflow_provider_kernel.api.foreign_text import one_line, shown
-from airflow_provider_kernel.api.masking import MASK, mask_body, masked
+from airflow_provider_kernel.api.masking import masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
-from airflow_provider_kernel.api.responses import Response, is_event_stream, nothing, read
+from airflow_provider_kernel.api.responses import Response, is_event_stream
 from airflow_provider_kernel.api.silence import silence
 from airflow_provider_kernel.api.slots import Slots
 from airflow_provider_kernel.api.sse import EventReader
+from airflow_provider_kernel.api.transport import AsyncHttp, Transport, headers_of, response_of
 
 T = TypeVar("T")
 
@@ -50,86 +39,23 @@ log = logging.getLogger(__name__)
 #: So many requests at once go out from one event loop, beside the streams: a pool slows down with the square, and
 #: worse, of its connections.
 _REQUESTS_AT_ONCE = 25
-#: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
-_KEEPALIVE_SECONDS = 30.0
-
-
-@functools.lru_cache(maxsize=8)
-def _tls_context(verify: bool | str) -> ssl.SSLContext:
-    # Loading the certificates takes longer than a whole request: once per process.
-    try:
-        if isinstance(verify, str):
-            return ssl.create_default_context(cafile=verify)
-        return httpx.create_ssl_context(verify=verify)
-    except (OSError, ValueError) as error:
-        raise KernelConfigurationError(
-            f"verify_tls is {shown(verify)}; it takes true, false, or the path of a readable CA bundle: "
-            f"{one_line(str(error), 100)}"
-        ) from None
-
-
-def _check_host(base_url: str) -> None:
-    try:
-        _ = httpx.URL(base_url).host
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise KernelConfigurationError(
-            f"The host of {shown(base_url)} is no host name: {one_line(str(error), 100)}"
-        ) from None
 
 
 class _BaseClient:
     """What the two clients share: everything but sending and waiting."""
 
-    def __init__(self, config: KernelConfig, *, logger: logging.Logger | None = log) -> None:
+    def __init__(self, config: KernelConfig, trace: Callable[..., Any], logger: logging.Logger | None) -> None:
         self.config = config
+        self._transport = Transport(config, trace)
         self._logger = logger
 
-    def _options(self) -> dict[str, Any]:
-        config = self.config
-        _check_host(config.base_url)
-        return {
-            "base_url": config.base_url,
-            "headers": {"Accept-Encoding": ENCODINGS, **config.headers()},
-            # No cookies: nothing of the API needs them, and a server could fill the memory with them.
-            "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
-            "timeout": httpx.Timeout(config.read_timeout, connect=config.connect_timeout),
-            "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
-            "verify": _tls_context(config.verify_tls),
-            "follow_redirects": False,
-        }
-
-    def _retrying(self, request: Request[Any]) -> dict[str, Any]:
-        return self.config.retry.tenacity(request.resend, asked=str(request), logger=self._logger)
+    def _retrying(self, request: Request[Any], started: float) -> dict[str, Any]:
+        spent = time.monotonic() - started
+        return self.config.retry.tenacity(request.resend, asked=str(request), logger=self._logger, spent=spent)
 
     def _deadline(self) -> Deadline:
         """Begin the time that an exchange may take: to connect, to wait for the answer, and to read it."""
         return Deadline(self.config.connect_timeout + 2 * self.config.read_timeout)
-
-    def _build(
-        self, client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, silence: float | None = None
-    ) -> httpx.Request:
-        """Build what httpx sends; an event stream may be silent for so many seconds."""
-        config = self.config
-        headers = {"Content-Type": "application/json"} if request.body is not None else {}
-        timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout)
-        if silence is not None:
-            headers |= {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
-            timeout.read = silence
-        return client.build_request(
-            request.method,
-            request.path,
-            params=request.query or None,
-            content=request.body,
-            headers=headers,
-            timeout=timeout,
-            extensions={"trace": deadline.trace if isinstance(client, httpx.Client) else deadline.atrace},
-        )
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn httpx's errors into ours, without the key."""
-        with masked(self.config.api_key), _own_errors():
-            yield
 
 
 class KernelClient(_BaseClient):
@@ -151,10 +77,10 @@ class KernelClient(_BaseClient):
         sleep: Callable[[float], None] = time.sleep,
         logger: logging.Logger | None = log,
     ) -> None:
-        super().__init__(config, logger=logger)
+        super().__init__(config, deadline.trace, logger)
         self._sleep = sleep
         with silence(logger is None):
-            self._http = httpx.Client(**self._options(), event_hooks={"response": [_refuse_redirect]})
+            self._http = self._transport.client()
 
     def send(self, request: Request[T]) -> T:
         """
@@ -164,10 +90,16 @@ class KernelClient(_BaseClient):
         :return: the parsed answer.
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
-        retrying = Retrying(sleep=self._sleep, **self._retrying(request))
-        with silence(self._logger is None), accounted(request, retrying):
-            answer: T = retrying(self._exchange, request)
-            return answer
+        started = time.monotonic()
+        with silence(self._logger is None):
+            try:
+                return self._exchange(request)
+            except KernelError as error:
+                made = [error]
+            retrying = Retrying(sleep=self._sleep, **self._retrying(request, started))
+            with accounted(request, started, retrying):
+                answer: T = retrying(self._attempt, request, made)
+                return answer
 
     def run(self, flow: Flow[T], *, sleep: Callable[[float], None] | None = None) -> T:
         """
@@ -222,15 +154,15 @@ class KernelClient(_BaseClient):
         :return: the events as they come.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        with accounted(request), self._errors():
+        with accounted(request, time.monotonic()), self._transport.errors():
             limit = self._deadline()
             with deadline.within(limit):
-                answer = self._http.send(self._build(self._http, request, silence=silence), stream=True)
+                answer = self._http.send(self._transport.build(request, silence=silence), stream=True)
             try:
-                headers = _headers(answer)
+                headers = headers_of(answer)
                 if not is_event_stream(answer.status_code, headers):
                     body = BoundedBody(headers, limit).collect(answer.iter_raw())
-                    raise _no_stream(request, answer, body)
+                    raise _no_stream(request, response_of(answer, headers, body))
                 decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
                 for chunk in answer.iter_raw():
                     for part in decoder.feed(chunk):
@@ -268,16 +200,21 @@ class KernelClient(_BaseClient):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _attempt(self, request: Request[T], made: list[KernelError]) -> T:
+        _tell(made)
+        return self._exchange(request)
+
     def _exchange(self, request: Request[T]) -> T:
         limit = self._deadline()
-        with self._errors():
+        with self._transport.errors():
             with deadline.within(limit):
-                answer = self._http.send(self._build(self._http, request), stream=True)
+                answer = self._http.send(self._transport.build(request), stream=True)
                 try:
-                    body = BoundedBody(_headers(answer), limit).collect(answer.iter_raw())
+                    headers = headers_of(answer)
+                    body = BoundedBody(headers, limit).collect(answer.iter_raw())
                 finally:
                     answer.close()
-            return request.receive(_response(answer, body))
+            return request.receive(response_of(answer, headers, body))
 
 
 class AsyncKernelClient(_BaseClient):
@@ -299,7 +236,7 @@ class AsyncKernelClient(_BaseClient):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         logger: logging.Logger | None = log,
     ) -> None:
-        super().__init__(config, logger=logger)
+        super().__init__(config, deadline.atrace, logger)
         self._sleep = sleep
         self._http = self._make_http()
         self._slots = Slots(_REQUESTS_AT_ONCE, config.read_timeout)
@@ -312,9 +249,15 @@ class AsyncKernelClient(_BaseClient):
         :return: the parsed answer.
         :raises KernelError: when no attempt brought one; it tells what was asked and how often.
         """
-        retrying = AsyncRetrying(sleep=self._sleep, **self._retrying(request))
-        with silence(self._logger is None), accounted(request, retrying):
-            return await retrying(self._exchange, request)
+        started = time.monotonic()
+        with silence(self._logger is None):
+            try:
+                return await self._exchange(request)
+            except KernelError as error:
+                made = [error]
+            retrying = AsyncRetrying(sleep=self._sleep, **self._retrying(request, started))
+            with accounted(request, started, retrying):
+                return await retrying(self._attempt, request, made)
 
     async def run(
         self,
@@ -382,17 +325,17 @@ class AsyncKernelClient(_BaseClient):
         :return: the events as they come.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        with accounted(request), self._errors():
+        with accounted(request, time.monotonic()), self._transport.errors():
             limit = self._deadline()
             # A pool for each stream, since it holds its connection: a thousand of them in one would slow down all.
             async with self._make_http() as http:
                 with deadline.within(limit):
-                    answer = await http.send(self._build(http, request, silence=silence), stream=True)
+                    answer = await http.send(self._transport.build(request, silence=silence), stream=True)
                 try:
-                    headers = _headers(answer)
+                    headers = headers_of(answer)
                     if not is_event_stream(answer.status_code, headers):
                         body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
-                        raise _no_stream(request, answer, body)
+                        raise _no_stream(request, response_of(answer, headers, body))
                     decoder, reader = Decoder(headers.get("content-encoding", "")), EventReader(silence)
                     async for chunk in answer.aiter_raw():
                         for part in decoder.feed(chunk):
@@ -433,9 +376,13 @@ class AsyncKernelClient(_BaseClient):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _make_http(self) -> httpx.AsyncClient:
+    def _make_http(self) -> AsyncHttp:
         with silence(self._logger is None):
-            return httpx.AsyncClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+            return self._transport.async_client()
+
+    async def _attempt(self, request: Request[T], made: list[KernelError]) -> T:
+        _tell(made)
+        return await self._exchange(request)
 
     async def _exchange(self, request: Request[T]) -> T:
         async with self._slots.turn():
@@ -443,66 +390,27 @@ class AsyncKernelClient(_BaseClient):
 
     async def _exchange_now(self, request: Request[T]) -> T:
         limit = self._deadline()
-        with self._errors():
+        with self._transport.errors():
             with deadline.within(limit):
-                answer = await self._http.send(self._build(self._http, request), stream=True)
+                answer = await self._http.send(self._transport.build(request), stream=True)
                 try:
-                    body = await BoundedBody(_headers(answer), limit).acollect(answer.aiter_raw())
+                    headers = headers_of(answer)
+                    body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
                 finally:
                     await answer.aclose()
-            return request.receive(_response(answer, body))
+            return request.receive(response_of(answer, headers, body))
 
 
-def _no_stream(request: Request[Any], answer: httpx.Response, body: bytes) -> KernelError:
+def _tell(made: list[KernelError]) -> None:
+    # Nearly all first attempts succeed and need nothing of tenacity, which takes its time: it hears of the others.
+    if made:
+        raise made.pop()
+
+
+def _no_stream(request: Request[Any], response: Response) -> KernelError:
     """Say what came instead of an event stream."""
     try:
-        request.receive(_response(answer, body))
+        request.receive(response)
     except KernelError as error:
         return error
-    return KernelResponseError(f"{answer.status_code}, but no event stream", status_code=answer.status_code)
-
-
-def _headers(answer: httpx.Response) -> dict[str, str]:
-    return {name.lower(): value for name, value in answer.headers.items()}
-
-
-def _response(answer: httpx.Response, body: bytes) -> Response:
-    # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
-    key = answer.request.headers["Authorization"].removeprefix("Bearer ")
-    headers = {name: value.replace(key, MASK) for name, value in _headers(answer).items()}
-    body = mask_body(body, key) if answer.status_code < 300 else body.replace(key.encode(), MASK.encode())
-    return Response(answer.status_code, headers, body)
-
-
-def _refuse_redirect(answer: httpx.Response) -> None:
-    """Refuse it before httpx reads its target, which may be something that it chokes on."""
-    if answer.has_redirect_location:
-        read(_response(answer, b""), nothing)
-
-
-async def _refuse_redirect_async(answer: httpx.Response) -> None:
-    _refuse_redirect(answer)
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Turn httpx's errors into ours; what the caller must know is whether the request can have been taken."""
-    try:
-        yield
-    except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise KernelTimeoutError(f"no connection in time ({type(error).__name__})", sent=False) from error
-    except httpx.TimeoutException as error:
-        raise KernelTimeoutError(f"no answer in time ({type(error).__name__})") from error
-    except (httpx.ConnectError, httpx.ProxyError) as error:
-        problem, text = diagnose(error)
-        raise KernelConnectionError(text, sent=False, problem=problem) from error
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-        # Not str(error): it may quote a header, and with it the key.
-        raise KernelConfigurationError(f"the request cannot be sent ({type(error).__name__})") from None
-    except httpx.TransportError as error:
-        raise KernelConnectionError(
-            "the connection was cut before the answer was complete "
-            f"({one_line(str(error)) or type(error).__name__})"
-        ) from error
-    except httpx.DecodingError as error:
-        raise KernelResponseError(f"the body cannot be decoded: {error}") from error
+    return KernelResponseError(f"{response.status_code}, but no event stream", status_code=response.status_code)

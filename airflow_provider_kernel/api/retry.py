@@ -143,13 +143,16 @@ class RetryPolicy:
         # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
         return asked + wait_random(0, self.base_seconds)(state)
 
-    def tenacity(self, resend: Resend, *, asked: str, logger: logging.Logger | None) -> dict[str, Any]:
+    def tenacity(
+        self, resend: Resend, *, asked: str, logger: logging.Logger | None, spent: float = 0.0
+    ) -> dict[str, Any]:
         """
         Build the arguments of tenacity's ``Retrying`` and ``AsyncRetrying``, which take the same ones.
 
         :param resend: the request's own rule.
         :param asked: the request, for the log.
         :param logger: told before each wait; ``None`` keeps silent, which a signal handler needs.
+        :param spent: seconds that went by before tenacity began to count.
         """
 
         def tell(state: RetryCallState) -> None:
@@ -166,7 +169,7 @@ class RetryPolicy:
 
         return {
             "retry": retry_if_exception(lambda error: may_resend(resend, error)),
-            "stop": stop_after_attempt(self.max_attempts) | stop_before_delay(self.max_seconds),
+            "stop": stop_after_attempt(self.max_attempts) | stop_before_delay(self.max_seconds - spent),
             "wait": self.wait,
             "before_sleep": tell,
             "reraise": True,

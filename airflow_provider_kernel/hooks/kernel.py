@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,8 +40,8 @@ class KernelHook(BaseHook):
     """
     Talk to the Kernel API as an Airflow connection says.
 
-    The connection is looked up once, and one client is kept alive for all calls: use the hook as a context
-    manager, or :meth:`close` it. Every method raises only errors of
+    The connection is looked up once, and one client is kept alive for all calls, also from several threads: use
+    the hook as a context manager, or :meth:`close` it. Every method raises only errors of
     :mod:`airflow_provider_kernel.api.errors`.
 
     Without a connection of that id, ``KERNEL_API_KEY`` (with ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``) is used.
@@ -54,6 +55,10 @@ class KernelHook(BaseHook):
     default_conn_name = "kernel_default"
     conn_type = "kernel"
     hook_name = "Kernel"
+
+    #: Held while a hook looks up its connection or makes its client, so that threads that come at once get the
+    #: same. One for all hooks, since a hook that holds a lock cannot be copied with its operator.
+    _making = threading.RLock()
 
     def __init__(
         self,
@@ -101,13 +106,18 @@ class KernelHook(BaseHook):
 
         :raises KernelConfigurationError: when there is no such connection, or when it cannot work.
         """
-        if self._config is None:
-            try:
-                connection = self.get_connection(self.kernel_conn_id)
-            except AirflowNotFoundException:
-                connection = None
-            self._config = self._read(connection)
-        return self._config
+        config = self._config
+        if config is None:
+            with self._making:
+                config = self._config = self._config or self._look_up()
+        return config
+
+    def _look_up(self) -> KernelConfig:
+        try:
+            connection = self.get_connection(self.kernel_conn_id)
+        except AirflowNotFoundException:
+            connection = None
+        return self._read(connection)
 
     async def aget_config(self) -> KernelConfig:
         """
@@ -141,9 +151,11 @@ class KernelHook(BaseHook):
 
     def get_conn(self) -> KernelClient:
         """Give the hook's client, made at the first use and kept until :meth:`close`."""
-        if self._client is None:
-            self._client = KernelClient(self.config, sleep=self._sleep)
-        return self._client
+        client = self._client
+        if client is None:
+            with self._making:
+                client = self._client = self._client or KernelClient(self.config, sleep=self._sleep)
+        return client
 
     async def get_async_conn(self) -> AsyncKernelClient:
         """Make a client for the running event loop. It belongs to the caller, who closes it."""

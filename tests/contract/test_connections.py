@@ -9,8 +9,7 @@ import httpx
 import pytest
 from contract.wire import Relay, Server, ok
 
-from airflow_provider_kernel.api import client as client_module
-from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.api import errors, flows, requests, transport
 from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.api.config import KernelConfig
 from airflow_provider_kernel.testing import Fault
@@ -68,6 +67,20 @@ class TestReuse:
         fault.release()
 
 
+def test_no_cookie_is_kept(connect):
+    def answer(server, client, number):
+        body = b'{"id": "abc", "status": "running"}'
+        client.sendall(ok(body).replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/; Domain=127.0.0.1\r\n", 1))
+        return True
+
+    with Server(answer) as server:
+        client = connect(server)
+        for _ in range(2):
+            client.send(GET)
+        assert list(client._client._http.cookies.jar) == []
+        assert [b"cookie" in head.lower() for head in server.requests] == [False, False]
+
+
 class TestClose:
     def test_it_closes_the_connections(self, relayed, relay):
         relayed.send(requests.get_auth_context())
@@ -102,7 +115,7 @@ class TestTls:
     @pytest.fixture
     def loaded(self, monkeypatch):
         """Count how often certificates are loaded."""
-        client_module._tls_context.cache_clear()
+        transport._tls_context.cache_clear()
         loaded = []
         make, make_httpx = ssl.create_default_context, httpx.create_ssl_context
         monkeypatch.setattr(ssl, "create_default_context", lambda *a, **k: loaded.append("ssl") or make(*a, **k))
@@ -110,7 +123,7 @@ class TestTls:
             httpx, "create_ssl_context", lambda *a, **k: loaded.append("httpx") or make_httpx(*a, **k)
         )
         yield loaded
-        client_module._tls_context.cache_clear()
+        transport._tls_context.cache_clear()
 
     def test_certificates_are_loaded_once_however_many_clients_there_are(self, connect, kernel_emulator, loaded):
         for number in range(5):

@@ -237,6 +237,16 @@ class TestTheCaps:
         assert 0.5 <= tried.seconds <= took < 5
         assert f"({tried.count} attempts in {tried.seconds:.1f} s)" in str(caught.value)
 
+    def test_the_time_of_the_first_attempt_is_part_of_the_total(self, connect, kernel_emulator):
+        policy = RetryPolicy(max_attempts=50, max_seconds=0.2, base_seconds=0)
+        client = connect(kernel_emulator, read_timeout=0.3, retry=policy)
+        fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
+        with pytest.raises(errors.KernelTimeoutError) as caught:
+            client.send(GET)
+        fault.release()
+        assert caught.value.attempts.count == len(kernel_emulator.journal) == 1
+        assert caught.value.attempts.seconds >= 0.3
+
     def test_a_wait_that_would_go_past_the_total_time_is_not_begun(self, connect, kernel_emulator):
         client = connect(kernel_emulator, retry=RetryPolicy(max_seconds=30))
         kernel_emulator.add_fault(Fault("*", "*", None, status=429, headers={"Retry-After": "31"}))

@@ -305,7 +305,7 @@ def test_generated_inputs(kernel_emulator, tell):
     with KernelClient(_config(kernel_emulator)) as client:
 
         def send(request):
-            client._build(client._http, request)
+            client._transport.build(request)
 
         try_()
     assert min(tried.values()) > 0

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import copy
 import json
 import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import structlog
 from airflow.sdk import BaseHook
+from contract.wire import Relay
 
 from airflow_provider_kernel import connection_form
 from airflow_provider_kernel.api import requests
@@ -254,6 +258,36 @@ class TestClient:
         hook = KernelHook("nowhere")
         hook.close()
         hook.close()
+
+    def test_is_one_for_threads_that_come_at_once_as_is_the_lookup(self, kernel, connect, monkeypatch):
+        connect(host=kernel.base_url)
+        look_up, looked_up = BaseHook.get_connection, []
+        second = threading.Barrier(2)
+
+        def wait_for_a_second_lookup(conn_id):
+            looked_up.append(conn_id)
+            with suppress(threading.BrokenBarrierError):
+                second.wait(0.3)
+            return look_up(conn_id)
+
+        monkeypatch.setattr(KernelHook, "get_connection", staticmethod(wait_for_a_second_lookup))
+        with KernelHook("my_kernel") as hook, ThreadPoolExecutor(8) as threads:
+            clients = set(threads.map(lambda _: hook.get_conn(), range(8)))
+        assert len(clients) == 1
+        assert looked_up == ["my_kernel"]
+
+    def test_serves_many_threads_each_with_its_own_answers_and_keeps_their_connections(self, kernel, connect):
+        with Relay(kernel.port) as relay, ThreadPoolExecutor(16) as threads:
+            connect(host=relay.base_url)
+            with KernelHook("my_kernel") as hook:
+                ids = list(threads.map(lambda _: hook.invoke("demo", "hang").id, range(64)))
+                ended = list(threads.map(hook.complete_invocation, ids, range(64)))
+            assert [invocation.id for invocation in ended] == ids
+            assert [kernel.invocation(id_).output_json for id_ in ids] == list(range(64))
+            assert relay.connections <= 16
+
+    def test_is_not_in_the_way_of_a_copy_of_an_operator_that_holds_a_hook(self):
+        assert copy.deepcopy(KernelHook("my_kernel")).kernel_conn_id == "my_kernel"
 
     def test_waits_as_the_hook_says(self, kernel, connect):
         slept = []
