@@ -35,11 +35,11 @@ from airflow_provider_kernel.api.errors import (
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
 from airflow_provider_kernel.api.foreign_text import one_line, shown
-from airflow_provider_kernel.api.masking import MASK, mask_body, masked
+from airflow_provider_kernel.api.masking import MASK, mask_body, mask_text, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.responses import Response, is_event_stream, nothing, read
-from airflow_provider_kernel.api.silence import silence
+from airflow_provider_kernel.api.silence import keep_out_of_the_log, silence
 from airflow_provider_kernel.api.slots import Slots
 from airflow_provider_kernel.api.sse import EventReader
 
@@ -83,6 +83,7 @@ class _BaseClient:
     def __init__(self, config: KernelConfig, *, logger: logging.Logger | None = log) -> None:
         self.config = config
         self._logger = logger
+        keep_out_of_the_log(config.api_key)
 
     def _options(self) -> dict[str, Any]:
         config = self.config
@@ -235,7 +236,7 @@ class KernelClient(_BaseClient):
                 for chunk in answer.iter_raw():
                     for part in decoder.feed(chunk):
                         for data in reader.feed(part):
-                            yield parse_event(data)
+                            yield parse_event(mask_text(data, self.config.api_key))
             finally:
                 answer.close()
 
@@ -385,7 +386,7 @@ class AsyncKernelClient(_BaseClient):
                     async for chunk in answer.aiter_raw():
                         for part in decoder.feed(chunk):
                             for data in reader.feed(part):
-                                yield parse_event(data)
+                                yield parse_event(mask_text(data, self.config.api_key))
                 finally:
                     await answer.aclose()
 

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
@@ -205,7 +205,7 @@ class Ending:
     """
 
     invocation_id: str
-    output: Any = UNSET
+    output: Any = field(default=UNSET, repr=False)
     reason: str | None = None
 
     def flow(self) -> Flow[tuple[Invocation, bool]]:
