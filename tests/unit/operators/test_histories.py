@@ -6,7 +6,7 @@ its start, something happens to it at some point (its process crashes, it is kil
 invocation ends), and something may happen before the next one. A crash is the end of all effects: from that point
 on nothing that the process still does gets to Airflow or to Kernel.
 
-Hypothesis makes up some 300 of them; ``HISTORIES=1000`` in the environment makes up more, at about 0.15 s each. (Not
+Hypothesis makes up some 300; ``HISTORIES=1000`` in the environment makes up more, at about 0.15 s each. (Not
 ``KERNEL_HISTORIES``: the tests forget whatever begins with ``KERNEL_``.)
 """
 
