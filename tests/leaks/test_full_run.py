@@ -220,6 +220,7 @@ def test_all_of_it_has_happened(left, kernel, echo):
     assert {name for name, state in badly.items() if state == "success"} == well
     assert {state for name, state in badly.items() if name not in well} == {"failed"}
     assert left.told["states"]["leaks"] == {"leaky": "failed"}
+    assert left.output.count("Pausing task as DEFERRED") == 7
     by_callback = [kernel.invocation(left.told["waiting"][number]) for number in (4, 6)]
     assert by_callback[0].output_json == {"receipt": ANSWER}
     assert by_callback[1].status == "failed"
