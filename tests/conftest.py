@@ -41,17 +41,17 @@ def tell(record_property):
 
 def pytest_configure(config):
     config.addinivalue_line(
-        "markers", "needs_airflow(version): what only this version of Airflow and later ones have"
+        "markers", "needs_airflow(version, why): what only this version of Airflow and later ones have"
     )
 
 
 def pytest_runtest_setup(item):
     for mark in item.iter_markers("needs_airflow"):
-        (needed,) = mark.args
+        needed, why = mark.args
         from airflow import __version__ as airflow_version
 
         if tuple(map(int, airflow_version.split(".")[:2])) < tuple(map(int, needed.split("."))):
-            pytest.skip(f"needs Airflow {needed}; this is {airflow_version}")
+            pytest.skip(f"needs Airflow {needed}: {why}; this is {airflow_version}")
 
 
 def pytest_terminal_summary(terminalreporter):

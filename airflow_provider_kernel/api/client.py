@@ -23,11 +23,11 @@ from airflow_provider_kernel.api.deadline import Deadline
 from airflow_provider_kernel.api.errors import KernelError, KernelResponseError
 from airflow_provider_kernel.api.events import EventFollower, parse_event
 from airflow_provider_kernel.api.flows import Flow, Pause
-from airflow_provider_kernel.api.masking import masked
+from airflow_provider_kernel.api.masking import mask_text, masked
 from airflow_provider_kernel.api.models import Event, LogLine, Page, StreamError
 from airflow_provider_kernel.api.requests import Request
 from airflow_provider_kernel.api.responses import Response, is_event_stream
-from airflow_provider_kernel.api.silence import silence
+from airflow_provider_kernel.api.silence import keep_out_of_the_log, silence
 from airflow_provider_kernel.api.slots import Slots
 from airflow_provider_kernel.api.sse import EventReader
 from airflow_provider_kernel.api.transport import AsyncHttp, Transport, headers_of, response_of
@@ -48,6 +48,7 @@ class _BaseClient:
         self.config = config
         self._transport = Transport(config, trace)
         self._logger = logger
+        keep_out_of_the_log(config.api_key)
 
     def _retrying(self, request: Request[Any], started: float) -> dict[str, Any]:
         spent = time.monotonic() - started
@@ -167,7 +168,7 @@ class KernelClient(_BaseClient):
                 for chunk in answer.iter_raw():
                     for part in decoder.feed(chunk):
                         for data in reader.feed(part):
-                            yield parse_event(data)
+                            yield parse_event(mask_text(data, self.config.api_key))
             finally:
                 answer.close()
 
@@ -340,7 +341,7 @@ class AsyncKernelClient(_BaseClient):
                     async for chunk in answer.aiter_raw():
                         for part in decoder.feed(chunk):
                             for data in reader.feed(part):
-                                yield parse_event(data)
+                                yield parse_event(mask_text(data, self.config.api_key))
                 finally:
                     await answer.aclose()
 

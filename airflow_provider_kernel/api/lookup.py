@@ -8,7 +8,7 @@ out, and is the same byte for byte. A token in the payload, where the user allow
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -41,7 +41,7 @@ class Asked:
     app_name: str
     action_name: str
     version: str
-    payload: str | None = None
+    payload: str | None = field(default=None, repr=False)
     correlation: tuple[str, str] | None = None
 
     @classmethod

@@ -30,6 +30,16 @@ def mask_body(body: bytes, secret: str) -> bytes:
         return body.replace(secret.encode(), MASK.encode())
 
 
+def mask_text(text: str, secret: str) -> str:
+    """
+    Take a secret out of what an event carries.
+
+    :param text: the event's data.
+    :param secret: the secret.
+    """
+    return mask_body(text.encode(), secret).decode() if secret in text else text
+
+
 def _mask_document(value: Any, secret: str) -> Any:
     if isinstance(value, str):
         return value.replace(secret, MASK)

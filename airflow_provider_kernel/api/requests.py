@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -59,7 +59,7 @@ class Request(Generic[T]):
     :param path: the path, percent-encoded.
     :param parse: reads a success; may raise ``ValueError`` for what is not the API's answer.
     :param query: query parameters in order.
-    :param body: the JSON body, if any.
+    :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
     :param resend: when it may be sent again.
     """
 
@@ -67,7 +67,7 @@ class Request(Generic[T]):
     path: str
     parse: Callable[[Response], T]
     query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     resend: Resend = Resend.ALWAYS
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
@@ -140,6 +140,11 @@ class KernelInvocationNotifier(BaseNotifier):
         # ``dag.test()`` calls back with a DAG as the database has it, which knows no templates.
         environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
         rendered.render_template_fields(context, environment)
+        for name in self.template_fields:
+            text = getattr(self, name)
+            if isinstance(text, str) and getattr(rendered, name) is text:
+                # Before Airflow 3.3, a template that renders to nothing is left as it was.
+                setattr(rendered, name, rendered.render_template(text, context, environment))
         run_id = str(context.get("run_id") or "")
         if self.invocation_id == INVOCATION_ID_FROM_CONF and "dag_run" not in context:
             # No task has run, and so Airflow makes no context; but the run's id may tell.
@@ -205,7 +210,7 @@ class Ending:
     """
 
     invocation_id: str
-    output: Any = UNSET
+    output: Any = field(default=UNSET, repr=False)
     reason: str | None = None
 
     def flow(self) -> Flow[tuple[Invocation, bool]]:

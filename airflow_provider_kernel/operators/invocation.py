@@ -64,7 +64,7 @@ class KernelInvokeOperator(KernelBaseOperator):
     The invocation belongs to the task: whenever the task ends otherwise than by the invocation's own end (killed,
     marked, cleared, timed out, any error), it is cancelled and its browsers are ended, whether the task waits on a
     worker or is deferred. Its id is pushed to XCom as ``invocation_id`` as soon as it is known. Payload and output
-    are never logged.
+    are never logged; Airflow itself shows the one among the task's rendered templates, and the other in XCom.
 
     It is started exactly once. A start whose answer gets lost is looked up among Kernel's invocations. When a
     worker crashes, the next try takes up what the crashed one had started, and uses its result if it is there; when

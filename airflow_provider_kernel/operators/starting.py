@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_kernel.api.errors import (
@@ -12,7 +12,6 @@ from airflow_provider_kernel.api.errors import (
     KernelInputError,
     KernelNotFoundError,
 )
-from airflow_provider_kernel.api.json_text import to_json_text
 from airflow_provider_kernel.api.lookup import (
     LOOKUP_SECONDS,
     Asked,
@@ -44,7 +43,7 @@ class Wanted:
     """
 
     build: Callable[[Any], Request[Invocation]]
-    payload: Any | Unset
+    payload: Any | Unset = field(repr=False)
     correlation_key: str | None
     owned: bool
 
@@ -226,4 +225,5 @@ class Starter:
 def _kind(payload: Any, key: str) -> str:
     if isinstance(payload, dict):
         return f"one that has a {key!r} already"
-    return f"{to_json_text(payload, what='payload')[:40]}, of type {type(payload).__name__}"
+    # Its type alone: payloads belong into no message.
+    return f"of type {type(payload).__name__}"

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -140,12 +141,22 @@ class ExecutionAPI:
             "xcom_keys_to_clear": [],
             "should_retry": 0 < self.try_number <= self.max_tries,
             "next_method": self.next_method,
-            "next_kwargs": self.next_kwargs,
+            "next_kwargs": as_stored(self.next_kwargs),
             "start_date": self.start_date.isoformat() if self.start_date else None,
         }
         # Each version of Airflow knows fields of its own, and takes no others.
         whole["dag_run"] = {name: value for name, value in whole["dag_run"].items() if name in DagRun.model_fields}
         return {name: value for name, value in whole.items() if name in TIRunContext.model_fields}
+
+
+def as_stored(arguments: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Write arguments as a task's row has them over a deferral."""
+    if arguments is None or find_spec("airflow.sdk.serde") is not None:
+        return arguments
+    from airflow.serialization.serialized_objects import BaseSerialization  # Airflow 3.1
+
+    encoded: dict[str, Any] = BaseSerialization.serialize(arguments)
+    return encoded
 
 
 def task_instance(task_id: str = "t", dag_id: str = "d", map_index: int = -1, try_number: int = 1) -> TaskInstance:

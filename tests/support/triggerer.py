@@ -31,6 +31,7 @@ LOOP_SECONDS = 0.03
 
 def task_instance(task_id: str = "t", map_index: int = -1, run_id: str = "r") -> TaskInstanceDTO:
     """Describe the task instance that a trigger belongs to."""
+    # Before Airflow 3.3, a queue must be named; since then it need not be.
     return TaskInstanceDTO(
         id=uuid.uuid4(),
         task_id=task_id,
@@ -41,6 +42,7 @@ def task_instance(task_id: str = "t", map_index: int = -1, run_id: str = "r") ->
         dag_version_id=uuid.uuid4(),
         pool_slots=1,
         priority_weight=1,
+        queue="default",
     )
 
 
@@ -89,12 +91,13 @@ class Supervisor:
             return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         if isinstance(message, comms.MaskSecret):
             return None
-        if isinstance(message, comms.GetAssetStateStoreByName):
+        # Before Airflow 3.3, there are no such messages.
+        if type(message).__name__ == "GetAssetStateStoreByName":
             found = self.asset_states.get((message.name, message.key))
             if found is None:
                 return comms.ErrorResponse(error=ErrorType.ASSET_STORE_NOT_FOUND)
             return comms.AssetStateStoreResult(value=found)
-        if isinstance(message, comms.SetAssetStateStoreByName):
+        if type(message).__name__ == "SetAssetStateStoreByName":
             self.asset_states[message.name, message.key] = message.value
             return comms.OKResponse(ok=True)
         raise AssertionError(f"the triggerer's supervisor is not asked this: {message}")
@@ -117,13 +120,14 @@ class Triggerer:
         """Create a trigger from its row; returns the task that runs it."""
         classpath, kwargs = trigger.serialize()
         self._ids += 1
+        of_3_3 = {} if watched_assets is None else {"watched_assets": watched_assets}
         self.runner.to_create.append(
             workloads.RunTrigger(
                 id=self._ids,
                 classpath=classpath,
                 encrypted_kwargs=Trigger.encrypt_kwargs(kwargs),
                 ti=ti,
-                watched_assets=watched_assets,
+                **of_3_3,
             )
         )
         await self.runner.create_triggers()
@@ -133,7 +137,7 @@ class Triggerer:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The payloads of all events so far."""
-        return [entry.event.payload for entry in self.runner.events]
+        return [event.payload for _, event in map(_id_and_event, self.runner.events)]
 
     async def store_events(self, *, confirm: bool = True) -> list[tuple[int, dict[str, Any]]]:
         """
@@ -145,11 +149,11 @@ class Triggerer:
         stored = []
         while self.runner.events:
             stored.append(self.runner.events.popleft())
-        if confirm:
+        if confirm and hasattr(self.runner, "_shared_streams"):  # from Airflow 3.3 on
             self.runner._shared_streams.confirm_persisted(
                 [entry.persist_seq for entry in stored if entry.persist_seq is not None]
             )
-        return [(entry.trigger_id, entry.event.payload) for entry in stored]
+        return [(trigger_id, event.payload) for trigger_id, event in map(_id_and_event, stored)]
 
     async def kill(self, task: asyncio.Task[None]) -> None:
         """Cancel a trigger as for a user, once in every loop until it is gone."""
@@ -166,6 +170,11 @@ class Triggerer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _id_and_event(entry: Any) -> tuple[int, Any]:
+    """Read an entry of the runner's queue of events; before Airflow 3.3, it is just this pair."""
+    return (entry.trigger_id, entry.event) if hasattr(entry, "event") else entry
 
 
 @contextlib.contextmanager

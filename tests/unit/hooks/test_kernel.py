@@ -305,7 +305,7 @@ class TestClient:
             assert first.config is hook.config
             assert [app.app_name async for app in first.pages(requests.list_apps())] == ["demo"]
 
-    @pytest.mark.needs_airflow("3.3")  # before, Airflow's own lookup does, to mask what it found
+    @pytest.mark.needs_airflow("3.3", "before, Airflow's own lookup does, to mask what it found")
     async def test_its_lookup_does_not_hold_up_the_event_loop(self, connect, monkeypatch):
         def wait(*args, **options):
             raise AssertionError("waits, while the event loop stands still")

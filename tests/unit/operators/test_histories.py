@@ -6,7 +6,7 @@ its start, something happens to it at some point (its process crashes, it is kil
 invocation ends), and something may happen before the next one. A crash is the end of all effects: from that point
 on nothing that the process still does gets to Airflow or to Kernel.
 
-Hypothesis makes up 300 of them; ``HISTORIES=1000`` in the environment makes up more, at about 0.15 s each. (Not
+Hypothesis makes up some 300; ``HISTORIES=1000`` in the environment makes up more, at about 0.15 s each. (Not
 ``KERNEL_HISTORIES``: the tests forget whatever begins with ``KERNEL_``.)
 """
 
@@ -121,6 +121,25 @@ CRASHING = st.builds(
     then=st.sampled_from([None, None, "succeeded"]),
     cleared=st.just(False),
 )
+#: What leaves nothing behind that a next try would have to know of.
+ORDERLY = st.one_of(
+    [
+        st.builds(
+            Try,
+            start=st.sampled_from(list(STARTS)),
+            what=st.sampled_from(things),
+            early=early,
+            then=st.none(),
+            cleared=st.sampled_from([False, False, False, False, True]),
+        )
+        for things, early in (
+            ([("kill", point) for point in KILLS], st.just(True)),
+            ([("succeed", ""), ("fail", "")], st.booleans()),
+        )
+    ]
+)
+#: Why a test is only of these versions.
+REMEMBERS = "before, no try knows of another"
 
 
 class Crash(BaseException):
@@ -521,16 +540,24 @@ ALONE = st.lists(st.tuples(st.just(0), TRIES), min_size=1, max_size=6)
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 class TestHistories:
+    @pytest.mark.needs_airflow("3.3", REMEMBERS)
     @histories(EXAMPLES * 3 // 10)
     @given(tries=ALONE, marked=st.booleans())
     def test_of_one_task(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
+    @pytest.mark.needs_airflow("3.3", REMEMBERS)
     @histories(EXAMPLES // 10)
     @given(tries=st.lists(st.tuples(st.just(0), CRASHING), min_size=1, max_size=5), marked=st.booleans())
     def test_of_crashes_only(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
+    @histories(EXAMPLES // 15)
+    @given(tries=st.lists(st.tuples(st.just(0), ORDERLY), min_size=1, max_size=6))
+    def test_of_orderly_ends_on_every_version(self, deferrable, kernel, tries):
+        History(kernel, deferrable=deferrable, marked=True).live(tries)
+
+    @pytest.mark.needs_airflow("3.3", REMEMBERS)
     @histories(EXAMPLES // 10)
     @given(
         tries=st.lists(st.tuples(st.integers(0, 2), TRIES), min_size=2, max_size=9),
@@ -540,6 +567,7 @@ class TestHistories:
         History(kernel, siblings=siblings, deferrable=deferrable).live(tries)
 
 
+@pytest.mark.needs_airflow("3.3", REMEMBERS)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 @pytest.mark.parametrize("crashed", ["before the id is stored", "after the id is stored"])
 @pytest.mark.parametrize("killed", ["after the look for an earlier one", "before the id is stored"])
@@ -552,6 +580,7 @@ def test_a_kill_while_an_invocation_is_taken_up_cancels_it(deferrable, crashed, 
     assert [record.status for record in history.tasks[0].records] == ["failed", "succeeded"]
 
 
+@pytest.mark.needs_airflow("3.3", REMEMBERS)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 def test_without_the_ledger_they_would_tell(deferrable, kernel):
     @histories(200, phases=[Phase.generate])

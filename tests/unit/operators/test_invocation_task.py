@@ -4,9 +4,15 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import DAG, get_current_context, task
+from support.execution_api import task_instance
+from support.in_process import run_task
 
+from airflow_provider_kernel._compat import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators import answering
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
@@ -65,6 +71,7 @@ class TestAnAnswer:
         answer(function, op_args=["Lisbon"]).run()
         assert as_it_stands().output_json == ["Lisbon", "t", True, True]
 
+    @pytest.mark.needs_airflow("3.2", "before, no PythonOperator runs a coroutine")
     def test_an_async_function(self, answer, as_it_stands):
         async def function():
             return "in time"
@@ -138,12 +145,12 @@ class TestNoAnswer:
         assert output["traceback"].endswith("ValueError: x\n")
 
     def test_a_secret_that_airflow_knows_is_masked(self, answer, as_it_stands, monkeypatch):
-        from airflow.sdk import log
+        from airflow.sdk._shared.secrets_masker import _secrets_masker
         from airflow.sdk.log import mask_secret
 
         # Other tests have told Airflow of secrets that may be any piece of text.
-        monkeypatch.setattr(log._secrets_masker(), "patterns", set())
-        monkeypatch.setattr(log._secrets_masker(), "replacer", None)
+        monkeypatch.setattr(_secrets_masker(), "patterns", set())
+        monkeypatch.setattr(_secrets_masker(), "replacer", None)
 
         def function():
             mask_secret("hunter2-and-more")
@@ -158,7 +165,10 @@ class TestNoAnswer:
         assert as_it_stands().status == "failed"
         assert as_it_stands().output_json == {"error": "The Airflow task was skipped: holiday"}
 
+    @pytest.mark.needs_airflow("3.3", "before, a task has no retry policy")
     def test_a_retry_policy_has_its_say(self, answer, as_it_stands):
+        from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
         policy = ExceptionRetryPolicy(rules=[RetryRule(exception=ValueError, action=RetryAction.FAIL)])
         assert answer(raises(ValueError("bad")), max_tries=3, retry_policy=policy).run().state == "failed"
         assert as_it_stands().status == "failed"
@@ -277,6 +287,7 @@ class TestEndedBySomebodyElse:
 
 
 class TestAfterACrash:
+    @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
     def test_the_answer_of_the_crashed_try_stands(self, answer, as_it_stands, execution_api):
         calls = []
         first = answer(lambda: calls.append(1) or {"n": len(calls)})
@@ -295,17 +306,11 @@ class TestAfterACrash:
 class TestTheDecorator:
     @pytest.fixture
     def run_decorated(self, execution_api, waiting, make_task):
-        from support.execution_api import task_instance
-
         def run(make):
             with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
                 make(waiting)
-            from airflow.sdk.execution_time.supervisor import run_task_in_process
-
             (operator,) = dag.tasks
-            return run_task_in_process(
-                ti=task_instance(operator.task_id), task=operator, client=execution_api.client()
-            )
+            return run_task(ti=task_instance(operator.task_id), task=operator, client=execution_api.client())
 
         return run
 
@@ -346,6 +351,7 @@ class TestTheDecorator:
         assert operator.unmap({"op_kwargs": {"city": "Lisbon"}}).op_kwargs["city"] == "Lisbon"
 
 
+@pytest.mark.needs_airflow("3.3", "before, a task has no retry policy")
 def test_a_retry_policy_that_fails_is_as_none(answer, as_it_stands):
     from airflow.sdk import RetryPolicy
 
@@ -358,8 +364,6 @@ def test_a_retry_policy_that_fails_is_as_none(answer, as_it_stands):
 
 
 def test_a_function_that_defers_goes_on_later(answer, as_it_stands):
-    from airflow.sdk.exceptions import AirflowRescheduleException
-
     error = AirflowRescheduleException(datetime(2030, 1, 1, tzinfo=timezone.utc))
     assert answer(raises(error), max_tries=0).run().state == "up_for_reschedule"
     assert as_it_stands().status == "running"

@@ -215,7 +215,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("max_tries", "kept"),
         # It is kept where a next try can know of it.
-        [pytest.param(1, True, marks=pytest.mark.needs_airflow("3.3")), (0, False)],
+        [
+            pytest.param(1, True, marks=pytest.mark.needs_airflow("3.3", "before, no try knows of another")),
+            (0, False),
+        ],
         ids=["tries left", "none left"],
     )
     def test_lost_contact_keeps_it_for_a_next_try_if_there_is_one(

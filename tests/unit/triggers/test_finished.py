@@ -106,6 +106,7 @@ async def test_an_event_has_id_status_and_timing_but_no_output(watch, start, ker
     assert payload["seconds"] > 0
 
 
+@pytest.mark.needs_airflow("3.3", "before, each watcher has a poll of its own")
 async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_emulator):
     await watch.start(**{f"asset{number}": {"app_name": f"app{number}"} for number in range(20)})
     invocations = {f"asset{number}": start(app=f"app{number}") for number in range(20)}
@@ -158,6 +159,7 @@ async def test_an_outage_loses_nothing(watch, start, kernel_emulator, caplog):
     assert "cannot be listed" in caplog.text
 
 
+@pytest.mark.needs_airflow("3.3", "before, Airflow keeps nothing with an asset, and a watcher begins anew")
 class TestRestarts:
     async def test_what_finishes_while_no_triggerer_runs_is_told(self, watch, start, kernel_emulator):
         await watch.start(shop={})
