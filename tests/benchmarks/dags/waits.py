@@ -1,5 +1,5 @@
 """
-The two DAGs that ``stack.py`` compares: the same number of mapped tasks, deferred for the same time.
+The two DAGs that ``stack.py`` compares, as many mapped tasks deferred for as long, and one to begin with.
 
 Each task writes down when it starts, defers, is resumed and ends, one line of JSON each.
 """
@@ -18,6 +18,7 @@ from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 
 COUNT = int(os.environ["BENCHMARK_COUNT"])
 SECONDS = float(os.environ["BENCHMARK_SECONDS"])
+WARM_UP_SECONDS = 10
 #: Kernel's own limit must not end them, and its longest is an hour.
 LIMIT_SECONDS = 3600
 
@@ -56,12 +57,13 @@ class Noted:
 class WaitOperator(BaseOperator):
     """Be deferred on Airflow's own trigger, and do nothing else."""
 
-    def __init__(self, *, number, **kwargs):
+    def __init__(self, *, number, seconds=SECONDS, **kwargs):
         super().__init__(**kwargs)
         self.number = number
+        self.seconds = seconds
 
     def execute(self, context):
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=SECONDS)), method_name="execute_complete")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=self.seconds)), method_name="execute_complete")
 
     def execute_complete(self, context, event):
         return {"number": self.number}
@@ -75,16 +77,22 @@ class Invoke(Noted, KernelInvokeOperator):
     """What this package adds to it."""
 
 
+KERNEL_ARGUMENTS = {
+    "app_name": "benchmark",
+    "action_name": "wait",
+    "deferrable": True,
+    "async_timeout_seconds": LIMIT_SECONDS,
+    "poll_interval": float(os.environ["BENCHMARK_POLL_INTERVAL"]),
+    "stream_logs": os.environ["BENCHMARK_LOGS"] == "yes",
+}
+
 with DAG("airflow_waits", schedule=None):
     Wait.partial(task_id="wait").expand(number=list(range(COUNT)))
 
 with DAG("kernel_waits", schedule=None):
-    Invoke.partial(
-        task_id="wait",
-        app_name="benchmark",
-        action_name="wait",
-        deferrable=True,
-        async_timeout_seconds=LIMIT_SECONDS,
-        poll_interval=float(os.environ["BENCHMARK_POLL_INTERVAL"]),
-        stream_logs=os.environ["BENCHMARK_LOGS"] == "yes",
-    ).expand(payload=[{"number": number, "seconds": SECONDS} for number in range(COUNT)])
+    payloads = [{"number": number, "seconds": SECONDS} for number in range(COUNT)]
+    Invoke.partial(task_id="wait", **KERNEL_ARGUMENTS).expand(payload=payloads)
+
+with DAG("warm_up", schedule=None):
+    Wait(task_id="airflow", number=0, seconds=WARM_UP_SECONDS)
+    Invoke(task_id="kernel", payload={"number": 0, "seconds": WARM_UP_SECONDS}, **KERNEL_ARGUMENTS)

@@ -103,4 +103,4 @@ def _deferred_at_once(outcome: Outcome) -> float:
 
 
 def _share(outcome: Outcome, seconds: float) -> float:
-    return seconds / outcome.seconds / (os.cpu_count() or 1)
+    return seconds / outcome.seconds_watched / (os.cpu_count() or 1)
