@@ -14,6 +14,8 @@ from whole_stack.run import KERNEL, Outcome
 _REQUESTS = ("creates", "looks", "lists", "streams", "updates")
 #: Of less than this much (seconds, mostly) a ratio says nothing.
 _LEAST = 0.05
+#: How much of the cores others may take, the benchmark's own looks included, without spoiling the times.
+_QUIET = 0.1
 
 
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
@@ -72,7 +74,7 @@ def _lines(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
             yield line(f"CPU of {name}, s", lambda o, name=name: o.cpu[name])
     yield line("CPU of all of them, s", lambda o: sum(o.cpu.values()))
     yield line("... of what the cores have", lambda o: _share(o, sum(o.cpu.values())), ".0%")
-    yield line("all that ran here, of what the cores have", lambda o: _share(o, o.machine_cpu), ".0%")
+    yield line("others on this machine, of what the cores have", _share_of_others, ".0%")
     yield number("memory of the triggerer, at most, MB", lambda o: o.triggerer_megabytes)
     others = sorted({kind for outcome in outcomes for kind in outcome.served.requests} - set(_REQUESTS))
     for kind in (*_REQUESTS, *others):
@@ -100,6 +102,25 @@ def _seconds_to_defer_all(outcome: Outcome) -> float:
 def _deferred_at_once(outcome: Outcome) -> float:
     steps = [(task.at("defer"), 1) for task in outcome.tasks] + [(task.at("resume"), -1) for task in outcome.tasks]
     return max(accumulate(change for _, change in sorted(steps)))
+
+
+def warning(outcomes: Sequence[Outcome]) -> str:
+    """
+    Say whether something else ran on the machine; empty when it did not.
+
+    :param outcomes: the runs.
+    """
+    shares = [_share_of_others(outcome) for outcome in outcomes]
+    if max(shares) < _QUIET:
+        return ""
+    return (
+        f"Others took {min(shares):.0%} to {max(shares):.0%} of the cores: this says nothing about how long things "
+        "take, only about processor time and requests. Run it on a machine that does nothing else."
+    )
+
+
+def _share_of_others(outcome: Outcome) -> float:
+    return _share(outcome, max(0.0, outcome.machine_cpu - sum(outcome.cpu.values())))
 
 
 def _share(outcome: Outcome, seconds: float) -> float:
