@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -66,6 +67,7 @@ class EventStream(Response):
                     return
                 await _send_event(send, happening.json())
             finished = _is_end(backlog)
+            silent_since = time.monotonic()
             while not finished and not gone.done():
                 changed.clear()
                 with self._store.signal:
@@ -76,20 +78,25 @@ class EventStream(Response):
                         return
                     await _send_event(send, happening.json())
                     finished = finished or _is_end([happening])
-                if not new:
-                    await self._wait(changed, gone, send)
+                if new:
+                    silent_since = time.monotonic()
+                elif not await self._wait(changed, gone, silent_since):
+                    await _send_event(send, {"event": "sse_heartbeat", "timestamp": format_time(self._clock.now())})
+                    silent_since = time.monotonic()
         if finished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _wait(self, changed: asyncio.Event, gone: asyncio.Task[None], send: Send) -> None:
+    async def _wait(self, changed: asyncio.Event, gone: asyncio.Task[None], silent_since: float) -> bool:
+        """Wait for a change of any run, or for the client to go; tell whether it came before a heartbeat is due."""
+        interval = self._store.switches.heartbeat_seconds
+        # From the last event of this stream: changes of other runs must not put the heartbeat off.
+        left = None if interval is None else max(0.0, silent_since + interval - time.monotonic())
         change = asyncio.create_task(changed.wait())
         try:
-            interval = self._store.switches.heartbeat_seconds
-            done, _ = await asyncio.wait({change, gone}, timeout=interval, return_when="FIRST_COMPLETED")
+            done, _ = await asyncio.wait({change, gone}, timeout=left, return_when="FIRST_COMPLETED")
         finally:
             change.cancel()
-        if not done:
-            await _send_event(send, {"event": "sse_heartbeat", "timestamp": format_time(self._clock.now())})
+        return bool(done)
 
     def _backlog(self) -> list[Happening]:
         """Return what a new stream begins with: the state, and old log lines; a final state comes last."""

@@ -101,8 +101,12 @@ class AirflowApi:
 
     def run_start(self, dag_id: str, run_id: str) -> float:
         """Return when a DAG run began, in seconds since the epoch."""
+        return timestamp(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["start_date"])
+
+    def run_times(self, dag_id: str, run_id: str) -> tuple[float, float]:
+        """Return when a DAG run began and ended, in seconds since the epoch."""
         run = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
-        return datetime.fromisoformat(run["start_date"].replace("Z", "+00:00")).timestamp()
+        return timestamp(run["start_date"]), timestamp(run["end_date"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """List the task instances of a run; empty when it is gone."""
@@ -140,10 +144,11 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._call("GET", path)["value"]
 
-    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[str]:
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> list[str]:
         """Read a task's log, an event a line."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        content = self._call("GET", path, headers={"Accept": "application/json"})["content"]
+        json_wanted = {"Accept": "application/json"}
+        content = self._call("GET", path, params={"map_index": map_index}, headers=json_wanted)["content"]
         return [str(entry["event"] if isinstance(entry, dict) else entry) for entry in content]
 
     def wait_for_state(
@@ -177,6 +182,11 @@ class AirflowApi:
                 f"{method} {path}: {answer.status_code} {answer.text}", request=answer.request, response=answer
             )
         return answer.json() if answer.content else None
+
+
+def timestamp(text: str) -> float:
+    """Read a time of Airflow's: seconds since the epoch."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def wait_until(holds: Callable[[], bool], *, timeout: float, what: Callable[[], str]) -> None:

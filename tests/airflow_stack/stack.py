@@ -88,6 +88,11 @@ class AirflowStack:
         return self.api.base_url
 
     @property
+    def database(self) -> Program:
+        """The Postgres, which is no component of Airflow."""
+        return self._postgres.program
+
+    @property
     def workers(self) -> list[Program]:
         """The Celery workers; none with the LocalExecutor."""
         return [program for name, program in self.programs.items() if name.startswith("worker")]

@@ -98,6 +98,19 @@ def test_heartbeats_when_nothing_happens(kernel, follow, running):
     assert kinds(events) == ["succeeded"]
 
 
+def test_heartbeats_while_another_run_is_busy(kernel, follow, running):
+    @kernel.action("own", "chatter")
+    def chatter(ctx):
+        while not ctx.wait(0.005):
+            ctx.log("more")
+
+    kernel.switches.heartbeat_seconds = 0.1
+    invocation_id = running()
+    running("chatter", app="own")
+    events = follow(invocation_id)
+    assert [next(events)["event"] for _ in range(3)] == ["invocation_state", "sse_heartbeat", "sse_heartbeat"]
+
+
 def test_a_line_is_cut_at_64_kib(kernel, invoke, follow):
     kernel.register("own", "long", lambda ctx: ctx.log("ü" * 65_536))
     invocation_id = invoke("long", app="own").json()["id"]
