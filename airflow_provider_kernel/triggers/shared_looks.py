@@ -288,7 +288,10 @@ class SharedLooks:
                     "The list of invocations cannot be read, so that each is looked at by itself for a while: %s",
                     error,
                 )
-        self._look_at_each(missing | {wait.invocation_id for wait in asking if wait.is_asking})
+        wanted = {wait.invocation_id for wait in asking if wait.is_asking} - missing
+        self._pace.spent(len(wanted), time.monotonic())
+        for invocation_id in missing | wanted:
+            self._spawn(self._look(invocation_id))
 
     async def _call_the_roll(self) -> set[str]:
         """Look at all, and return those of which the list no longer tells."""
@@ -309,16 +312,11 @@ class SharedLooks:
         if sum(not wait.was_listed for wait in wanted.values()) > len(roll.found):
             self._pace.list_told_too_little(now)
         gone = {id_: wait.started for id_, wait in wanted.items() if id_ not in roll.found and wait.was_listed}
+        # Not held against the pace: it is at most one request for each that has ended, once.
         ended = await self.client.run(call_ended(gone))
-        self._pace.spent(ended.requests, time.monotonic())
         for invocation in ended.found.values():
             self._tell(invocation)
         return gone.keys() - ended.found.keys()
-
-    def _look_at_each(self, invocation_ids: set[str]) -> None:
-        self._pace.spent(len(invocation_ids), time.monotonic())
-        for invocation_id in invocation_ids:
-            self._spawn(self._look(invocation_id))
 
     async def _look(self, invocation_id: str) -> None:
         try:
