@@ -18,7 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 #: On the older versions, those that need what Airflow 3.3 brought skip themselves, and say why.
 ALL = ("tests/unit", "tests/contract")
-NARROW = ("tests/unit/api", "tests/unit/hooks", "tests/unit/operators/test_invoke.py")
+#: What may differ by the version of Python: the clients, and what runs on an event loop.
+NARROW = (
+    "tests/unit/api",
+    "tests/unit/hooks",
+    "tests/unit/operators/test_deferral.py",
+    "tests/unit/operators/test_invoke.py",
+    "tests/unit/sensors",
+    "tests/unit/triggers",
+)
 
 #: Airflow, Python, further requirements, tests.
 ROWS = (
