@@ -8,6 +8,8 @@ from typing import Any
 from airflow_provider_kernel.api.errors import KernelInputError
 from airflow_provider_kernel.api.foreign_text import shown
 
+DEFAULT_MAX_LOG_LINES = 10_000
+
 
 def check_poll_interval(value: Any) -> None:
     """

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.api.errors import KernelError
-from airflow_provider_kernel.api.models import UNSET
-from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.api.status import UNSET
 from airflow_provider_kernel.task_state import run_id_of
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def cancel_kernel_invocations(context: Context) -> None:
 
     :param context: what Airflow calls the callback with.
     """
+    from airflow_provider_kernel.hooks.kernel import KernelHook
+
     dag, run_id = context["dag"], run_id_of(context)
     for task in dag.tasks:
         arguments = _arguments(task)
@@ -94,6 +95,8 @@ def _invocation_ids(dag_id: str, task_id: str, run_id: str) -> Iterator[str]:
 
 
 def _cancel(invocation_id: str, kernel_conn_id: str) -> None:
+    from airflow_provider_kernel.hooks.kernel import KernelHook
+
     try:
         with KernelHook(kernel_conn_id) as hook:
             if not hook.get_invocation(invocation_id).is_final:

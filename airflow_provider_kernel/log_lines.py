@@ -7,10 +7,10 @@ import threading
 from typing import Any, Protocol
 
 from airflow_provider_kernel.api.models import LogLine, StreamError
+from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES as DEFAULT_MAX_LOG_LINES
 
 #: Kernel itself cuts lines here.
 MAX_LINE_LENGTH = 64 * 1024
-DEFAULT_MAX_LOG_LINES = 10_000
 #: After the end of an invocation, its last lines are waited for as long as in so many seconds some come,
 DRAIN_SECONDS = 5.0
 #: but no longer than this.

@@ -13,45 +13,16 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from airflow_provider_kernel.api.status import FINAL_STATUSES as FINAL_STATUSES
+from airflow_provider_kernel.api.status import UNSET as UNSET
+from airflow_provider_kernel.api.status import InvocationStatus as InvocationStatus
+from airflow_provider_kernel.api.status import Unset as Unset
+
 ItemT = TypeVar("ItemT")
-
-
-class InvocationStatus(str, Enum):
-    """The states of an invocation; the last two are final. Compare by value: the API may add others."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-FINAL_STATUSES = frozenset({InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value})
-
-
-class Unset(Enum):
-    """The type of :data:`UNSET`."""
-
-    UNSET = "UNSET"
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    __str__ = __repr__  # what Airflow shows as the rendered template
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: "Not given", where ``None`` is a value: ``output=None`` sends ``null``, leaving it out sends nothing.
-UNSET = Unset.UNSET
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)")
 

@@ -13,7 +13,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_provider_kernel.api.errors import KernelError, KernelInputError, KernelInvocationFinishedError
 from airflow_provider_kernel.api.foreign_text import one_line
-from airflow_provider_kernel.api.models import UNSET, InvocationStatus
+from airflow_provider_kernel.api.status import UNSET, InvocationStatus
 from airflow_provider_kernel.handing_over import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,

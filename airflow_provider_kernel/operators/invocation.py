@@ -26,10 +26,9 @@ from airflow_provider_kernel.api.errors import (
     KernelInvocationTimeoutError,
     KernelLostContactError,
 )
-from airflow_provider_kernel.api.models import UNSET, Browser, Invocation
-from airflow_provider_kernel.arguments import check_poll_interval, check_whole_number
+from airflow_provider_kernel.api.status import UNSET
+from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_poll_interval, check_whole_number
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
-from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
     KernelCancelInvocationOperator,
@@ -40,6 +39,7 @@ from airflow_provider_kernel.operators.ending import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from airflow_provider_kernel.api.models import Browser, Invocation
     from airflow_provider_kernel.ledger import Ledger
     from airflow_provider_kernel.operators.guard import InvocationGuard
     from airflow_provider_kernel.operators.starting import Wanted

@@ -16,9 +16,8 @@ from airflow_provider_kernel._compat import (
 )
 from airflow_provider_kernel.api.dashboard import dashboard_link
 from airflow_provider_kernel.api.errors import KernelInvocationFailedError, KernelInvocationTimeoutError
-from airflow_provider_kernel.arguments import check_whole_number
+from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_whole_number
 from airflow_provider_kernel.links.kernel import DASHBOARD
-from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.operators.base import CallsKernel
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.api.defaults",
         "airflow_provider_kernel.api.errors",
         "airflow_provider_kernel.api.foreign_text",
-        "airflow_provider_kernel.api.models",
+        "airflow_provider_kernel.api.status",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
@@ -53,7 +53,6 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.operators.ending",
         "airflow_provider_kernel.operators.invocation",
-        "airflow_provider_kernel.log_lines",
         "airflow_provider_kernel.provider_info",
     }
 
