@@ -6,10 +6,10 @@ What a DAG file pays for importing our operators, beside those of other provider
         --with airflow-provider-anakin python tests/benchmarks/parse.py
 
 The others are installed for this run only, beside the project's environment; it says which Airflow they are
-measured with, and needs two of them at least. Each import is measured in fresh processes, in turns: ``airflow.sdk`` first,
-and then, in the same process, what comes on top of it, in percent of it. The first turn, which compiles and reads
-from the disk, is left out. Garbage collection is off: it comes when it comes, and goes through all that Airflow has
-in memory. "CPU" is the same in processor time, which a busy machine changes less.
+measured with, and needs two of them at least. Each import is measured in fresh processes, in turns: ``airflow.sdk``
+first, and then, in the same process, what comes on top of it, in percent of it. The first turn, which compiles and
+reads from the disk, is left out. Garbage collection is off: it comes when it comes, and goes through all that
+Airflow has in memory. "CPU" is the same in processor time, which a busy machine changes less.
 
 ``@task.kernel_invocation`` is a PythonOperator, as each ``@task`` is: that is measured alone, and then what ours
 adds to it. Last, the module that Airflow reads at the start of every process, by itself, with no Airflow around.
