@@ -217,7 +217,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--block", type=int, default=50, help="calls of each candidate a turn")
-    parser.add_argument("--thread-turns", type=int, default=7)
+    parser.add_argument("--thread-turns", type=int, default=20)
     parser.add_argument("--each", type=int, default=40, help="calls of each thread a turn")
     parser.add_argument("--processes", type=int, default=5, help="fresh processes for each first call")
     options = parser.parse_args()
