@@ -49,9 +49,10 @@ def blocks(page):
 
 
 def commands_that_are_run():
-    """List the lines that a test or continuous integration runs, or that the README shows."""
+    """List the lines that a test or continuous integration runs, that the README shows, or a benchmark of itself."""
     run = [path.read_text() for path in (DOCS / "snippets" / "commands").glob("*.sh")]
-    return "\n".join([README, (ROOT / ".ci" / "run").read_text(), *run])
+    benchmarks = [path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("*.py")]
+    return "\n".join([README, (ROOT / ".ci" / "run").read_text(), *run, *benchmarks])
 
 
 @pytest.mark.parametrize("page", PAGES)
