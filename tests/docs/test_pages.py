@@ -49,7 +49,7 @@ def blocks(page):
 
 
 def commands_that_are_run():
-    """List the lines that a test or continuous integration runs, that the README shows, or a benchmark of itself."""
+    """List the lines that a test or continuous integration runs, or that the README or a benchmark shows."""
     run = [path.read_text() for path in (DOCS / "snippets" / "commands").glob("*.sh")]
     benchmarks = [path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("*.py")]
     return "\n".join([README, (ROOT / ".ci" / "run").read_text(), *run, *benchmarks])
