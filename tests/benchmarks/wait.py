@@ -1,10 +1,10 @@
 """
 What it costs to wait for many invocations, beside a trigger that asks for each by itself.
 
-    uv run python tests/benchmarks/wait.py [--sizes 100,1000,5000] [--speed 10]
+    uv run python tests/benchmarks/wait.py [--sizes 100,1000,5000] [--speed 5]
 
 Three ways to wait for the same runs, which take 1 to 10 minutes, in time that passes ``--speed`` times as fast (at
-10, the interval of 10 s becomes 1 s): "one by one", a trigger with a GET an interval, all with one client, which is
+5, the interval of 10 s becomes 2 s): "one by one", a trigger with a GET an interval, all with one client, which is
 more than most providers do; "shared", this provider's trigger; and "with logs", the same with its log streams, of
 which 250 are open at once. Each has a process of its own, and Kernel another one. The benchmark fails when a run is
 not told exactly once, or a goal is missed.
@@ -194,7 +194,7 @@ def main() -> None:
     """Measure, print the table, and tell which goals were missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--sizes", default="100,1000,5000")
-    parser.add_argument("--speed", type=float, default=10.0)
+    parser.add_argument("--speed", type=float, default=5.0)
     parser.add_argument("--ways", default=",".join(WAYS))
     options = parser.parse_args()
     sizes, ways = [int(size) for size in options.sizes.split(",")], options.ways.split(",")
