@@ -124,7 +124,7 @@ def lost_worker(stack):
 @pytest.mark.row("14c", "API server away for 45 s")
 @pytest.mark.modes(BLOCKING, DEFERRABLE)
 def test_api_server_away(scenario, api_server_away):
-    run = scenario("retries").until_waiting()
+    run = scenario("patient").until_waiting()
     run.act()
     if run.is_deferrable:
         with api_server_away:

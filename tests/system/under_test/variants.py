@@ -22,6 +22,8 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "plain": (_ALL, {}, {}),
     "net": (_ALL, {}, {"net": True}),
     "retries": (_ALL, _RETRIES, {}),
+    # The next try comes when the API server is back: what cannot start without it uses up the retries.
+    "patient": ((BLOCKING, DEFERRABLE), {"retries": 2, "retry_delay": timedelta(seconds=30)}, {}),
     "timeout": (_ALL, {"execution_timeout": timedelta(seconds=EXECUTION_TIMEOUT)}, {}),
     "dagrun_timeout": ((BLOCKING, DEFERRABLE), {}, {"dagrun_timeout": timedelta(seconds=DAGRUN_TIMEOUT)}),
     "airflow_timeout": ((DEFERRABLE,), {"airflow_timeout": AIRFLOW_TIMEOUT}, {}),
