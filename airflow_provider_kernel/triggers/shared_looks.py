@@ -135,7 +135,7 @@ class Wait:
 
     def _wake(self, is_steady: bool) -> None:
         # Of thousands, most would be woken only to be told what they know, or to ask for what all ask for.
-        fresh = self._known_at + self._good_for - time.monotonic()
+        fresh = self._known_at + self.interval - time.monotonic()
         left = float("inf") if self._deadline is None else self._deadline - time.time()
         if left <= 0:
             self._good_for = 0.0
@@ -146,7 +146,7 @@ class Wait:
         elif not self._is_due:
             self._is_due = True
             self._looks.ask(self)
-            self._sleep(min(self._good_for, left), is_steady=True)
+            self._sleep(min(self.interval, left), is_steady=True)
         else:
             _end(self._rest)
 

@@ -282,3 +282,15 @@ class TestSleepers:
             assert (await wait.send(look_at(id_))).status == "queued"
             await asyncio.wait_for(wait.rest(3600, until_news=True), 20)
             assert (await wait.send(look_at(id_))).status == "running"
+
+    @pytest.mark.parametrize("seconds", [9.1, 10.9])
+    async def test_look_themselves_once_an_interval(self, seconds, client, start):
+        """Though a little older would do if it came of others' looks."""
+        with waiting_for(client, id_ := start(), interval=10) as wait:
+            assert (await wait.send(look_at(id_))).status == "running"
+            rest = asyncio.create_task(wait.rest(seconds, until_news=True))
+            await asyncio.sleep(0)
+            wait._timer.cancel()
+            wait._wake(is_steady=True)
+            assert wait._timer.when() - asyncio.get_running_loop().time() <= 10
+            rest.cancel()
