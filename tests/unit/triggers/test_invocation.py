@@ -19,6 +19,7 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers import invocation as trigger_module
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+from airflow_provider_kernel.triggers.shared_looks import SharedLooks
 
 EVENTS = "/invocations/*/events"
 ANY = "/invocations/*"
@@ -706,17 +707,26 @@ class TestMany:
         ("count", "stream_logs"), [(1000, False), (100, True)], ids=["1,000", "100 with their logs"]
     )
     async def test_one_client_for_all(
-        self, count, stream_logs, start, triggerer, clients, kernel_emulator, changes
+        self, count, stream_logs, start, triggerer, clients, kernel_emulator, changes, monkeypatch
     ):
         async def nothing(*args, **fields):
             pass
 
+        all_wait = asyncio.Event()
+        join = SharedLooks.join
+
+        def counted(looks, wait):
+            join(looks, wait)
+            if sum(map(len, looks._waits.values())) == count:
+                all_wait.set()
+
+        monkeypatch.setattr(SharedLooks, "join", counted)
         triggerer.runner.log = SimpleNamespace(info=lambda *args, **fields: None, ainfo=nothing)
         # One invocation serves for all: the emulator has a thread for each, which is beside the point.
         invocation_id = start()
         trigger = row(invocation_id=invocation_id, stream_logs=stream_logs, poll_interval=1)
         tasks = [await triggerer.start(trigger, task_instance()) for _ in range(count)]
-        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, 3, 30)
+        await asyncio.wait_for(all_wait.wait(), 30)
         if stream_logs:
             await asyncio.to_thread(kernel_emulator.wait_for, "GET", EVENTS, count)
         (client,) = clients
