@@ -1,4 +1,4 @@
-"""An Airflow of the demo's own: all that must be in the environment before ``airflow`` is imported."""
+"""The demo's own Airflow: the environment variables that it reads on import, and its database."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import airflow_provider_kernel
 
 def examples_folder() -> Path:
     """
-    Find the example DAGs: inside the installed package, or next to it in a checkout.
+    Return the folder of the example DAGs: inside the installed package, or next to it in a checkout.
 
-    :raises FileNotFoundError: when they are at neither place.
+    :raises FileNotFoundError: if neither exists.
     """
     package = Path(airflow_provider_kernel.__file__).resolve().parent
     candidates = (package / "dags_examples", package.parent / "dags_examples")
@@ -23,18 +23,19 @@ def examples_folder() -> Path:
     raise FileNotFoundError(f"the example DAGs are in neither {' nor '.join(map(str, candidates))}")
 
 
-def give_airflow_a_home(home: Path, app_name: str) -> None:
+def give_airflow_a_home(home: Path) -> None:
     """
-    Make this process's Airflow one that shares nothing with any other on this machine.
+    Give this process an Airflow that shares nothing with any other Airflow on this machine.
 
-    :param home: its home; made if needed.
-    :param app_name: the Kernel app that the examples are to use.
+    :param home: its home, created if needed.
     """
     if "airflow" in sys.modules:
-        raise RuntimeError("airflow has been imported already, so it has read its settings; run the demo by itself")
+        raise RuntimeError(
+            "airflow is imported already and has read its settings; run the demo in a process of its own"
+        )
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    # A shell that is set up for a real Airflow would lead the demo to its database and its connections.
+    # A shell configured for a real Airflow would point the demo at its database and its connections.
     for name in list(os.environ):
         if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")) or name == "AIRFLOW_CONFIG":
             del os.environ[name]
@@ -45,41 +46,29 @@ def give_airflow_a_home(home: Path, app_name: str) -> None:
         AIRFLOW__CORE__PLUGINS_FOLDER=str(home / "no-plugins"),
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{database(home)}",
         AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
-        KERNEL_EXAMPLE_APP=app_name,
+        KERNEL_EXAMPLE_APP="demo",
     )
 
 
 def database(home: Path) -> Path:
-    """
-    Name the file of the demo's database; a name that no real Airflow uses.
-
-    :param home: Airflow's home.
-    """
+    """Return the path of the demo's database; no real Airflow uses this file name."""
     return home.resolve() / "demo.db"
 
 
 def has_database(home: Path) -> bool:
-    """
-    Tell whether the database is there, whole, and of this version of Airflow.
-
-    :param home: Airflow's home.
-    """
+    """Return whether the database exists, is complete, and was created by this version of Airflow."""
     marker = _marker(home)
     return database(home).exists() and marker.exists() and marker.read_text() == _airflow_version()
 
 
 def make_database(home: Path) -> None:
-    """
-    Make the database anew; nothing in it is worth a migration.
-
-    :param home: Airflow's home.
-    """
+    """Create the database from scratch; its contents are not worth a migration."""
     from airflow.utils.db import initdb
 
     _marker(home).unlink(missing_ok=True)
     database(home).unlink(missing_ok=True)
     initdb()
-    # Last, so that a half-made one is not taken for whole.
+    # Last, so that an incomplete database has no marker.
     _marker(home).write_text(_airflow_version())
 
 

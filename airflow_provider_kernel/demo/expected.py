@@ -1,4 +1,4 @@
-"""What each example DAG does, and how everything in it must end."""
+"""What each example DAG does, and how its tasks and invocations must end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class ExpectedTask:
     """
     How a task instance ends.
 
-    :param name: the task id, with the map index of a mapped one, such as ``visit[0]``.
+    :param name: the task ID, with the map index of a mapped task, such as ``visit[0]``.
     :param state: the task instance's state.
-    :param invocation: the status of the invocation it is about, or ``None`` when it is about none.
-    :param output: that invocation's output; for a task without one, what the task returned.
+    :param invocation: the final status of the task's invocation; None if the task has none.
+    :param output: that invocation's output; without an invocation, the task's return value.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Example:
 
     :param shows: what it shows, in a few words.
     :param actions: the action of each invocation that it starts.
-    :param tasks: how its task instances end.
-    :param kill: whether the demo sends it a SIGTERM, as Airflow does to a task that is marked as failed, once its
-        invocation runs and has its browser.
-    :param caller: the action of an invocation that the demo starts before, and whose id it gives to the DAG run: it
+    :param tasks: the expected end of each task instance.
+    :param kill: send the task a SIGTERM, as Airflow does when a task is marked as failed, once its invocation is
+        running and has a browser.
+    :param caller: the action of an invocation that the demo starts first, and whose ID it passes to the DAG run: it
         waits for an answer. It is one of ``actions``.
-    :param answer: how that invocation must end: status and output.
+    :param answer: the expected status and output of that invocation.
     """
 
     shows: str
@@ -83,7 +83,7 @@ EXAMPLES = {
         ),
     ),
     "example_kernel_cancel": Example(
-        "end what should not go on",
+        "cancel one invocation, and fail another one with an output",
         ("browsers", "hang"),
         (
             _Task("start_shopper", "success", "failed", _CLOSED),
@@ -101,7 +101,7 @@ EXAMPLES = {
         ),
     ),
     "example_kernel_sensor": Example(
-        "wait for what something else started",
+        "wait for an invocation that another task started",
         ("sleep",),
         (
             _Task("start_sleeper", "success", "succeeded", {"slept": 2}),
@@ -118,7 +118,7 @@ EXAMPLES = {
         ),
     ),
     "example_kernel_timeout": Example(
-        "a task that takes too long takes its invocation with it",
+        "a task that times out cancels its invocation",
         ("hang",),
         (
             _Task("endless", "failed", "failed", _TIMED_OUT),
@@ -135,7 +135,7 @@ EXAMPLES = {
         kill=True,
     ),
     "example_kernel_answer": Example(
-        "a task answers an agent that waits",
+        "a task answers a waiting agent",
         ("hang",),
         (
             _Task("find_orders", "success", None, [{"id": 1, "price": 20}, {"id": 2, "price": 22}]),
@@ -145,7 +145,7 @@ EXAMPLES = {
         answer=("succeeded", {"orders": 2, "total": 42}),
     ),
     "example_kernel_asset": Example(
-        "run when an invocation finishes (here by hand, so that no event is there)",
+        "run when an invocation finishes (here started by hand, without an event)",
         (),
         (
             _Task("which", "success", None, []),

@@ -1,4 +1,4 @@
-"""How an example ended, beside how it should have."""
+"""How an example ended, compared with its expectations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import groupby
 from typing import Any
 
 from airflow_provider_kernel.demo.expected import Example, ExpectedTask
-from airflow_provider_kernel.demo.kernels import Seen
+from airflow_provider_kernel.demo.kernel import ObservedInvocation
 
-#: How many instances of a mapped task are shown one by one.
+#: Max instances of a mapped task that are shown one by one.
 MOST_INSTANCES = 5
 
 
@@ -21,19 +21,19 @@ class TaskOutcome:
     """
     How a task instance ended.
 
-    :param name: the task id, with the map index of a mapped one.
+    :param name: the task ID, with the map index of a mapped task.
     :param state: the task instance's state.
-    :param invocation: the invocation it is about, if it is about one.
-    :param output: that invocation's output; for a task without one, what the task returned.
+    :param invocation: the task's invocation, if it has one.
+    :param output: that invocation's output; without an invocation, the task's return value.
     """
 
     name: str
     state: str
-    invocation: Seen | None
+    invocation: ObservedInvocation | None
     output: Any
 
     def row(self) -> tuple[str, ...]:
-        """Put it into the cells of a table."""
+        """Return the cells of its row in the table."""
         invocation = self.invocation
         return (
             self.name,
@@ -50,37 +50,36 @@ class Outcome:
 
     :param tasks: its task instances.
     :param invocations: the invocations that were started.
-    :param browsers: how many of their browsers are open.
-    :param error: why it could not be run, if it could not.
+    :param browsers: number of their browsers that are still open.
+    :param error: why the example could not be run.
     """
 
     tasks: tuple[TaskOutcome, ...] = ()
-    invocations: tuple[Seen, ...] = ()
+    invocations: tuple[ObservedInvocation, ...] = ()
     browsers: int = 0
     error: str | None = None
 
 
 def differences(example: Example, outcome: Outcome) -> list[str]:
-    """
-    Say where an example ended otherwise than expected.
-
-    :param example: the expectations.
-    :param outcome: how it ended.
-    """
+    """Return a line for each difference between expectations and outcome."""
     found = [outcome.error] if outcome.error else []
     expected = {task.name: task for task in example.tasks}
     names = {task.name for task in outcome.tasks}
-    found += [f"task {name}: there is none" for name in expected if name not in names]
+    found += [f"task {name}: missing" for name in expected if name not in names]
     for task in outcome.tasks:
         if task.name in expected:
             found += _task_differences(expected[task.name], task)
         else:
-            found.append(f"task {task.name}: not expected at all")
-    started = [seen.action for seen in outcome.invocations]
+            found.append(f"task {task.name}: unexpected")
+    started = [invocation.action for invocation in outcome.invocations]
     if Counter(started) != Counter(example.actions):
         found.append(f"invocations: started {counted(started)}, expected {counted(example.actions)}")
-    found += [f"invocation {seen.id}: left {seen.status}" for seen in outcome.invocations if seen.active]
-    ends = [(seen.status, seen.output) for seen in outcome.invocations]
+    found += [
+        f"invocation {invocation.id}: left {invocation.status}"
+        for invocation in outcome.invocations
+        if invocation.active
+    ]
+    ends = [(invocation.status, invocation.output) for invocation in outcome.invocations]
     if example.answer is not None and example.answer not in ends:
         found.append(f"answer: the caller got {ends}, expected {example.answer}")
     if outcome.browsers:
@@ -89,21 +88,13 @@ def differences(example: Example, outcome: Outcome) -> list[str]:
 
 
 def counted(actions: Iterable[str]) -> str:
-    """
-    Name actions, with their numbers where there are several.
-
-    :param actions: the actions.
-    """
+    """Return the actions as text, such as ``3 x echo, hang``."""
     counts = sorted(Counter(actions).items())
     return ", ".join(action if count == 1 else f"{count} x {action}" for action, count in counts) or "none"
 
 
 def abridged(tasks: Sequence[TaskOutcome]) -> list[tuple[str, ...]]:
-    """
-    Put task instances into the cells of a table; of a task with many, show the first and the last.
-
-    :param tasks: the task instances of an example, in order.
-    """
+    """Return rows of the table; a task with many instances shows its first and its last."""
     rows: list[tuple[str, ...]] = []
     for _, group in groupby(tasks, key=lambda task: task.name.partition("[")[0]):
         found = [task.row() for task in group]
@@ -116,11 +107,7 @@ def abridged(tasks: Sequence[TaskOutcome]) -> list[tuple[str, ...]]:
 
 
 def as_text(output: Any) -> str:
-    """
-    Show an output.
-
-    :param output: any JSON value.
-    """
+    """Return an output as a cell of the table."""
     if output is None:
         return ""
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""Runs of the example DAGs in a real Airflow, through ``dag.test()``: its task runner, signals and database."""
+"""Run example DAGs in a real Airflow with ``dag.test()``: its task runner, signal handlers and database."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class TaskRun:
     """
     A task instance that has run.
 
-    :param name: the task id, with the map index of a mapped one.
-    :param state: its state.
-    :param invocation_id: the invocation that it is about, if it is about one.
-    :param returned: what it returned.
+    :param name: the task ID, with the map index of a mapped task.
+    :param state: the task instance's state.
+    :param invocation_id: the task's invocation, if it has one.
+    :param returned: the return value.
     """
 
     name: str
@@ -42,9 +42,9 @@ class TaskRun:
 
 def load_dags() -> tuple[dict[str, DAG], dict[str, str]]:
     """
-    Load the examples.
+    Load the example DAGs.
 
-    :return: the DAGs by id, and the errors by file.
+    :return: the DAGs by ID, and the import errors by file name.
     """
     bag = _compat.load_dag_folder(examples_folder(), "dags-folder")
     return dict(bag.dags), {Path(file).name: error for file, error in bag.import_errors.items()}
@@ -52,19 +52,19 @@ def load_dags() -> tuple[dict[str, DAG], dict[str, str]]:
 
 def task_runs(dag_run: Any, invocation_ids: Collection[str]) -> list[TaskRun]:
     """
-    See what has become of the tasks of a DAG run.
+    Return the task instances of a DAG run.
 
-    :param dag_run: what ``dag.test()`` returned.
-    :param invocation_ids: the invocations that they may be about.
+    :param dag_run: the return value of ``dag.test()``.
+    :param invocation_ids: the invocations of the run.
     """
     return [_task_run(ti, invocation_ids) for ti in dag_run.get_task_instances()]
 
 
 class Interrupt:
     """
-    Ctrl-C.
+    A record of Ctrl-C.
 
-    The task runner takes a ``KeyboardInterrupt`` for a failure of the task and goes on, so it is noted here too.
+    The task runner treats a ``KeyboardInterrupt`` as a failed task and continues, so it is recorded here too.
     """
 
     def __init__(self) -> None:
@@ -72,35 +72,35 @@ class Interrupt:
 
     def check(self) -> None:
         """
-        Stop if it has happened.
+        Stop the demo after Ctrl-C.
 
-        :raises KeyboardInterrupt: then.
+        :raises KeyboardInterrupt: if Ctrl-C was pressed.
         """
         if self.happened:
             raise KeyboardInterrupt
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note Ctrl-C, and give both signals back to whom they belonged, since the task runner keeps SIGTERM."""
+    def recorded(self) -> Iterator[None]:
+        """Record Ctrl-C, and restore both signal handlers afterwards: the task runner does not restore SIGTERM."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGINT, self._record)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.happened = True
         raise KeyboardInterrupt
 
 
-class TaskTeller:
+class TaskReporter:
     """
-    A listener of Airflow's that tells when tasks start and end.
+    An Airflow listener that prints when tasks start and end.
 
-    :param terminal: where to tell.
-    :param watcher: tells first what has happened in Kernel.
+    :param terminal: the terminal to print to.
+    :param watcher: prints the changes in Kernel that came first.
     """
 
     def __init__(self, terminal: Terminal, watcher: Watcher) -> None:
@@ -108,25 +108,25 @@ class TaskTeller:
         self._watcher = watcher
 
     def register(self) -> None:
-        """Have Airflow call it."""
+        """Add it to Airflow's listeners."""
         _compat.add_listener(self)
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:
-        """Tell that a task runs."""
-        self._tell(task_instance, "running")
+        """Print that a task is running."""
+        self._print_state(task_instance, "running")
 
     @hookimpl
     def on_task_instance_success(self, previous_state: object, task_instance: Any) -> None:
-        """Tell that a task has succeeded."""
-        self._tell(task_instance, "success")
+        """Print that a task has succeeded."""
+        self._print_state(task_instance, "success")
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: object, task_instance: Any, error: object) -> None:
-        """Tell that a task has failed."""
-        self._tell(task_instance, "failed")
+        """Print that a task has failed."""
+        self._print_state(task_instance, "failed")
 
-    def _tell(self, task_instance: Any, state: str) -> None:
+    def _print_state(self, task_instance: Any, state: str) -> None:
         self._watcher.catch_up()
         if (task_instance.map_index or 0) >= MOST_INSTANCES:
             return
@@ -138,10 +138,10 @@ def _task_run(ti: Any, invocation_ids: Collection[str]) -> TaskRun:
     candidates = (
         ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key="invocation_id"),
         _rendered(ti).get("invocation_id"),
-        returned,  # of a task that starts an invocation by itself
+        returned,  # a task that starts an invocation itself returns its ID
     )
-    about = next((c for c in candidates if isinstance(c, str) and c in invocation_ids), None)
-    return TaskRun(_name(ti), str(ti.state or "none"), about, returned)
+    invocation_id = next((c for c in candidates if isinstance(c, str) and c in invocation_ids), None)
+    return TaskRun(_name(ti), str(ti.state or "none"), invocation_id, returned)
 
 
 def _rendered(ti: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The run of the examples: what is told on the way, and the table at the end."""
+"""Run the examples: a progress line for each event, and a table of results at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_kernel.api.errors import KernelError
 from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import Example
 from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, abridged, differences
@@ -16,36 +15,35 @@ from airflow_provider_kernel.handing_over import CONF_KEY
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-    from airflow_provider_kernel.demo.kernels import Kernel, Seen
+    from airflow_provider_kernel.demo.kernel import DemoKernel, ObservedInvocation
     from airflow_provider_kernel.demo.terminal import Terminal
 
-# All have it; the column is wanted for the outputs.
+# Common to all DAG IDs; the table abbreviates it to leave more width for the outputs.
 _PREFIX = "example_kernel_"
 _COLUMNS = ("DAG", "task", "invocation", "ended as", "output")
 
 
 class Show:
     """
-    Run examples, and tell how they ended.
+    Run examples and report how they ended.
 
-    :param examples: the examples by DAG id.
-    :param screen: where to tell.
-    :param kernel: where the invocations are.
+    :param examples: the examples by DAG ID.
+    :param screen: the terminal to print to.
+    :param kernel: the emulated Kernel.
     """
 
-    def __init__(self, examples: Mapping[str, Example], screen: Terminal, kernel: Kernel) -> None:
+    def __init__(self, examples: Mapping[str, Example], screen: Terminal, kernel: DemoKernel) -> None:
         self._examples = examples
         self._screen = screen
         self._kernel = kernel
         self._outcomes: dict[str, Outcome] = {}
-        self._trouble: list[str] = []
 
     def run(self, home: Path) -> bool:
         """
-        Run them.
+        Run the examples and print the report.
 
-        :param home: Airflow's home; the environment has it already.
-        :return: whether all was as expected.
+        :param home: Airflow's home, already set in the environment.
+        :return: whether everything ended as expected.
         """
         if environment.has_database(home):
             self._screen.event(f"Airflow starts, with its home in {home}")
@@ -56,13 +54,13 @@ class Show:
             try:
                 self._run_examples(watcher)
             finally:
-                self._end_what_is_left(watcher)
+                self._end_leftovers(watcher)
         return self._report()
 
     def _run_examples(self, watcher: Watcher) -> None:
-        from airflow_provider_kernel.demo.runs import Interrupt, TaskTeller, load_dags
+        from airflow_provider_kernel.demo.runs import Interrupt, TaskReporter, load_dags
 
-        TaskTeller(self._screen, watcher).register()
+        TaskReporter(self._screen, watcher).register()
         dags, errors = load_dags()
         interrupt = Interrupt()
         for dag_id, example in self._examples.items():
@@ -71,7 +69,7 @@ class Show:
                 why = errors.get(f"{dag_id}.py", "there is no such DAG").strip()
                 self._outcomes[dag_id] = Outcome(error=f"could not be loaded: {why}")
                 continue
-            with interrupt.noted():
+            with interrupt.recorded():
                 self._outcomes[dag_id] = self._run_example(example, dags[dag_id], watcher)
             interrupt.check()
 
@@ -81,32 +79,28 @@ class Show:
             conf = {CONF_KEY: self._kernel.invoke(example.caller)} if example.caller else None
             dag_run = dag.test(run_conf=conf)
             return self._outcome(example, dag_run, watcher.end())
-        except Exception as problem:  # noqa: BLE001 (whatever it is, the other examples run)
+        except Exception as problem:  # noqa: BLE001 (the other examples run in any case)
             return Outcome(error=f"could not be run: {type(problem).__name__}: {problem}")
         finally:
-            watcher.spare()
+            watcher.disarm()
 
-    def _outcome(self, example: Example, dag_run: object, invocations: list[Seen]) -> Outcome:
+    def _outcome(self, example: Example, dag_run: object, invocations: list[ObservedInvocation]) -> Outcome:
         from airflow_provider_kernel.demo.runs import task_runs
 
-        by_id = {seen.id: seen for seen in invocations}
+        by_id = {invocation.id: invocation for invocation in invocations}
         tasks = []
         for task in task_runs(dag_run, by_id):
             about = by_id.get(task.invocation_id or "")
             tasks.append(TaskOutcome(task.name, task.state, about, about.output if about else task.returned))
-        places = {task.name: place for place, task in enumerate(example.tasks)}
-        tasks.sort(key=lambda task: (places.get(task.name, len(places)), task.name))
-        return Outcome(
-            tuple(tasks), tuple(invocations), sum(self._kernel.browsers(seen.id) for seen in invocations)
-        )
+        order = {task.name: position for position, task in enumerate(example.tasks)}
+        tasks.sort(key=lambda task: (order.get(task.name, len(order)), task.name))
+        browsers = sum(self._kernel.count_browsers(invocation.id) for invocation in invocations)
+        return Outcome(tuple(tasks), tuple(invocations), browsers)
 
-    def _end_what_is_left(self, watcher: Watcher) -> None:
-        try:
-            for seen in watcher.left_active():
-                self._screen.event(f"invocation {seen.id} ({seen.action}) was left {seen.status}; it is ended now")
-                self._kernel.cancel(seen.id)
-        except KernelError as error:
-            self._trouble.append(f"invocations may have been left running: {error}")
+    def _end_leftovers(self, watcher: Watcher) -> None:
+        for left in watcher.left_active():
+            self._screen.event(f"invocation {left.id} ({left.action}) was left {left.status}; it is ended now")
+            self._kernel.cancel(left.id)
 
     def _report(self) -> bool:
         rows = [
@@ -117,7 +111,7 @@ class Show:
         self._screen.say()
         self._screen.table(_COLUMNS, rows)
         self._screen.say()
-        found = self._trouble + [
+        found = [
             f"{dag_id}: {difference}"
             for dag_id, outcome in self._outcomes.items()
             for difference in differences(self._examples[dag_id], outcome)
@@ -130,6 +124,6 @@ class Show:
             "invocations": sum(len(outcome.invocations) for outcome in self._outcomes.values()),
             "seconds": round(self._screen.seconds),
         }
-        verdict = f"Not as expected in {len(found)} points" if found else "All as expected"
-        self._screen.say(f"{verdict} ({', '.join(f'{what}: {count}' for what, count in counts.items())})")
+        summary = f"Not as expected in {len(found)} points" if found else "All as expected"
+        self._screen.say(f"{summary} ({', '.join(f'{what}: {count}' for what, count in counts.items())})")
         return not found

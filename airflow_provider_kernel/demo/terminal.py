@@ -1,4 +1,4 @@
-"""Where the demo talks to a person, apart from Airflow's logs."""
+"""The demo's own output, separate from Airflow's logs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-#: The width of tables where there is no terminal to ask.
+#: Width of tables when the output is no terminal.
 PLAIN_WIDTH = 118
 
 
 class Terminal:
     """
-    Prints to the standard output, also while that is turned away to a file.
+    Prints to the standard output, also while everything else is redirected to a file.
 
-    :param stream: where to print.
+    :param stream: the stream to print to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -27,33 +27,25 @@ class Terminal:
 
     @property
     def seconds(self) -> float:
-        """How long it has been there."""
+        """Seconds since the demo began."""
         return time.monotonic() - self._started
 
     def say(self, text: str = "") -> None:
-        """
-        Print lines.
-
-        :param text: one or more.
-        """
-        # In one piece: lines come from two threads.
+        """Print one or more lines."""
+        # In one write: two threads print lines.
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def event(self, text: str) -> None:
-        """
-        Print a line with the time.
-
-        :param text: what happened.
-        """
+        """Print a line with the seconds since the demo began."""
         self.say(f"{self.seconds:6.1f} s  {text}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """
-        Print a table; the last column is wrapped where it does not fit.
+        Print a table; the last column wraps.
 
-        :param columns: their titles.
-        :param rows: their cells.
+        :param columns: titles of the columns.
+        :param rows: the cells of each row.
         """
         from rich import box
         from rich.console import Console
@@ -76,12 +68,11 @@ class Terminal:
 @contextlib.contextmanager
 def terminal(log_file: Path | None) -> Iterator[Terminal]:
     """
-    Give a terminal, and turn everything else that this process prints away to a file meanwhile.
+    Yield a terminal, and redirect everything else that this process prints to a file meanwhile.
 
-    On the level of the file descriptors: Airflow, its loggers and warnings write to several streams, some of which
-    they keep from before.
+    This redirects file descriptors: Airflow, its loggers and warnings keep references to several streams.
 
-    :param log_file: the file, made anew; ``None`` turns nothing away.
+    :param log_file: the file, truncated first; None redirects nothing.
     """
     if log_file is None:
         yield Terminal(sys.stdout)
@@ -89,7 +80,7 @@ def terminal(log_file: Path | None) -> Iterator[Terminal]:
     _flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
     with contextlib.ExitStack() as cleanup:
-        # Not closed with the descriptor, which goes back to its place below.
+        # closefd=False: the descriptor is restored and closed below.
         stream = cleanup.enter_context(
             os.fdopen(kept[0], "w", encoding=sys.stdout.encoding, errors="replace", closefd=False)
         )

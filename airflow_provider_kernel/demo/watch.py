@@ -1,4 +1,4 @@
-"""The watcher: it looks at Kernel while DAGs run, tells what happens there, and kills the task that is to die."""
+"""The watcher: polls the emulator while DAGs run, prints changes, and kills the task of the kill example."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_kernel.api.errors import KernelError
 from airflow_provider_kernel.demo.outcome import MOST_INSTANCES
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_kernel.demo.kernels import Kernel, Seen
+    from airflow_provider_kernel.demo.kernel import DemoKernel, ObservedInvocation
     from airflow_provider_kernel.demo.terminal import Terminal
 
-#: How long to wait for an invocation's browser before the task is killed all the same.
+POLL_SECONDS = 0.05
+#: Max wait for the invocation's browser; the task is killed without one after that.
 BROWSER_SECONDS = 60.0
-#: How long a killed task may take to end its invocation. Airflow itself kills the process after five seconds.
+#: Max time for a killed task to end its invocation. Airflow itself kills the process after five seconds.
 GRACE_SECONDS = 15.0
 
 
 class Watcher:
     """
-    Look at Kernel in a thread of its own.
+    Poll Kernel in a thread.
 
-    :param kernel: what to look at.
-    :param terminal: where to tell.
+    :param kernel: the emulated Kernel.
+    :param terminal: the terminal to print to.
+    :param interval: seconds between two polls.
     """
 
-    def __init__(self, kernel: Kernel, terminal: Terminal) -> None:
+    def __init__(self, kernel: DemoKernel, terminal: Terminal, interval: float = POLL_SECONDS) -> None:
         self._kernel = kernel
         self._terminal = terminal
+        self._interval = interval
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="kernel-demo-watcher", daemon=True)
-        self._seen: dict[str, Seen] = {}
+        self._observed: dict[str, ObservedInvocation] = {}
         self._of_example: set[str] = set()
-        self._told: set[str] = set()  # of an example with many invocations only the first ones
-        self._kill = False
+        self._printed: set[str] = set()  # only the first few invocations of an example
+        self._armed = False
         self._awaited_since: float | None = None
         self._killed_at: float | None = None
-        self._trouble: str | None = None
 
     def __enter__(self) -> Watcher:
         self._thread.start()
@@ -57,84 +58,72 @@ class Watcher:
 
     def begin(self, *, kill: bool) -> None:
         """
-        Take the invocations that are new from now on for those of one example.
+        Begin an example: invocations that appear from now on belong to it.
 
-        :param kill: whether to send this process a SIGTERM once the first of them runs and has its browser.
+        :param kill: send this process a SIGTERM once an invocation is running, awaited, and has a browser.
         """
         with self._lock:
             self._of_example = set()
-            self._told = set()
+            self._printed = set()
             self._awaited_since = self._killed_at = None
-            self._kill = kill
+            self._armed = kill
 
     def catch_up(self) -> None:
-        """Tell at once what has happened since the last look."""
+        """Poll now and print what has changed."""
         with self._lock:
-            try:
-                self._look()
-            except KernelError as error:
-                self._tell_trouble(str(error))
+            self._poll()
 
-    def spare(self) -> None:
-        """Kill nothing from now on: no task is there any more to take the signal."""
+    def disarm(self) -> None:
+        """Send no signal from now on: no task is running that would receive it."""
         with self._lock:
-            self._kill = False
+            self._armed = False
 
-    def end(self) -> list[Seen]:
+    def end(self) -> list[ObservedInvocation]:
         """
-        Look at the end of the example.
+        End the example.
 
-        :return: its invocations as they are now.
+        :return: its invocations, polled now.
         """
         with self._lock:
-            self._look()
-            return [seen for seen in self._seen.values() if seen.id in self._of_example]
+            self._poll()
+            return [found for found in self._observed.values() if found.id in self._of_example]
 
-    def left_active(self) -> list[Seen]:
-        """Look for invocations that nobody has ended."""
+    def left_active(self) -> list[ObservedInvocation]:
+        """Return the invocations that have not ended."""
         with self._lock:
-            self._look()
-            return [seen for seen in self._seen.values() if seen.active]
+            self._poll()
+            return [found for found in self._observed.values() if found.active]
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._kernel.interval):
+        while not self._stop.wait(self._interval):
             with self._lock:
-                try:
-                    self._look()
-                    if self._kill:
-                        self._see_to_the_kill()
-                except KernelError as error:
-                    self._tell_trouble(str(error))
+                self._poll()
+                if self._armed:
+                    self._kill_when_ready()
 
-    def _look(self) -> None:
-        for seen in self._kernel.look():
-            before = self._seen.get(seen.id)
-            self._seen[seen.id] = seen
+    def _poll(self) -> None:
+        for found in self._kernel.poll():
+            before = self._observed.get(found.id)
+            self._observed[found.id] = found
             if before is None:
-                self._of_example.add(seen.id)
-            new = seen.statuses[len(before.statuses) if before else 0 :]
-            if new and (seen.id in self._told or len(self._told) < MOST_INSTANCES):
-                self._told.add(seen.id)
-                self._terminal.event(f"  invocation {seen.id} ({seen.action}): {', '.join(new)}")
-        self._trouble = None
+                self._of_example.add(found.id)
+            new = found.statuses[len(before.statuses) if before else 0 :]
+            if new and (found.id in self._printed or len(self._printed) < MOST_INSTANCES):
+                self._printed.add(found.id)
+                self._terminal.event(f"  invocation {found.id} ({found.action}): {', '.join(new)}")
 
-    def _see_to_the_kill(self) -> None:
+    def _kill_when_ready(self) -> None:
         now = time.monotonic()
-        for seen in [self._seen[invocation_id] for invocation_id in self._of_example]:
-            if seen.status != "running" or not seen.awaited:
+        for found in [self._observed[invocation_id] for invocation_id in self._of_example]:
+            if found.status != "running" or not found.awaited:
                 continue
             if self._killed_at is None:
                 self._awaited_since = self._awaited_since or now
-                if self._kernel.browsers(seen.id) or now > self._awaited_since + BROWSER_SECONDS:
+                if self._kernel.count_browsers(found.id) or now > self._awaited_since + BROWSER_SECONDS:
                     self._killed_at = now
                     self._terminal.event("  the task is sent a SIGTERM, as when it is marked as failed")
                     os.kill(os.getpid(), signal.SIGTERM)
             elif now > self._killed_at + GRACE_SECONDS:
-                # Or the demo would wait as long as the action wants to.
-                self._terminal.event(f"  invocation {seen.id} goes on all the same; the demo ends it")
-                self._kernel.cancel(seen.id)
-
-    def _tell_trouble(self, text: str) -> None:
-        if text != self._trouble:
-            self._trouble = text
-            self._terminal.event(f"  Kernel could not be asked: {text}")
+                # Without this, the demo would run as long as the action does.
+                self._terminal.event(f"  invocation {found.id} survived the kill; the demo ends it")
+                self._kernel.cancel(found.id)

@@ -1,8 +1,7 @@
-"""Every file in ``dags_examples/``: it loads, and a real Airflow runs it as the demo expects."""
+"""Every file in ``dags_examples/`` loads, and ends as the demo expects in a real Airflow."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,13 @@ from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_kernel.demo.expected import EXAMPLES
 from airflow_provider_kernel.operators import invocation as operators
-from airflow_provider_kernel.testing import KernelEmulator
 
 FOLDER = Path(__file__).parents[2] / "dags_examples"
 FILES = sorted(path.name for path in FOLDER.glob("*.py"))
-#: What answers an invocation does not start one.
+#: An example that answers an invocation starts none.
 WITHOUT_AN_APP = ("example_kernel_answer.py",)
 
-#: Two ways in which Kernel, or this package, could fail the promise that nothing outlives its task.
+#: Two ways to break the promise that no invocation outlives its task.
 BREAK_IT = """
 import sys
 from pathlib import Path
@@ -36,6 +34,29 @@ sys.exit(run_demo(options, setup=setup))
 """
 
 
+#: Ctrl-C while a task waits for its invocation, and what became of that invocation.
+INTERRUPT_IT = """
+import os, signal, sys, threading
+from pathlib import Path
+from airflow_provider_kernel.demo.command import DemoOptions, run_demo
+
+emulators = []
+
+def setup(emulator):
+    emulators.append(emulator)
+    emulator.register("demo", "echo", lambda ctx: ctx.create_browser() and ctx.wait())
+    threading.Thread(target=interrupt, args=(emulator,), daemon=True).start()
+
+def interrupt(emulator):
+    emulator.wait_for("GET", "/invocations/*", timeout=120)
+    os.kill(os.getpid(), signal.SIGINT)
+
+code = run_demo(DemoOptions(Path(sys.argv[1]), ("example_kernel_invoke", "example_kernel_kill")), setup=setup)
+print(*[(invocation.status, invocation.browsers) for invocation in emulators[0].invocations])
+sys.exit(code)
+"""
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "airflow_provider_kernel.cli", "demo", *map(str, arguments)]
 
@@ -48,7 +69,7 @@ def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess
 
 
 def rows(output: str, dag_id: str) -> list[list[str]]:
-    """The table's rows of one DAG, as lists of cells without the wrapped rest of an output."""
+    """The table's rows of one DAG, as lists of cells; wrapped lines of an output are left out."""
     found: list[list[str]] = []
     current = ""
     for line in output.splitlines():
@@ -78,16 +99,9 @@ def broken_demo(tmp_path_factory) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "-c", BREAK_IT, str(tmp_path_factory.mktemp("broken"))])
 
 
-@pytest.fixture
-def live():
-    """An emulator in the role of the real Kernel, and the environment that leads to it."""
-    with KernelEmulator(api_key="sk-the-secret-key") as emulator:
-        yield emulator, {"KERNEL_API_KEY": emulator.api_key, "KERNEL_BASE_URL": emulator.base_url}
-
-
 class TestLoading:
     @pytest.mark.parametrize("file", FILES)
-    def test_it_loads_and_says_what_it_is(self, dag_bag, file):
+    def test_example_loads_and_has_documentation(self, dag_bag, file):
         assert not {path: error for path, error in dag_bag.import_errors.items() if Path(path).name == file}
         dag = dag_bag.dags[Path(file).stem]
         assert len(dag.tasks) > 1
@@ -96,17 +110,16 @@ class TestLoading:
         assert set(dag.tags) == {"example", "kernel"}
         assert dag.schedule is None or file == "example_kernel_asset.py"
 
-    def test_there_is_an_expectation_for_each(self, dag_bag):
+    def test_every_example_has_expectations(self, dag_bag):
         assert set(dag_bag.dags) == set(EXAMPLES) == {Path(file).stem for file in FILES}
 
-    def test_all_operators_are_shown(self, dag_bag):
+    def test_examples_use_all_operators(self, dag_bag):
         used = {task.task_type for dag in dag_bag.dags.values() for task in dag.tasks}
         assert used >= {name for name in vars(operators) if re.fullmatch(r"Kernel(?!Base)\w+Operator", name)}
         assert len(used) == 7  # these four, the sensor, @task and @task.kernel_invocation
 
     @pytest.mark.parametrize("file", FILES)
-    def test_the_app_can_be_replaced(self, file):
-        # --live --app relies on it.
+    def test_example_runs_with_another_app(self, file):
         source = (FOLDER / file).read_text()
         if file in WITHOUT_AN_APP:
             assert '"demo"' not in source
@@ -117,7 +130,7 @@ class TestLoading:
 
 class TestRunning:
     @pytest.mark.parametrize("file", FILES)
-    def test_it_ends_as_expected(self, demo, file):
+    def test_example_ends_as_expected(self, demo, file):
         result, _ = demo
         dag_id = Path(file).stem
         assert [line for line in result.stdout.splitlines() if f"NOT AS EXPECTED  {dag_id}:" in line] == []
@@ -127,7 +140,7 @@ class TestRunning:
             expected = ["page[0]", "…", "page[49]", "total"]
         assert [name for name, _ in shown] == expected, result
 
-    def test_the_whole_of_it(self, demo):
+    def test_demo_reports_all_as_expected(self, demo):
         result, home = demo
         assert result.returncode == 0, result
         assert result.stderr == ""
@@ -139,7 +152,7 @@ class TestRunning:
         assert "was left" not in result.stdout
         assert f"Airflow's logs: {home / 'demo.log'}" in result.stdout
 
-    def test_what_happens_is_told_and_airflows_logs_are_filed(self, demo):
+    def test_demo_prints_events_and_writes_airflows_logs_to_a_file(self, demo):
         result, home = demo
         events = re.sub(r"^ *[\d.]+ s  ", "", result.stdout, flags=re.MULTILINE)
         killed = events[events.index("example_kernel_kill: ") :]
@@ -159,34 +172,18 @@ class TestRunning:
         assert "Invoking demo/echo, version latest" in log
         assert "sk-emulator" not in log
 
-    def test_a_home_is_used_again(self, demo):
+    def test_demo_reuses_its_home(self, demo):
         _, home = demo
         again = run(command("--home", home, "example_kernel_invoke"), AIRFLOW__CORE__EXECUTOR="NoSuchExecutor")
         assert again.returncode == 0, again
         assert f"Airflow starts, with its home in {home}" in again.stdout
         assert "All as expected (DAGs: 1, tasks: 2, invocations: 1," in again.stdout
 
-    def test_ctrl_c_ends_the_invocation_and_the_demo(self, demo, live):
+    def test_ctrl_c_ends_the_invocation_and_the_demo(self, demo):
         _, home = demo
-        emulator, environment = live
-        process = subprocess.Popen(
-            command("--home", home, "--live", "--yes", "example_kernel_kill", "example_kernel_invoke"),
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            (started,) = emulator.wait_for_invocations(1, timeout=60)
-            emulator.wait_for("GET", f"/invocations/{started.id}", timeout=30)
-            process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
-        assert process.returncode == 130, output
-        assert output.endswith("Interrupted.\n")
-        (invocation,) = emulator.invocations
-        assert (invocation.status, invocation.browsers) == ("failed", 0)
+        interrupted = run([sys.executable, "-c", INTERRUPT_IT, str(home)])
+        assert interrupted.returncode == 130, interrupted
+        assert interrupted.stdout.endswith("Interrupted.\n('failed', 0)\n"), interrupted
 
 
 class TestWhenSomethingIsWrong:
@@ -200,52 +197,12 @@ class TestWhenSomethingIsWrong:
             "example_kernel_kill: browsers: 1 left open",
         ],
     )
-    def test_it_is_told(self, broken_demo, difference):
+    def test_broken_demo_reports_each_difference(self, broken_demo, difference):
         lines = broken_demo.stdout.splitlines()
         assert [line for line in lines if re.fullmatch(f"  NOT AS EXPECTED  {difference}", line)], broken_demo
 
-    def test_the_demo_fails(self, broken_demo):
+    def test_broken_demo_fails(self, broken_demo):
         assert broken_demo.returncode == 1
-        told = broken_demo.stdout.count("  NOT AS EXPECTED  ")
-        assert f"Not as expected in {told} points (DAGs: 2, " in broken_demo.stdout
+        reported = broken_demo.stdout.count("  NOT AS EXPECTED  ")
+        assert f"Not as expected in {reported} points (DAGs: 2, " in broken_demo.stdout
         assert re.search(r"invocation \w+ \(hang\) was left running; it is ended now", broken_demo.stdout)
-
-
-class TestLive:
-    def test_it_runs_on_what_the_environment_names(self, demo, live):
-        _, home = demo
-        emulator, environment = live
-        for action in ("hang", "browsers"):
-            emulator.action("shop", action)(lambda ctx: ctx.create_browser() and ctx.wait())
-        emulator.action("shop", "echo")(lambda ctx, payload: payload)
-        dags = ("example_kernel_complete", "example_kernel_kill")
-        result = run(
-            command("--home", home, "--live", "--yes", "--app", "shop", *dags),
-            AIRFLOW_CONN_KERNEL_DEFAULT='{"conn_type": "kernel", "host": "https://not-this-one.invalid"}',
-            **environment,
-        )
-        assert result.returncode == 0, result
-        assert f"on the real Kernel at {emulator.base_url}, with the app 'shop'" in result.stdout
-        assert "2 invocations in all" in result.stdout
-        assert {(run.app_name, run.status, run.browsers) for run in emulator.invocations} == {
-            ("shop", "succeeded", 0),
-            ("shop", "failed", 0),
-        }
-        assert emulator.api_key not in result.stdout + (home / "demo.log").read_text()
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ([], "not confirmed; nothing was run"),
-            (["--yes", "--app", "bare"], "the app 'bare' does not exist there or lacks the actions browsers, hang"),
-        ],
-    )
-    def test_it_does_not_run(self, live, tmp_path, arguments, message):
-        emulator, environment = live
-        emulator.action("bare", "echo")(lambda ctx: None)
-        result = run(command("--home", tmp_path, "--live", *arguments), **environment)
-        assert result.returncode == 2
-        assert message in result.stderr
-        assert "invokes browsers, hang" in result.stdout  # it says first what it would do
-        assert emulator.invocations == ()
-        assert {request.method for request in emulator.journal} == {"GET"}
