@@ -128,9 +128,8 @@ class Runner:
         queued = self._store.switches.queue_seconds
         if (queued and run.ended.wait(self._clock.real(queued))) or not self._store.begin(run):
             return
-        if run.async_timeout_seconds is not None:
-            name = f"kernel-emulator-timeout-{run.id}"
-            threading.Thread(target=self._time_out, args=(run,), name=name, daemon=True).start()
+        name = f"kernel-emulator-timeout-{run.id}"
+        threading.Thread(target=self._time_out, args=(run,), name=name, daemon=True).start()
         switches = self._store.switches
         try:
             output = self._output(_call(action, ActionContext(run, self._store, self._clock), run))

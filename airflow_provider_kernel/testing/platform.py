@@ -46,7 +46,7 @@ class Platform:
         version: str,
         action_name: str,
         payload: str | None,
-        async_timeout_seconds: int | None,
+        async_timeout_seconds: int,
     ) -> Run:
         """
         Start a run.
@@ -56,7 +56,7 @@ class Platform:
         :param version: the version label.
         :param action_name: the action.
         :param payload: a string of JSON.
-        :param async_timeout_seconds: emulated seconds it may run; None makes it a synchronous one.
+        :param async_timeout_seconds: emulated seconds it may run.
         :return: the run, still queued.
         :raises ApiError: 404, 429 or 529.
         """

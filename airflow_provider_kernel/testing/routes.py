@@ -63,27 +63,9 @@ class _Api:
         run = self._platform.invoke(
             caller.project.id, body["app_name"], body["version"], body["action_name"], payload, timeout
         )
-        if timeout is not None:
-            # The answer is always `queued`, however soon the run goes on.
-            queued = {"id": run.id, "action_name": run.action_name, "status": "queued"}
-            return JSONResponse(queued, status_code=202)
-        return await self._synchronous_answer(run)
-
-    async def _synchronous_answer(self, run: Run) -> Response:
-        switches = self._platform.switches
-        limit = self._platform.clock.real(switches.sync_limit_seconds)
-        if not await self._store.signal.until(lambda: run.finished, limit):
-            if switches.sync_overrun == 504:
-                raise ApiError(504, "gateway_timeout", "The action did not end in time")
-            if switches.sync_overrun == "failed":
-                self._store.finish(
-                    run,
-                    "failed",
-                    reason=switches.reason_timeout.format(seconds=switches.sync_limit_seconds),
-                    end_browsers=switches.run_end_ends_browsers,
-                )
-        with self._store.signal:
-            return JSONResponse(run.short_json())
+        # The answer is always `queued`, however soon the run starts.
+        queued = {"id": run.id, "action_name": run.action_name, "status": "queued"}
+        return JSONResponse(queued, status_code=202)
 
     async def list_invocations(self, request: Request) -> Response:
         caller = self._caller(request)
@@ -240,14 +222,16 @@ def _methods_of(request: Request) -> set[str]:
     }
 
 
-def _async_timeout(body: dict[str, Any]) -> int | None:
+def _async_timeout(body: dict[str, Any]) -> int:
     if not isinstance(body.get("async", False), bool):
         raise invalid("async must be true or false")
+    if not body.get("async", False):
+        raise invalid("async must be true: the emulator has no synchronous invocations")
     seconds = body.get("async_timeout_seconds", 900)
     # To JSON, 60.0 is a whole number too.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds not in range(10, 3601):
         raise invalid("async_timeout_seconds must be a whole number from 10 to 3600")
-    return int(seconds) if body.get("async", False) else None
+    return int(seconds)
 
 
 def _is_json(text: str) -> bool:

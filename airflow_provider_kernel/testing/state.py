@@ -70,8 +70,7 @@ class InvocationRecord:
     :param action_name: the action.
     :param deployment_id: the deployment it runs on.
     :param payload: as sent, a string of JSON.
-    :param is_async: whether it was made with `async`.
-    :param async_timeout_seconds: emulated seconds it may run; None for a synchronous one.
+    :param async_timeout_seconds: emulated seconds it may run.
     :param status: its status.
     :param statuses: every status it has had, in order.
     :param status_reason: only when it failed.
@@ -92,8 +91,7 @@ class InvocationRecord:
     action_name: str
     deployment_id: str
     payload: str | None
-    is_async: bool
-    async_timeout_seconds: int | None
+    async_timeout_seconds: int
     status: str
     statuses: tuple[str, ...]
     status_reason: str | None
@@ -132,8 +130,7 @@ class Run:
     action_name: str
     version: str
     payload: str | None
-    is_async: bool
-    async_timeout_seconds: int | None
+    async_timeout_seconds: int
     started: int
     opened: int
     status: str = "queued"
@@ -170,11 +167,6 @@ class Run:
                 body[name] = value
         return body
 
-    def short_json(self) -> dict[str, Any]:
-        """Return the `InvokeResponse`."""
-        names = ("id", "action_name", "status", "output", "status_reason")
-        return {name: value for name, value in self.json().items() if name in names}
-
     def record(self) -> InvocationRecord:
         """Return a snapshot."""
         return InvocationRecord(
@@ -185,7 +177,6 @@ class Run:
             action_name=self.action_name,
             deployment_id=self.app.deployment_id,
             payload=self.payload,
-            is_async=self.is_async,
             async_timeout_seconds=self.async_timeout_seconds,
             status=self.status,
             statuses=tuple(self.statuses),
@@ -222,7 +213,7 @@ class Store:
         app: AppVersion,
         action_name: str,
         payload: str | None,
-        async_timeout_seconds: int | None,
+        async_timeout_seconds: int,
     ) -> Run:
         """
         Add a queued run.
@@ -231,7 +222,7 @@ class Store:
         :param app: the app version it runs on.
         :param action_name: the action.
         :param payload: a string of JSON.
-        :param async_timeout_seconds: emulated seconds it may run; None makes it a synchronous one.
+        :param async_timeout_seconds: emulated seconds it may run.
         :raises ApiError: 429 when too many run, 529 when the switch says that there is no room.
         """
         resolved = self.switches.version_in_response == "resolved"
@@ -244,7 +235,6 @@ class Store:
                 action_name=action_name,
                 version=app.resolved_version if resolved else app.version,
                 payload=payload,
-                is_async=async_timeout_seconds is not None,
                 async_timeout_seconds=async_timeout_seconds,
                 started=self._clock.now(),
                 opened=next(self._order),

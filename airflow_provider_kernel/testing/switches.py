@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
 PatchOnFinished = Literal["unchanged", "overwrite", 400, 404, 409]
-SyncOverrun = Literal["failed", "running", 504]
 ListOrder = Literal["newest", "oldest"]
 VersionInResponse = Literal["label", "resolved"]
 NoneOutput = Literal["null", "absent"]
@@ -38,9 +37,6 @@ class Switches:
     :param output_of_none: what an action that returns None leaves: the output `null`, or no output.
     :param version_in_response: whether `version` is the label that was sent, or what `latest` stands for.
     :param queue_seconds: emulated seconds a run stays `queued`; `math.inf` leaves it there.
-    :param sync_limit_seconds: emulated seconds a synchronous create waits.
-    :param sync_overrun: what happens then: `"failed"` ends the run and answers 200, `"running"` answers 200
-        with that status and lets the run go on, 504 answers so and lets the run go on.
     :param list_order: order of GET /invocations by start.
     :param since_inclusive: whether `since` takes in what happened at exactly that time.
     :param logs_without_since: whether an event stream opened without `since` carries only lines written
@@ -73,8 +69,6 @@ class Switches:
     output_of_none: NoneOutput = "null"
     version_in_response: VersionInResponse = "label"
     queue_seconds: float = 0.0
-    sync_limit_seconds: float = 100.0
-    sync_overrun: SyncOverrun = "failed"
     list_order: ListOrder = "newest"
     since_inclusive: bool = True
     logs_without_since: LogsWithoutSince = "live"
@@ -95,7 +89,6 @@ class Switches:
 
     _CHOICES: ClassVar[dict[str, tuple[Any, ...]]] = {
         "patch_on_finished": get_args(PatchOnFinished),
-        "sync_overrun": get_args(SyncOverrun),
         "list_order": get_args(ListOrder),
         "version_in_response": get_args(VersionInResponse),
         "output_of_none": get_args(NoneOutput),

@@ -54,7 +54,11 @@ def amended() -> dict[str, Any]:
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": stream["schema"]}
     stream["schema"] = {"type": "object", "properties": {"data": data}, "required": ["data"]}
 
+    # The emulator runs asynchronous invocations only.
+    request["properties"]["async"]["const"] = True
+    request["required"].append("async")
+    del paths["/invocations"]["post"]["responses"]["200"]
+
     links = {name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in _BY_ID}
-    for status in ("200", "202"):
-        paths["/invocations"]["post"]["responses"][status]["links"] = links
+    paths["/invocations"]["post"]["responses"]["202"]["links"] = links
     return document

@@ -37,7 +37,7 @@ class TestCreate:
             "async_timeout_seconds": 60,
         }
         record = kernel_emulator.wait_for_status(started.id, "succeeded")
-        assert (record.payload_json, record.output_json, record.is_async) == ({"order": 7}, {"order": 7}, True)
+        assert (record.payload_json, record.output_json) == ({"order": 7}, {"order": 7})
 
     @pytest.mark.parametrize(
         ("payload", "on_the_wire"),

@@ -127,18 +127,6 @@ class TestCreate:
         assert re.fullmatch(r"[a-z0-9]{24}", created.id)
         assert kernel_emulator.invocation(created.id).payload_json == {"a": 1}
 
-    def test_synchronous(self, kernel):
-        created = kernel(
-            "invocations.create", app_name="demo", action_name="echo", version="latest", payload='{"a": "ü"}'
-        )
-        assert created.status == "succeeded"
-        assert json.loads(created.output) == {"a": "ü"}
-
-    def test_synchronous_of_an_action_that_fails(self, kernel):
-        created = kernel("invocations.create", app_name="demo", action_name="fail", version="latest")
-        assert created.status == "failed"
-        assert created.status_reason
-
     @pytest.mark.parametrize(
         ("arguments", "error"),
         [

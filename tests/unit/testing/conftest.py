@@ -33,15 +33,24 @@ def client(kernel: KernelEmulator, no_tls: ssl.SSLContext) -> Iterator[httpx.Cli
 
 
 @pytest.fixture
-def invoke(client: httpx.Client) -> Callable[..., httpx.Response]:
-    """Create an invocation; synchronous unless `wait=False`; `payload` is given as a Python value."""
+def invoke(kernel: KernelEmulator, client: httpx.Client) -> Callable[..., httpx.Response]:
+    """
+    Create an invocation, and return the answer.
+
+    Unless `wait=False`, wait until an accepted one has ended, and return its GET. `payload` is a Python value.
+    """
 
     def create(action: str, payload: Any = None, *, app: str = "demo", wait: bool = True, **rest: Any) -> Any:
         headers = rest.pop("headers", None)
-        body = {"app_name": app, "version": "latest", "action_name": action, "async": not wait, **rest}
+        body = {"app_name": app, "version": "latest", "action_name": action, "async": True, **rest}
         if payload is not None:
             body["payload"] = json.dumps(payload)
-        return client.post("/invocations", json=body, headers=headers)
+        created = client.post("/invocations", json=body, headers=headers)
+        if not wait or created.status_code != 202:
+            return created
+        invocation_id = created.json()["id"]
+        kernel.wait_until(lambda: kernel.invocation(invocation_id).finished)
+        return client.get(f"/invocations/{invocation_id}", headers=headers)
 
     return create
 

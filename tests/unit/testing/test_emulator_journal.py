@@ -5,14 +5,16 @@ import threading
 import httpx
 import pytest
 
+from airflow_provider_kernel.testing import Fault
+
 
 def test_requests_are_recorded_in_order(kernel, client, invoke):
-    invoke("echo", {"a": 1})
+    invoke("echo", {"a": 1}, wait=False)
     client.get("/invocations", params={"limit": "5", "query": "a b"})
     client.get("/invocations/x%20y")
     post, listed, missing = kernel.journal
     assert [r.number for r in kernel.journal] == [1, 2, 3]
-    assert (post.method, post.path, post.status) == ("POST", "/invocations", 200)
+    assert (post.method, post.path, post.status) == ("POST", "/invocations", 202)
     assert post.json["payload"] == '{"a": 1}'
     assert listed.query == {"limit": "5", "query": "a b"}
     assert listed.json is None
@@ -55,16 +57,16 @@ def test_waiting_in_vain_shows_the_journal(kernel, client):
         kernel.wait_for("GET", "/apps", count=2, timeout=0.01)
 
 
-def test_an_answer_after_a_reset_is_not_noted_on_a_new_request(kernel, client, invoke, running):
-    running()
-    thread = threading.Thread(target=invoke, args=("hang",))
+def test_an_answer_after_a_reset_is_not_noted_on_a_new_request(kernel, invoke):
+    fault = Fault("POST", "/invocations", hold=True)
+    kernel.add_fault(fault)
+    thread = threading.Thread(target=invoke, args=("hang",), kwargs={"wait": False})
     thread.start()
-    (waiting,) = [r for r in kernel.wait_for_invocations(2) if not r.is_async]
-    run = kernel._platform.store.get(waiting.id)
+    fault.wait_until_held()
     kernel._journal.clear()
     with httpx.Client(base_url=kernel.base_url) as other:
         for path in ("/apps", "/apps", "/apps"):
             other.get(path)
-        kernel._platform.store.finish(run, "succeeded", end_browsers=True)
+        fault.release()
         thread.join(5)
     assert [(r.path, r.status) for r in kernel.journal] == [("/apps", 401)] * 3

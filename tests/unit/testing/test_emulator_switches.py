@@ -156,8 +156,9 @@ class TestRest:
 
     def test_payload_may_be_anything(self, kernel, client):
         kernel.switches.payload_must_be_json = False
-        body = {"app_name": "demo", "version": "latest", "action_name": "echo", "payload": "bare"}
-        assert client.post("/invocations", json=body).json()["output"] == '"bare"'
+        body = {"app_name": "demo", "version": "latest", "action_name": "echo", "payload": "bare", "async": True}
+        invocation_id = client.post("/invocations", json=body).json()["id"]
+        assert kernel.wait_for_status(invocation_id, "succeeded").output == '"bare"'
 
     def test_codes_of_404_bodies(self, kernel, client):
         kernel.switches.not_found_code = "gone"
@@ -204,23 +205,7 @@ class TestTime:
 
     def test_actions_wait_on_the_scaled_clock(self, kernel, invoke):
         kernel.time_scale = 100_000
-        kernel.switches.sync_limit_seconds = math.inf
         assert json.loads(invoke("sleep", {"seconds": 80}).json()["output"]) == {"slept": 80}
-
-    @pytest.mark.parametrize(
-        ("overrun", "status_code", "answered", "after"),
-        [
-            ("failed", 200, "failed", "failed"),
-            ("running", 200, "running", "running"),
-            (504, 504, None, "running"),
-        ],
-    )
-    def test_a_synchronous_run_past_its_limit(self, kernel, invoke, overrun, status_code, answered, after):
-        kernel.time_scale = 10_000
-        kernel.switches.sync_overrun = overrun
-        answer = invoke("hang")
-        assert (answer.status_code, answer.json().get("status")) == (status_code, answered)
-        assert kernel.invocations[0].status == after
 
     @pytest.mark.parametrize("scale", [0, -1, math.inf, math.nan])
     def test_the_scale_must_make_sense(self, scale):
