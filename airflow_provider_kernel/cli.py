@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airflow_provider_kernel import __version__
 from airflow_provider_kernel.demo.expected import EXAMPLES
+from airflow_provider_kernel.emulator_extra import require_emulator_extra
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: the exit code.
     """
     arguments = build_parser().parse_args(argv)
+    try:
+        require_emulator_extra()
+    except ImportError as error:
+        print(f"airflow-kernel {arguments.command}: {error}", file=sys.stderr)
+        return 2
     return _demo(arguments) if arguments.command == "demo" else _emulator(arguments)
 
 
@@ -43,7 +49,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
             " loopback; no account is needed. Prints each event, compares the end of every task and invocation with"
             " what is expected, and lists the differences."
         ),
-        epilog="Exit code: 0 all as expected, 1 something differs, 2 usage error, 130 interrupted.",
+        epilog="Exit code: 0 all as expected, 1 differences, 2 usage error or missing extra, 130 interrupted.",
     )
     parser.add_argument(
         "dags",

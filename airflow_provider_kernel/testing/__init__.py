@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from airflow_provider_kernel.emulator_extra import require_emulator_extra
+
+require_emulator_extra()
+
 from airflow_provider_kernel.testing.actions import ActionContext, ActionError, InvocationEndedError
 from airflow_provider_kernel.testing.emulator import KernelEmulator, run_emulator
 from airflow_provider_kernel.testing.faults import Fault

@@ -1,8 +1,13 @@
 """What is loaded when a DAG file is parsed, and when Airflow looks for providers."""
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+import airflow_provider_kernel
+from airflow_provider_kernel.emulator_extra import MODULES
 
 PROGRAM = """
 import json, sys
@@ -68,3 +73,19 @@ def test_the_api_package_knows_nothing_of_airflow():
         " airflow_provider_kernel.api.finish, airflow_provider_kernel.api.polling"
     )
     assert "airflow" not in packages(loaded)
+
+
+def imported_by(path):
+    """Name the modules that a file imports, at whatever place in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_only_emulator_and_demo_import_the_modules_of_the_extra():
+    root = Path(airflow_provider_kernel.__file__).parent
+    files = {str(path.relative_to(root)): path for path in root.rglob("*.py")}
+    importers = {name for name, path in files.items() if packages(imported_by(path)) & set(MODULES)}
+    assert {name.partition("/")[0] for name in importers} == {"demo", "testing"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -44,6 +45,14 @@ def test_it_holds_the_package_its_typing_marker_its_logo_and_the_examples(wheel)
         assert f"airflow_provider_kernel/dags_examples/{example.name}" in names
     assert not {name for name in names if name.startswith(("tests/", "dags_examples/"))}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_only_the_extra_emulator_requires_the_server_and_the_tables(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    required = re.findall(r"^Requires-Dist: ([\w-]+).*?(; .*)?$", archive.read(metadata).decode(), re.MULTILINE)
+    assert {name for name, marker in required if marker} == {"rich", "starlette", "uvicorn"}
+    assert {marker for _, marker in required} == {"", "; extra == 'emulator'"}
 
 
 def test_airflow_lists_it_in_an_empty_environment(wheel, tmp_path):

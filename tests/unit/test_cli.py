@@ -86,6 +86,24 @@ class TestCommandLine:
         assert cli.main(["emulator", "--port", "0", "--api-key", "k"]) == 0
         assert served == [(0, "k")]
 
+    @pytest.mark.parametrize("command", ["demo", "emulator"])
+    def test_cli_without_the_extra_says_how_to_install_it(self, capsys, monkeypatch, command):
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+        assert cli.main([command]) == 2
+        assert capsys.readouterr().err == (
+            f"airflow-kernel {command}: the emulator and the demo need uvicorn; install the extra: "
+            'pip install "airflow-provider-kernel[emulator]"\n'
+        )
+
+    def test_importing_testing_without_the_extra_says_how_to_install_it(self):
+        code = "import sys; sys.modules['starlette'] = None; import airflow_provider_kernel.testing.fixtures"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            "ImportError: the emulator and the demo need starlette; install the extra: "
+            'pip install "airflow-provider-kernel[emulator]"'
+        )
+
     def test_importing_the_cli_loads_nothing_heavy(self):
         code = "import json, sys, airflow_provider_kernel.cli; print(json.dumps(sorted(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
