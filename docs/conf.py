@@ -65,11 +65,6 @@ nitpick_ignore_regex = [
 ]
 
 
-def _leave_out_what_was_not_generated(app: Sphinx, name: str, source: list[str]) -> None:
-    if name == "index" and not (Path(app.srcdir) / "kill-matrix.md").exists():
-        source[0] = source[0].replace("kill-matrix\n", "")
-
-
 def _end_code_with_its_last_line(app: Sphinx, doctree: nodes.document) -> None:
     # What is shown of a file ends at a mark, and the formatter keeps blank lines before that.
     for block in doctree.findall(nodes.literal_block):
@@ -81,4 +76,3 @@ def _end_code_with_its_last_line(app: Sphinx, doctree: nodes.document) -> None:
 def setup(app: Sphinx) -> None:
     """Have Sphinx call what this file adds."""
     app.connect("doctree-read", _end_code_with_its_last_line)
-    app.connect("source-read", _leave_out_what_was_not_generated)

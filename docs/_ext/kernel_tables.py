@@ -89,7 +89,7 @@ class ErrorFacts(KernelTable):
         again = "no, the task fails at once" if cls.permanent else "yes, while the task has retries left"
         base = cls.__mro__[1].__name__
         caught = f" **Also caught by:** ``except {base}``." if base.startswith("Kernel") else ""
-        return self.parse_rest([*meaning.splitlines(), "", f"**Tried again:** {again}.{caught}"])
+        return self.parse_rest([*meaning.splitlines(), "", f"**Retried:** {again}.{caught}"])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -49,14 +49,14 @@ def blocks(page):
 
 
 def commands_that_are_run():
-    """List the lines that a test or continuous integration runs, or that the README or a benchmark shows."""
+    """List the commands that a test or continuous integration runs, or that the README or a benchmark shows."""
     run = [path.read_text() for path in (DOCS / "snippets" / "commands").glob("*.sh")]
     benchmarks = [path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("*.py")]
     return "\n".join([README, (ROOT / ".ci" / "run").read_text(), *run, *benchmarks])
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_code_is_typed_into_a_page(page):
+def test_page_has_no_code_typed_into_it(page):
     typed = [language for language, _, _ in blocks(page) if not language.startswith("{")]
     assert set(typed) <= {"bash"}, "put it into a file in docs/snippets, which a test runs, and use literalinclude"
     assert not re.search(r"^(?: {4}|\t)(?:from|import|with|def) ", re.sub(FENCE, "", PAGES[page]), re.MULTILINE)
@@ -64,7 +64,7 @@ def test_no_code_is_typed_into_a_page(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_is_one_that_is_run(page):
+def test_page_shows_only_commands_that_are_run(page):
     for language, _, text in blocks(page):
         if language == "bash":
             for line in text.splitlines():
@@ -72,7 +72,7 @@ def test_every_command_is_one_that_is_run(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_it_includes_is_a_file_that_is_run(page):
+def test_page_includes_only_files_that_are_run(page):
     folder = (DOCS / page).parent
     for language, argument, _ in blocks(page):
         if language == "{literalinclude}":
@@ -81,7 +81,18 @@ def test_what_it_includes_is_a_file_that_is_run(page):
             assert any(file.is_relative_to(folder) for folder in RUN), argument
 
 
-def test_every_snippet_is_shown():
+def test_contributing_shows_only_commands_that_exist():
+    """Its table has them in backticks; a path in one must be there, an option of the test suites must be known."""
+    commands = re.findall(r"^\| `((?:uv run|bash) [^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        for path in re.findall(r"(?<!\S)(?:tests|docs|\.ci)(?:/\S+)?(?!\S)", command):
+            assert (ROOT / path).exists(), command
+    rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} | {"unit"}
+    assert rooms - set(re.findall(r"tests/(\w+)", " ".join(commands))) == {"conformance"}
+
+
+def test_every_snippet_is_shown_on_a_page():
     shown = {
         (DOCS / page).parent.joinpath(argument.strip()).resolve()
         for page in PAGES
@@ -107,8 +118,36 @@ def test_every_page_is_in_the_table_of_contents():
     assert len(listed) == len(set(listed))
 
 
+def test_every_example_is_on_the_page_of_examples():
+    linked = re.findall(r"\(\.\./dags_examples/(\w+\.py)\)", PAGES["examples"])
+    assert sorted(linked) == sorted(path.name for path in (ROOT / "dags_examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("page", ["what-happens", "kill-matrix", "performance"])
+def test_page_of_long_tables_begins_with_a_summary_of_three_lines(page):
+    assert re.match(r"# .*\n\n(?:- .*\n){3}\n", PAGES[page])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("operators/callback", "changelog")])
+def test_safety_net_callback_is_linked_where_a_page_first_names_it(page):
+    named = re.search(r"\[?(?:the )?safety\s+net.*", PAGES[page], re.IGNORECASE)
+    assert named is None or re.match(r"\[[^]]+\]\((?:operators/)?callback\.md\)", named[0]), named[0]
+
+
+def test_kill_matrix_summary_agrees_with_its_tables():
+    tables = [(DOCS / "kill-matrix" / f"{executor}.inc").read_text() for executor in ("local", "celery")]
+    totals = "".join(re.findall(r"^\d+ scenarios\..*$", "\n".join(tables), re.MULTILINE))
+    scenarios = [int(number) for number in re.findall(r"(\d+) scenarios", totals)]
+    assert [len(re.findall(r"^\| (?!row |---)", table, re.MULTILINE)) for table in tables] == scenarios
+    medians = re.findall(r"Airflow's call to cancelled: median ([\d.]+) s", totals)
+    worst = max(re.findall(r"Airflow's call to cancelled: median [\d.]+ s, worst ([\d.]+) s", totals), key=float)
+    summary = PAGES["kill-matrix"].split("\n\n")[1]
+    assert f"all {sum(scenarios)} scenarios" in summary
+    assert f"at worst {worst} s, median {' s and '.join(medians)} s" in summary
+
+
 def classes():
-    """Find all that a DAG can use, in the modules that Airflow is told of."""
+    """Find all that a DAG can use, in the modules that Airflow reads from the provider's metadata."""
     info = get_provider_info()
     for name in info["notifications"]:
         module, _, member = name.rpartition(".")
@@ -121,101 +160,87 @@ def classes():
 
 
 CLASSES = dict(classes())
+#: What a DAG can use that is no class with arguments, and its page.
+OTHERS = {
+    f"`{cancel_kernel_invocations.__name__}`": "operators/callback",
+    f"`{complete_kernel_invocation.__name__}()`": "operators/notifier",
+    f"`{fail_kernel_invocation.__name__}()`": "operators/notifier",
+    f"`@task.{get_provider_info()['task-decorators'][0]['name']}`": "operators/answer",
+    **{f"`{name.rpartition('.')[2]}`": "operators/links" for name in get_provider_info()["extra-links"]},
+}
 
 
-class TestOperators:
-    def test_they_were_found(self):
-        assert len(CLASSES) >= 7
-
-    @pytest.mark.parametrize("dotted", CLASSES)
-    def test_it_has_a_page_with_its_arguments(self, dotted):
-        pages = [page for page in PAGES if ("{kernel-arguments}", f" {dotted}") in {b[:2] for b in blocks(page)}]
-        assert len(pages) == 1
-        assert f"`{dotted.rpartition('.')[2]}`" in PAGES[pages[0]]
-
-    @pytest.mark.parametrize("dotted", CLASSES)
-    def test_every_argument_is_explained(self, tables, dotted):
-        cls = CLASSES[dotted]
-        assert set(tables.argument_defaults(cls)) <= set(tables.documented(cls))
-
-    @pytest.mark.parametrize("dotted", CLASSES)
-    def test_what_is_marked_as_templated_is(self, tables, dotted):
-        cls = CLASSES[dotted]
-        marked = {name for name, text in tables.documented(cls).items() if "(templated)" in text}
-        assert marked == set(getattr(cls, "template_fields", ()))
-
-    @pytest.mark.parametrize(
-        ("argument", "shown"),
-        [
-            ("python_callable", "required"),
-            ("op_kwargs", "``None``"),
-            ("invocation_id", "from the DAG run"),
-            ("include_traceback", "``False``"),
-        ],
-    )
-    def test_the_default_is_that_of_whichever_class_takes_the_argument(self, tables, argument, shown):
-        cls = CLASSES["airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator"]
-        text = tables.documented(cls)[argument]
-        assert tables.shown_default(tables.default_of(cls, argument), text) == shown
-
-    @pytest.mark.parametrize(
-        ("words", "page"),
-        [
-            (f"`{cancel_kernel_invocations.__name__}`", "operators/callback"),
-            (f"`{complete_kernel_invocation.__name__}()`", "operators/notifier"),
-            (f"`{fail_kernel_invocation.__name__}()`", "operators/notifier"),
-            (f"`@task.{get_provider_info()['task-decorators'][0]['name']}`", "operators/answer"),
-            *((f"`{name.rpartition('.')[2]}`", "operators/links") for name in get_provider_info()["extra-links"]),
-        ],
-    )
-    def test_what_is_no_class_with_arguments_has_a_page_too(self, words, page):
-        assert words in PAGES[page]
-
-    def test_the_placeholders_of_links_are_explained(self):
-        assert set(re.findall(r"^\| `\{(\w+)\}` \|", PAGES["operators/links"], re.M)) == set(PLACEHOLDERS)
-
-    def test_the_variables_of_the_kernel_app_are_explained(self):
-        read = re.findall(
-            r"environ(?:\.get\(|\[)[\"'](\w+)[\"']", (ROOT / "kernel_app_example" / "app.py").read_text()
-        )
-        assert sorted(re.findall(r"^\| `(\w+)` \|", PAGES["operators/kernel-app"], re.M)) == sorted(read)
+def test_classes_of_operators_sensor_and_triggers_were_found():
+    assert len(CLASSES) >= 7
 
 
-class TestErrors:
-    def test_each_has_a_section_that_says_what_to_do(self):
-        sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGES["errors"], re.MULTILINE | re.DOTALL))
-        assert sorted(sections) == ERRORS
-        for name, text in sections.items():
-            assert ("{kernel-error}", f" {name}") in {(kind, argument) for kind, argument, _ in FENCE.findall(text)}
-            assert "**What to do:**" in text, name
+@pytest.mark.parametrize("dotted", CLASSES)
+def test_class_has_one_page_with_its_arguments(dotted):
+    pages = [page for page in PAGES if ("{kernel-arguments}", f" {dotted}") in {b[:2] for b in blocks(page)}]
+    assert len(pages) == 1
+    assert f"`{dotted.rpartition('.')[2]}`" in PAGES[pages[0]]
 
 
-class TestConnection:
-    def test_the_fields_of_the_form_are_there(self):
-        (connection,) = get_provider_info()["connection-types"]
-        assert "{kernel-connection-fields}" in {kind for kind, _, _ in blocks("connection")}
-        behaviour = connection["ui-field-behaviour"]
-        for field in {"password", "host", "port"} - set(behaviour["hidden-fields"]):
-            shown = behaviour["relabeling"].get(field, field.capitalize())
-            assert f"| {shown} |" in PAGES["connection"]
+@pytest.mark.parametrize("dotted", CLASSES)
+def test_class_explains_every_argument(tables, dotted):
+    cls = CLASSES[dotted]
+    assert set(tables.argument_defaults(cls)) <= set(tables.documented(cls))
 
 
-class TestWhatHappens:
-    STARTED = "| The task | The invocation | The next try |"
-    WAITING = "| The task | The invocation |"
+@pytest.mark.parametrize("dotted", CLASSES)
+def test_class_marks_exactly_its_templated_arguments(tables, dotted):
+    cls = CLASSES[dotted]
+    marked = {name for name, text in tables.documented(cls).items() if "(templated)" in text}
+    assert marked == set(getattr(cls, "template_fields", ()))
 
-    @staticmethod
-    def rows(text, columns):
-        """Read the rows of all tables whose columns are these."""
-        found = []
-        for table in re.findall(rf"^{re.escape(columns)}\n\|.*\n((?:\|.*\n)+)", text, re.M):
-            found += [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in table.splitlines()]
-        return found
 
-    @pytest.mark.parametrize(("columns", "at_least"), [(STARTED, 20), (WAITING, 12)], ids=["started", "waiting"])
-    def test_the_page_says_what_the_readme_says(self, columns, at_least):
-        readme, page = self.rows(README, columns), self.rows(PAGES["what-happens"], columns)
-        assert len(readme) >= at_least
-        assert set(readme) - set(page) == set(), "the README has rows that docs/what-happens.md has not"
-        assert set(page) - set(readme) == set(), "docs/what-happens.md has rows that the README has not"
-        assert len(page) == len(readme)
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        ("python_callable", "required"),
+        ("op_kwargs", "``None``"),
+        ("invocation_id", "from the DAG run"),
+        ("include_traceback", "``False``"),
+    ],
+)
+def test_argument_default_is_that_of_the_class_that_takes_it(tables, argument, shown):
+    cls = CLASSES["airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator"]
+    text = tables.documented(cls)[argument]
+    assert tables.shown_default(tables.default_of(cls, argument), text) == shown
+
+
+@pytest.mark.parametrize(("words", "page"), OTHERS.items())
+def test_callback_decorator_and_link_have_a_page(words, page):
+    assert words in PAGES[page]
+
+
+@pytest.mark.parametrize("name", [*(dotted.rpartition(".")[2] for dotted in CLASSES), *OTHERS])
+def test_readme_table_names_everything_a_dag_can_use(name):
+    table = README.split("## What there is")[1].split("\n## ")[0]
+    assert f"`{name.strip('`').removesuffix('()')}`" in table
+
+
+def test_link_placeholders_are_explained():
+    assert set(re.findall(r"^\| `\{(\w+)\}` \|", PAGES["operators/links"], re.M)) == set(PLACEHOLDERS)
+
+
+def test_kernel_app_variables_are_explained():
+    read = re.findall(r"environ(?:\.get\(|\[)[\"'](\w+)[\"']", (ROOT / "kernel_app_example" / "app.py").read_text())
+    assert sorted(re.findall(r"^\| `(\w+)` \|", PAGES["operators/kernel-app"], re.M)) == sorted(read)
+
+
+def test_every_error_has_a_section_that_says_what_to_do():
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGES["errors"], re.MULTILINE | re.DOTALL))
+    assert sorted(sections) == ERRORS
+    for name, text in sections.items():
+        assert ("{kernel-error}", f" {name}") in {(kind, argument) for kind, argument, _ in FENCE.findall(text)}
+        assert "**What to do:**" in text, name
+
+
+def test_connection_form_fields_are_explained():
+    (connection,) = get_provider_info()["connection-types"]
+    assert "{kernel-connection-fields}" in {kind for kind, _, _ in blocks("connection")}
+    behaviour = connection["ui-field-behaviour"]
+    for field in {"password", "host", "port"} - set(behaviour["hidden-fields"]):
+        shown = behaviour["relabeling"].get(field, field.capitalize())
+        assert f"| {shown} |" in PAGES["connection"]
