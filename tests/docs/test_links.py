@@ -28,7 +28,7 @@ def check(tmp_path):
     "link",
     ["#here", "other/page.html", "other/page.html#top", "https://www.kernel.sh/docs", "data:image/png;base64,AA"],
 )
-def test_a_good_link_passes(check, link):
+def test_good_link_passes_the_check(check, link):
     assert check(f'<a href="{link}">x</a><img src="picture.png">') == []
 
 
@@ -44,9 +44,9 @@ def test_a_good_link_passes(check, link):
         ("https://www.kernel.sh/docs).", "is no whole address"),
     ],
 )
-def test_a_bad_link_is_told(check, link, wrong):
+def test_bad_link_is_reported_with_its_reason(check, link, wrong):
     assert check(f'<a href="{link}">x</a>') == [f"index.html: the link {link!r} {wrong}"]
 
 
-def test_a_picture_that_is_not_there_is_told(check):
+def test_missing_picture_is_reported(check):
     assert len(check('<img src="gone.png">')) == 1

@@ -43,17 +43,17 @@ def runs(database):
 
 
 class TestDags:
-    def test_all_files_load(self, runs):
+    def test_snippet_dags_load(self, runs):
         assert runs["errors"] == {}
         assert sorted(set(runs) - {"errors"}) == DAG_IDS
 
     @pytest.mark.parametrize("dag_id", DAG_IDS)
-    def test_it_runs(self, runs, dag_id):
+    def test_snippet_dag_runs(self, runs, dag_id):
         tasks = {name: task for name, task in runs[dag_id].items() if name != "conf"}
         assert tasks
         assert {task["state"] for task in tasks.values()} == {"success"}
 
-    def test_they_do_what_the_text_says(self, runs, kernel):
+    def test_snippet_dags_do_what_their_pages_say(self, runs, kernel):
         assert runs["kernel_quickstart"]["summarize"]["returned"] == "2 nights in Lisbon"
         assert runs["kernel_fire_and_forget"]["wait"]["returned"] == {"slept": 2}
         assert runs["kernel_own_operator"]["search"]["returned"] == "Lisbon"
@@ -65,7 +65,7 @@ class TestDags:
         }
         assert marks == {("ask", 0), ("ask", 1), ("ask", 2)}
 
-    def test_the_caller_gets_the_answer(self, runs, kernel):
+    def test_completed_invocation_has_the_output_of_the_snippet(self, runs, kernel):
         handed_off = kernel.invocation(runs["kernel_handoff"]["conf"]["invocation_id"])
         assert handed_off.status == "succeeded"
         assert handed_off.output_json == {"orders": 42}
@@ -74,7 +74,7 @@ class TestDags:
         ("dag_id", "output"),
         [("kernel_answer", {"city": "Lisbon", "orders": 42}), ("kernel_callbacks", {"imported": True})],
     )
-    def test_what_waits_for_the_dag_gets_its_answer(self, runs, kernel, dag_id, output):
+    def test_waiting_invocation_gets_the_output_of_the_snippet(self, runs, kernel, dag_id, output):
         answered = kernel.invocation(runs[dag_id]["conf"]["kernel_invocation_id"])
         assert (answered.status, answered.output_json) == ("succeeded", output)
 
@@ -85,7 +85,7 @@ class TestDags:
             ("on_failure_callback", "failed", {"error": "The Airflow DAG run failed; failed: summarize"}),
         ],
     )
-    def test_the_notifier_ends_it_as_the_run_ended(
+    def test_notifier_snippet_ends_the_invocation_as_the_run_ended(
         self, callback, status, output, kernel_emulator, kernel_connection, monkeypatch
     ):
         # dag.test() lets a callback read nothing of what the tasks have returned.
@@ -105,16 +105,16 @@ class TestDags:
         ended = kernel_emulator.invocation(waiting)
         assert (ended.status, ended.output_json) == (status, output)
 
-    def test_the_live_view_is_asked_for(self, runs, kernel):
+    def test_live_view_snippet_requests_the_browsers(self, runs, kernel):
         asked = kernel.requests("GET", "/invocations/*/browsers")
         assert asked
 
 
 class TestCommands:
-    def test_all_of_them_are_run_here(self):
+    def test_all_command_snippets_are_run_here(self):
         assert sorted(COMMANDS) == ["connection", "connection_extra", "emulator", "pool", "quickstart"]
 
-    def test_the_quick_start(self, database):
+    def test_quick_start_commands_print_what_the_page_shows(self, database):
         done = database.run("bash", "-ec", COMMANDS["quickstart"])
         said = done.stdout + done.stderr
         assert done.returncode == 0, said[-5000:]
@@ -125,12 +125,12 @@ class TestCommands:
             assert re.search(pattern, said), f"{line!r} is not in\n{said[-5000:]}"
 
     @pytest.mark.parametrize("name", ["connection", "connection_extra", "pool"])
-    def test_a_command_of_airflows(self, database, name):
+    def test_airflow_command_snippet_succeeds(self, database, name):
         alone = "unset AIRFLOW_CONN_KERNEL_DEFAULT\n"  # it would hide what is in the database
         done = database.run("bash", "-ec", alone + COMMANDS[name], KERNEL_API_KEY="sk_your_key")
         assert done.returncode == 0, done
 
-    def test_the_emulator(self, shell):
+    def test_emulator_command_prints_what_the_page_shows(self, shell):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
@@ -152,27 +152,27 @@ class TestCommands:
 
 
 class TestConnections:
-    def test_the_json(self):
+    def test_connection_snippet_in_json(self):
         connection = Connection.from_json((SNIPPETS / "connection" / "connection.json").read_text(), conn_id="c")
         # The bundle is checked when a client is made, where the file must be there.
         config = config_from_connection(connection)
         assert (config.api_key, config.project, config.read_timeout) == ("sk_your_key", "shop", 30)
         assert (config.verify_tls, config.retry.max_attempts) == ("/etc/ssl/certs/company-ca.pem", 3)
 
-    def test_the_uri(self):
+    def test_connection_snippet_as_uri(self):
         uri = (SNIPPETS / "connection" / "connection.uri").read_text().strip()
         config = config_from_connection(Connection.from_uri(uri, conn_id="c"))
         assert (config.api_key, config.project, config.read_timeout) == ("sk_your_key", "shop", 30)
         assert config.base_url == "https://api.onkernel.com"
 
-    def test_the_one_with_a_dashboard(self):
+    def test_connection_snippet_with_a_dashboard(self):
         connection = Connection.from_json((SNIPPETS / "connection" / "dashboard.json").read_text(), conn_id="c")
         template = config_from_connection(connection).dashboard_url
         link = dashboard_link(template, "abc", app_name="shop")
         assert link == "https://dashboard.example.com/shop/runs/abc"
 
     @pytest.mark.parametrize("name", ["kernel", "airflow"])
-    def test_the_environment(self, name, monkeypatch):
+    def test_environment_snippet_makes_the_connection(self, name, monkeypatch):
         for line in (SNIPPETS / "connection" / f"{name}.env").read_text().splitlines():
             (assignment,) = shlex.split(line)
             variable, _, value = assignment.partition("=")
@@ -221,7 +221,7 @@ class TestTheTestButton:
                 "a page": ask(fault=Fault("*", "*", status=200, body="<html>Log in</html>", **every)),
             }
 
-    def test_it_says_what_the_page_says(self, answers):
+    def test_test_button_says_what_the_page_quotes(self, answers):
         assert [name for name, (worked, _) in answers.items() if worked] == ["good"]
         said = " ".join(text for _, text in answers.values())
         assert len(self.QUOTED) == 10
@@ -229,7 +229,7 @@ class TestTheTestButton:
         elsewhere = {"no connection in time", "the TLS certificate is not trusted"}
         assert [text for text in self.QUOTED if text not in said and text not in elsewhere] == []
         source = "".join(
-            path.read_text() for path in (SNIPPETS.parents[1] / "airflow_provider_kernel").glob("api/*.py")
+            path.read_text() for path in (SNIPPETS.parents[1] / "airflow_provider_kernel").rglob("*.py")
         )
         assert [text for text in elsewhere if text not in source] == []
 
@@ -247,41 +247,41 @@ class TestTheHook:
         emulator.wait_for_status(started.id, "running")
         return started.id
 
-    def test_invoke(self, code):
+    def test_hook_snippet_invoke(self, code):
         assert code["search"]("Lisbon") == {"city": "Lisbon"}
 
-    def test_list(self, code, kernel_emulator):
+    def test_hook_snippet_list(self, code, kernel_emulator):
         running = self.start(kernel_emulator, "hang")
         assert code["running_since_an_hour"]("demo") == [running]
 
     @pytest.mark.parametrize(("orders", "status"), [(None, "failed"), (42, "succeeded")])
-    def test_end(self, code, kernel_emulator, orders, status):
+    def test_hook_snippet_end(self, code, kernel_emulator, orders, status):
         assert code["end_it"](self.start(kernel_emulator, "hang"), orders) == status
 
-    def test_log(self, code, kernel_emulator, capsys):
+    def test_hook_snippet_log(self, code, kernel_emulator, capsys):
         code["print_log"](self.start(kernel_emulator, "logs", {"lines": 3, "per_second": 10}))
         assert capsys.readouterr().out.count("line ") == 3
 
-    def test_browsers(self, code, kernel_emulator):
+    def test_hook_snippet_browsers(self, code, kernel_emulator):
         invocation_id = self.start(kernel_emulator, "browsers", {"count": 2, "seconds": 600})
         kernel_emulator.wait_until(lambda: kernel_emulator.invocation(invocation_id).browsers == 2)
         assert code["close_browsers"](invocation_id) == 2
         assert kernel_emulator.invocation(invocation_id).browsers == 0
 
-    def test_apps(self, code):
+    def test_hook_snippet_apps(self, code):
         assert code["actions_of"]("demo") >= {"echo", "hang"}
 
-    def test_retry_and_async(self, code, kernel_emulator):
+    def test_hook_snippet_retry_and_async(self, code, kernel_emulator):
         invocation_id = self.start(kernel_emulator, "hang")
         assert code["look_once"](invocation_id) == "running"
         assert asyncio.run(code["status_of"](invocation_id)) == "running"
 
-    def test_errors(self, code):
+    def test_hook_snippet_errors(self, code):
         assert code["start_if_possible"]("no-such-app").startswith("there is no such app")
         assert len(code["start_if_possible"]("demo")) == 24
 
 
-def test_the_tests_of_the_page_on_testing_pass(tmp_path):
+def test_tests_of_the_page_on_testing_pass(tmp_path):
     # In a process of their own: their conftest sets up the Airflow of a project that is not this one.
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "."],
