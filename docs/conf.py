@@ -2,7 +2,7 @@
 How the documentation is built: ``uv run --group docs sphinx-build -aEW docs build/docs``.
 
 Sphinx, because the docstrings are reST with ``:param`` and cross references such as :meth:, which its autodoc reads
-and checks; MkDocs with mkdocstrings was tried, and shows those references as they are typed.
+and checks. MkDocs with mkdocstrings was tried; it prints those references as they are typed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from docutils import nodes
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-# Airflow writes its configuration into its home as soon as it is imported: one that is thrown away.
+# Airflow writes its configuration into its home when it is imported: give it a temporary one.
 _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-kernel-docs-")
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
@@ -56,7 +56,7 @@ maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 add_module_names = False
 
-# References into this package must lead somewhere; to check those to Python or Airflow needs a network.
+# References into this package must resolve; checking those to Python or Airflow would need a network.
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!airflow_provider_kernel\.).*"),
@@ -66,7 +66,7 @@ nitpick_ignore_regex = [
 
 
 def _end_code_with_its_last_line(app: Sphinx, doctree: nodes.document) -> None:
-    # What is shown of a file ends at a mark, and the formatter keeps blank lines before that.
+    # An included part of a file ends at a mark, and the formatter keeps blank lines before it.
     for block in doctree.findall(nodes.literal_block):
         code = block.astext().strip("\n")
         block.rawsource = code
@@ -74,5 +74,5 @@ def _end_code_with_its_last_line(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Have Sphinx call what this file adds."""
+    """Register the hook of this file."""
     app.connect("doctree-read", _end_code_with_its_last_line)

@@ -1,4 +1,4 @@
-"""What the documentation takes from the code. Needs no Sphinx, so that tests can use it."""
+"""Facts that the documentation takes from the code. Imports no Sphinx, so that tests can use it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(dotted: str) -> type:
 
 
 def connection_type() -> dict[str, Any]:
-    """Find what Airflow is told about the connection."""
+    """Return the connection type as the provider metadata describes it."""
     from airflow_provider_kernel import get_provider_info
 
     (connection,) = get_provider_info()["connection-types"]
@@ -46,11 +46,9 @@ def argument_defaults(cls: type) -> dict[str, Any]:
 
 def default_of(cls: type, name: str) -> Any:
     """
-    Find the default of an argument, also of one that a base of Airflow's takes.
+    Find the default of an argument, also of one that a base class of Airflow's takes.
 
-    :param cls: the class.
-    :param name: the argument.
-    :return: its default, or ``inspect.Parameter.empty`` if it has none.
+    :return: the default, or ``inspect.Parameter.empty`` for a required argument.
     """
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -61,7 +59,7 @@ def default_of(cls: type, name: str) -> Any:
 
 
 def documented(cls: type) -> dict[str, str]:
-    """Find what the docstrings say of the arguments; the nearest class has the word."""
+    """Collect the description of each argument; a subclass overrides its bases."""
     found: dict[str, str] = {}
     for base in own_bases(cls):
         for name, text in FIELD.findall(inspect.cleandoc(base.__doc__ or "")):
@@ -71,10 +69,10 @@ def documented(cls: type) -> dict[str, str]:
 
 def shown_default(value: Any, text: str) -> str:
     """
-    Say what an argument is when it is left out.
+    Render the default of an argument as reST.
 
-    :param value: its default in the code.
-    :param text: what its docstring says.
+    :param value: the default in the code.
+    :param text: the argument's description in the docstring, which some defaults are derived from.
     """
     if "as for any sensor" in text:
         return "as for any sensor"
@@ -88,6 +86,6 @@ def shown_default(value: Any, text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Make a sentence of the text of a field."""
+    """Join the lines of a field and capitalize the result."""
     text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split()))
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Tables that are built from the code, so that they cannot say anything else than it."""
+"""Tables that are built from the code, so that they cannot contradict it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class KernelTable(SphinxDirective):
-    """Base of the directives; a subclass says what the rows are, in reST."""
+    """Base of the directives; a subclass provides the rows, in reST."""
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Give the headings and the rows."""
+        """Return the headings and the rows."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
@@ -33,7 +33,7 @@ class KernelTable(SphinxDirective):
         return self.parse_rest(lines)
 
     def parse_rest(self, lines: list[str]) -> list[nodes.Node]:
-        """Read reST, also where the page itself is Markdown."""
+        """Parse reST, also where the page itself is Markdown."""
         document = new_document("generated", get_default_settings(Parser))
         document.settings.env = self.env
         document.reporter = self.state.document.reporter
@@ -48,7 +48,7 @@ class Arguments(KernelTable):
     required_arguments = 1
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Give a row for each argument."""
+        """Return a row for each argument."""
         cls = load(self.arguments[0])
         templated = set(getattr(cls, "template_fields", ()))
         rows = []
@@ -63,7 +63,7 @@ class ConnectionFields(KernelTable):
     """The fields of the connection form."""
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Give a row for each field in the extra."""
+        """Return a row for each field in the extra."""
         rows = []
         for name, field in connection_type()["conn-fields"].items():
             schema = field["schema"]
@@ -76,7 +76,7 @@ class ConnectionFields(KernelTable):
 
 
 class ErrorFacts(KernelTable):
-    """What the code says of an error: ``KernelRateLimitError``."""
+    """Docstring, retry and base class of an error: ``KernelRateLimitError``."""
 
     required_arguments = 1
 
@@ -93,7 +93,7 @@ class ErrorFacts(KernelTable):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Make the directives known."""
+    """Register the directives."""
     app.add_directive("kernel-arguments", Arguments)
     app.add_directive("kernel-connection-fields", ConnectionFields)
     app.add_directive("kernel-error", ErrorFacts)

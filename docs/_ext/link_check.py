@@ -1,4 +1,4 @@
-"""Warns of every link of the built pages that is wrong."""
+"""Warns about every broken link of the built pages."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def _check(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Have Sphinx call it after a build."""
+    """Register the check to run after a build."""
     app.connect("build-finished", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

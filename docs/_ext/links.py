@@ -1,8 +1,8 @@
 """
-The links of built pages, and what is wrong with them.
+Find broken links in built pages.
 
-A link within the documentation must lead to a file, and to a place in it, that exist. A link out of it cannot be
-followed where there is no network, so only its form is checked.
+A link within the documentation must lead to an existing file and an existing anchor in it. An external link cannot
+be followed without a network, so only its form is checked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class _Page(HTMLParser):
-    """The links of a page, and the places in it that can be linked to."""
+    """The links and anchors of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class _Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of a tag."""
+        """Collect links and anchors of a tag."""
         for name, value in attrs:
             if name == "id" and value:
                 self.places.add(value)
@@ -32,10 +32,9 @@ class _Page(HTMLParser):
 
 def problems(folder: Path) -> list[str]:
     """
-    Check all pages.
+    Check all pages below a folder.
 
-    :param folder: where they were built.
-    :return: a sentence for each link that is wrong.
+    :return: a sentence for each broken link.
     """
     pages = {path.resolve(): _Page(path.read_text()) for path in sorted(folder.rglob("*.html"))}
     return [
