@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from airflow_provider_kernel.api.errors import KernelInputError
-from airflow_provider_kernel.api.foreign_text import shown
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.sanitize import short_repr
 
 DEFAULT_MAX_LOG_LINES = 10_000
 
@@ -19,7 +19,7 @@ def check_poll_interval(value: Any) -> None:
     :raises KernelInputError: when it is no finite number above 0.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise KernelInputError(f"poll_interval is {shown(value)}; it takes seconds above 0")
+        raise KernelInputError(f"poll_interval is {short_repr(value)}; it takes seconds above 0")
 
 
 def check_whole_number(name: str, value: Any) -> None:
@@ -31,4 +31,4 @@ def check_whole_number(name: str, value: Any) -> None:
     :raises KernelInputError: when it is no whole number from 0.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise KernelInputError(f"{name} is {shown(value)}; it takes a whole number from 0")
+        raise KernelInputError(f"{name} is {short_repr(value)}; it takes a whole number from 0")

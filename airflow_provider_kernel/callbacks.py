@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.api.errors import KernelError
-from airflow_provider_kernel.api.status import UNSET
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.task_state import run_id_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
+from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kernel.api.errors import KernelInputError
+from airflow_provider_kernel.client.errors import KernelInputError
 
 #: The key in the DAG run's ``conf`` under which an action hands over its ``ctx.invocation_id``.
 CONF_KEY = "kernel_invocation_id"
@@ -25,7 +25,7 @@ def check_output(output: Any, max_bytes: int) -> None:
     :param max_bytes: how large it may be, as JSON.
     :raises KernelInputError: when JSON cannot hold it, or when it is too large.
     """
-    from airflow_provider_kernel.api.json_text import size_in_bytes, to_json_text
+    from airflow_provider_kernel.client.json_encoding import size_in_bytes, to_json_text
 
     size = size_in_bytes(to_json_text(output, what="output"))
     if size > max_bytes:

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_kernel.api.lookup import utc_now
-from airflow_provider_kernel.api.models import parse_timestamp
+from airflow_provider_kernel.client.resources.invocations.find_started import utc_now
+from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 KEY = "kernel_invocation"
 

@@ -70,4 +70,4 @@ _forget_kernel_settings()
 @pytest.fixture
 def contact_is_soon_lost(monkeypatch):
     """Only count the looks that went wrong, whatever the time: a test does not wait for minutes."""
-    monkeypatch.setattr("airflow_provider_kernel.api.watch.LOST_CONTACT_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.LOST_CONTACT_SECONDS", 0.0)

@@ -6,10 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.api import flows, requests
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.models import FINAL_STATUSES, parse_json_leniently
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.json_encoding import parse_json_leniently
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.testing import KernelEmulator

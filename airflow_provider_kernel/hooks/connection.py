@@ -10,11 +10,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel import __version__
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.defaults import DEFAULT_BASE_URL
-from airflow_provider_kernel.api.errors import KernelConfigurationError
-from airflow_provider_kernel.api.foreign_text import shown
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
+from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def _base_url(connection: Connection) -> str:
     # A connection in the environment is whatever somebody wrote.
     given: Any = connection.host
     if given is not None and not isinstance(given, str):
-        raise KernelConfigurationError(f"the host is {shown(given)}; it takes text")
+        raise KernelConfigurationError(f"the host is {short_repr(given)}; it takes text")
     port: Any = connection.port
     if port and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        raise KernelConfigurationError(f"the port is {shown(port)}; it takes a number from 1 to 65535")
+        raise KernelConfigurationError(f"the port is {short_repr(port)}; it takes a number from 1 to 65535")
     host = (given or "").strip() or DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
@@ -103,7 +103,8 @@ def _base_url(connection: Connection) -> str:
             if named.group(1) == str(connection.port):
                 return host
             raise KernelConfigurationError(
-                f"the host {shown(host)} names another port than the port field, which holds {connection.port}; "
+                f"the host {short_repr(host)} names another port than the port field, "
+                f"which holds {connection.port}; "
                 "write the port into one of them only, or the same into both"
             )
         host = f"{bare}:{connection.port}"
@@ -134,13 +135,13 @@ def _read(field: ExtraField, value: Any) -> Any:
         # verify_tls is text in the form, and true or false in hand-written JSON.
         if isinstance(value, str) or (isinstance(value, bool) and field.name == "verify_tls"):
             return value
-        raise KernelConfigurationError(f"{field.name} in the extra is {shown(value)}; it takes text")
+        raise KernelConfigurationError(f"{field.name} in the extra is {short_repr(value)}; it takes text")
     number = _number(value, whole=field.type == "integer")
     low, high = field.minimum, field.maximum
     if number is None or (low is not None and number < low) or (high is not None and number > high):
         kind = "a whole number" if field.type == "integer" else "a number"
         raise KernelConfigurationError(
-            f"{field.name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
+            f"{field.name} in the extra is {short_repr(value)}; it takes {kind} from {low} to {high}"
         )
     return number
 

@@ -12,25 +12,18 @@ from typing import Any
 from airflow.sdk import BaseHook, Connection
 
 from airflow_provider_kernel._compat import AirflowNotFoundException
-from airflow_provider_kernel.api import flows, requests
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import (
-    KernelConfigurationError,
-    KernelError,
-)
-from airflow_provider_kernel.api.events import EventFollower
-from airflow_provider_kernel.api.models import (
-    UNSET,
-    AppVersion,
-    Browser,
-    Invocation,
-    InvocationStatus,
-    LogLine,
-    StreamError,
-)
-from airflow_provider_kernel.api.retry import RetryPolicy
-from airflow_provider_kernel.api.watch import watch_invocation
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
+from airflow_provider_kernel.client.resources.apps import AppVersion, list_apps
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
+from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation, LogLine, StreamError
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 from airflow_provider_kernel.hooks.verdict import why_it_does_not, why_it_works
@@ -42,7 +35,7 @@ class KernelHook(BaseHook):
 
     The connection is looked up once, and one client is kept alive for all calls, also from several threads: use
     the hook as a context manager, or :meth:`close` it. Every method raises only errors of
-    :mod:`airflow_provider_kernel.api.errors`.
+    :mod:`airflow_provider_kernel.client.errors`.
 
     Without a connection of that id, ``KERNEL_API_KEY`` (with ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``) is used.
 
@@ -238,7 +231,7 @@ class KernelHook(BaseHook):
         :raises KernelInvocationTimeoutError: when the deadline has passed.
         :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
         """
-        flow = watch_invocation(
+        flow = wait_for_invocation(
             invocation_id,
             poll_interval=poll_interval,
             deadline=deadline,
@@ -368,7 +361,7 @@ class KernelHook(BaseHook):
         :param query: free search over app names.
         :raises KernelError: when a page cannot be had.
         """
-        return self.get_conn().pages(requests.list_apps(app_name=app_name, version=version, query=query))
+        return self.get_conn().pages(list_apps(app_name=app_name, version=version, query=query))
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -386,7 +379,7 @@ class KernelHook(BaseHook):
                 read_timeout=min(config.read_timeout, 15.0),
             )
             with KernelClient(impatient) as client:
-                context = client.send(requests.get_auth_context())
+                context = client.send(get_auth_context())
         except KernelError as error:
             return False, why_it_does_not(error, self._config)
         return True, why_it_works(context, config)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import (
     ConnectionProblem,
     KernelAPIError,
     KernelAuthenticationError,
@@ -15,7 +15,7 @@ from airflow_provider_kernel.api.errors import (
     KernelResponseError,
     KernelServerError,
 )
-from airflow_provider_kernel.api.models import AuthContext
+from airflow_provider_kernel.client.resources.auth import AuthContext
 
 _NOT_REACHED = {
     ConnectionProblem.NAME: "The host of {url} is not known here",

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_kernel.api.errors import KernelError, KernelInputError, KernelInvocationFinishedError
-from airflow_provider_kernel.api.foreign_text import one_line
-from airflow_provider_kernel.api.status import UNSET, InvocationStatus
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.sanitize import sanitize_line
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.handing_over import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
@@ -27,9 +29,9 @@ from airflow_provider_kernel.task_state import read_task_states, run_id_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.api.flows import Flow
-    from airflow_provider_kernel.api.models import Invocation
-    from airflow_provider_kernel.api.retry import RetryPolicy
+    from airflow_provider_kernel.client.flow import Flow
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
+    from airflow_provider_kernel.client.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +176,7 @@ class KernelInvocationNotifier(BaseNotifier):
                 check_output(output, self.max_output_bytes)
         except KernelInputError as error:
             log.error("Invocation %s gets no output: %s", self.invocation_id, error)  # noqa: TRY400
-            return Ending(self.invocation_id, reason=one_line(str(error)))
+            return Ending(self.invocation_id, reason=sanitize_line(str(error)))
         except Exception:
             # Whatever it is (dag.test(), say, has nobody to ask): the caller must not wait for ever.
             log.exception("The output for invocation %s cannot be read from Airflow", self.invocation_id)
@@ -186,7 +188,7 @@ class KernelInvocationNotifier(BaseNotifier):
         status = self.status or _status_of_run(context)
         if status == InvocationStatus.SUCCEEDED.value:
             return None
-        return one_line(redacted(self.reason or _why_it_failed(context)))
+        return sanitize_line(redacted(self.reason or _why_it_failed(context)))
 
     def _output(self, context: Context) -> Any:
         if self.output_from is None:
@@ -219,7 +221,7 @@ class Ending:
 
         :return: the invocation, and whether it was over before.
         """
-        from airflow_provider_kernel.api import flows, requests
+        from airflow_provider_kernel.client.resources.invocations import flows, requests
 
         if self.reason is None:
             try:
@@ -230,7 +232,7 @@ class Ending:
                 if not refusal.permanent:
                     raise
                 # An output that Kernel does not take must not leave the caller waiting.
-                why = one_line(f"{type(refusal).__name__}: {refusal}")
+                why = sanitize_line(f"{type(refusal).__name__}: {refusal}")
                 return (yield from Ending(self.invocation_id, reason=why).flow())
         before: Invocation = yield requests.get_invocation(self.invocation_id)
         if before.is_final:
@@ -240,7 +242,7 @@ class Ending:
 
 
 def _patience() -> RetryPolicy:
-    from airflow_provider_kernel.api.retry import RetryPolicy
+    from airflow_provider_kernel.client.retry import RetryPolicy
 
     return RetryPolicy(max_seconds=_MAX_SECONDS)
 

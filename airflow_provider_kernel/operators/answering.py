@@ -17,15 +17,13 @@ from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from airflow_provider_kernel.api import flows, requests
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import (
-    KernelError,
-    KernelInvocationFinishedError,
-    KernelInvocationKilledError,
-)
-from airflow_provider_kernel.api.models import Invocation, InvocationStatus
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.operators.hasty import ANSWER_SECONDS, KILL_SECONDS, hasty
 from airflow_provider_kernel.operators.kill_verdict import UNKNOWN, why_end
 from airflow_provider_kernel.task_state import read_task_state

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_kernel._compat import AirflowFailException
-from airflow_provider_kernel.api.dashboard import dashboard_link
-from airflow_provider_kernel.api.errors import KernelError
+from airflow_provider_kernel.client.dashboard import dashboard_link
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.links.kernel import DASHBOARD
 
 if TYPE_CHECKING:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_kernel._compat import AirflowSkipException
-from airflow_provider_kernel.api.errors import KernelInputError, KernelInvocationFinishedError
-from airflow_provider_kernel.api.status import UNSET, InvocationStatus
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.api.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 IfFinished = Literal["skip", "fail", "ignore"]
 

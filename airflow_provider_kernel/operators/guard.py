@@ -18,17 +18,17 @@ from collections.abc import Callable
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
-from airflow_provider_kernel.api import flows
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelError,
     KernelInvocationKilledError,
 )
-from airflow_provider_kernel.api.lookup import Asked, find_started, utc_now
-from airflow_provider_kernel.api.models import Invocation
-from airflow_provider_kernel.api.requests import Request
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import flows
+from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria, find_started, utc_now
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.operators.hasty import ANSWER_SECONDS, KILL_SECONDS, hasty
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class InvocationGuard:
     def __init__(self, config: KernelConfig, *, cancel: bool = True) -> None:
         self.invocation_id: str | None = None
         self.killed = False
-        self._start_of: tuple[Asked, datetime, frozenset[str]] | None = None
+        self._start_of: tuple[StartCriteria, datetime, frozenset[str]] | None = None
         self._may_be_started = False
         self._cancels = cancel
         self._released = False
@@ -73,7 +73,7 @@ class InvocationGuard:
         self,
         request: Request[Invocation],
         *,
-        asked: Asked | None,
+        asked: StartCriteria | None,
         since: datetime,
         excluded: frozenset[str] = frozenset(),
     ) -> Invocation:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 #: What ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
 KILL_SECONDS = 3.5

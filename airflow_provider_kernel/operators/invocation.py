@@ -13,21 +13,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
-from airflow_provider_kernel.api.dashboard import dashboard_link, needs_browser
-from airflow_provider_kernel.api.defaults import (
+from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_poll_interval, check_whole_number
+from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
+from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
+from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError, KernelLostContactError
+from airflow_provider_kernel.client.resources.invocations.defaults import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
-    DEFAULT_DASHBOARD_URL,
     MAX_ASYNC_TIMEOUT_SECONDS,
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
-from airflow_provider_kernel.api.errors import (
-    KernelError,
-    KernelInvocationKilledError,
-    KernelInvocationTimeoutError,
-    KernelLostContactError,
-)
-from airflow_provider_kernel.api.status import UNSET
-from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_poll_interval, check_whole_number
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.ending import (
@@ -39,7 +35,7 @@ from airflow_provider_kernel.operators.ending import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from airflow_provider_kernel.api.models import Browser, Invocation
+    from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
     from airflow_provider_kernel.ledger import Ledger
     from airflow_provider_kernel.operators.guard import InvocationGuard
     from airflow_provider_kernel.operators.starting import Wanted
@@ -341,7 +337,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         )
 
     def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
-        from airflow_provider_kernel.api.finish import finish
+        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         self.log.info(
@@ -353,7 +349,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         )
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
-            return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+            return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelError:
             self._close(ledger)
             raise
@@ -383,10 +379,11 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _wanted(self) -> Wanted:
         """Say what to start."""
-        from airflow_provider_kernel.api import requests
+        from airflow_provider_kernel.client.http.request import Request
+        from airflow_provider_kernel.client.resources.invocations import requests
         from airflow_provider_kernel.operators.starting import Wanted
 
-        def build(payload: Any) -> requests.Request[Invocation]:
+        def build(payload: Any) -> Request[Invocation]:
             return requests.create_invocation(
                 self.app_name,
                 self.action_name,

@@ -13,12 +13,9 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     TaskDeferred,
 )
-from airflow_provider_kernel.api.errors import (
-    KernelError,
-    KernelInputError,
-    KernelInvocationFinishedError,
-)
-from airflow_provider_kernel.api.foreign_text import one_line
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.handing_over import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
@@ -32,7 +29,7 @@ from airflow_provider_kernel.operators.base import CallsKernel
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.api.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
     from airflow_provider_kernel.ledger import Ledger
     from airflow_provider_kernel.operators.answering import Answer
 
@@ -250,9 +247,9 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
 def _reason(error: BaseException) -> str:
     """Put an error into one line, without secrets that Airflow knows of."""
     if isinstance(error, AirflowSkipException):
-        message = one_line(redacted(str(error)))
+        message = sanitize_line(redacted(str(error)))
         return f"The Airflow task was skipped: {message}" if message else "The Airflow task was skipped"
     # "KernelInputError: output[...]" and "AirflowFailException: sold out" tell the caller what it can understand.
     name = type(error).__name__
-    message = one_line(redacted(str(error)))
+    message = sanitize_line(redacted(str(error)))
     return f"{name}: {message}" if message else name

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.events import EventFollower
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
 
 

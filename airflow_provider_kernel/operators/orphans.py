@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.api.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.api.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 _OVER = frozenset({"success", "failed"})
 _ACTIVE = ("queued", "running")
@@ -83,7 +83,7 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         return found
 
     def _orphans(self, context: Context) -> Iterator[tuple[Invocation, dict[str, Any]]]:
-        from airflow_provider_kernel.api.lookup import correlation_mark
+        from airflow_provider_kernel.client.resources.invocations.find_started import correlation_mark
 
         states: dict[tuple[str, str], str | None] = {}
         for status in _ACTIVE:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_provider_kernel.api.errors import (
-    KernelError,
-    KernelInvocationTimeoutError,
-    KernelLostContactError,
-)
-from airflow_provider_kernel.api.models import Invocation
+from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 
 #: So long may what tells of an invocation by itself be behind what has told of its end.

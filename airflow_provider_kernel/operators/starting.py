@@ -7,20 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_kernel.api.errors import (
-    KernelAmbiguousStartError,
-    KernelInputError,
-    KernelNotFoundError,
-)
-from airflow_provider_kernel.api.lookup import (
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInputError, KernelNotFoundError
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations.find_started import (
     LOOKUP_SECONDS,
-    Asked,
+    StartCriteria,
     find_started,
-    the_one_started,
+    single_match,
     utc_now,
 )
-from airflow_provider_kernel.api.models import UNSET, Invocation, InvocationStatus, Unset
-from airflow_provider_kernel.api.requests import Request
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.ledger import Entry, Ledger, fingerprint, new_token
 from airflow_provider_kernel.operators.guard import InvocationGuard
@@ -49,7 +47,7 @@ class Wanted:
 
     def fingerprint(self) -> str:
         """Name what is wanted, the same in each try."""
-        asked = Asked.by(self.build(self.payload))
+        asked = StartCriteria.by(self.build(self.payload))
         return fingerprint(asked.app_name, asked.action_name, asked.version, asked.payload)
 
     def request(self, ti: Any, token: str) -> Request[Invocation]:
@@ -191,8 +189,8 @@ class Starter:
         self._ledger.record(entry, invocation_id)
         return invocation_id
 
-    def _asked(self, entry: Entry) -> Asked:
-        return Asked.by(self._wanted.request(self._ti, entry.token), self._wanted.correlation(entry.token))
+    def _asked(self, entry: Entry) -> StartCriteria:
+        return StartCriteria.by(self._wanted.request(self._ti, entry.token), self._wanted.correlation(entry.token))
 
     def _look_up(self, entry: Entry, *, patience: float) -> Invocation | None:
         flow = find_started(
@@ -202,7 +200,7 @@ class Starter:
             excluded=self._of_siblings() | self._of_earlier_tries,
             patience=patience,
         )
-        return the_one_started(self._hook.get_conn().run(flow))
+        return single_match(self._hook.get_conn().run(flow))
 
     def _cannot_be_a_siblings(self) -> bool:
         return self._wanted.correlation_key is not None or not self._is_mapped()

@@ -14,16 +14,19 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     conf,
 )
-from airflow_provider_kernel.api.dashboard import dashboard_link
-from airflow_provider_kernel.api.errors import KernelInvocationFailedError, KernelInvocationTimeoutError
 from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_whole_number
+from airflow_provider_kernel.client.dashboard import dashboard_link
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelInvocationTimeoutError,
+)
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import CallsKernel
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.api.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 #: What a ``poke_interval`` of 0 means in the triggerer, which is shared.
 _LEAST_POLL_SECONDS = 1.0
@@ -146,13 +149,13 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
             raise AirflowSensorTimeout(str(error)) from error
 
     def _finish(self, invocation: Invocation) -> Any:
-        from airflow_provider_kernel.api.finish import finish
+        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         link = dashboard_link(self.hook.config.dashboard_url, invocation.id, app_name=invocation.app_name)
         self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, took, link)
         try:
-            return finish(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+            return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelInvocationFailedError as error:
             # It stays failed, however often it is looked at; soft_fail makes a skip of this exception.
             raise AirflowFailException(str(error)) from error

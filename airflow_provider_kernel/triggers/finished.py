@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.api.errors import KernelInputError
-from airflow_provider_kernel.api.finished import Finished, Told
-from airflow_provider_kernel.api.models import FINAL_STATUSES
 from airflow_provider_kernel.arguments import check_poll_interval
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.resources.invocations.completions import DeliveryCursor, Finished
+from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
 from airflow_provider_kernel.triggers.finished_stream import Look, looks, stream_key, wish
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
             wish(stream_key(self.kernel_conn_id, self.poll_interval), told.after)
         async for look in stream:
             if told is None:
-                told = Told.begin(look.snapshot)
+                told = DeliveryCursor.begin(look.snapshot)
                 await notes.write(told)
                 continue
             if told.misses_some_of(look.snapshot):
@@ -162,13 +162,13 @@ class _Notes:
     def __init__(self, store: Any | None, log: Any) -> None:
         self._stores = _compat.asset_state_stores(store)
         self._log = log
-        self._noted: Told | None = None
+        self._noted: DeliveryCursor | None = None
 
-    async def read(self) -> Told | None:
+    async def read(self) -> DeliveryCursor | None:
         """Read them, however long that takes: to begin without them could lose events."""
         while True:
             try:
-                found = [Told.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
+                found = [DeliveryCursor.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
             except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from telling)
                 self._log.warning("Airflow does not tell what has been told: %s; asking again", error)
                 await asyncio.sleep(_STORE_PAUSE)
@@ -176,7 +176,7 @@ class _Notes:
             self._noted = max((told for told in found if told), key=lambda told: told.after, default=None)
             return self._noted
 
-    async def write(self, told: Told) -> None:
+    async def write(self, told: DeliveryCursor) -> None:
         """
         Write them.
 
@@ -189,7 +189,7 @@ class _Notes:
         except Exception as error:  # noqa: BLE001 (the watch is worth more than the note)
             self._log.warning("Airflow did not note what has been told: %s", error)
 
-    def are_old(self, told: Told) -> bool:
+    def are_old(self, told: DeliveryCursor) -> bool:
         """
         Say whether what is noted is long ago.
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kernel.api.errors import KernelError
-from airflow_provider_kernel.api.finished import FinishedPoll, Snapshot
-from airflow_provider_kernel.api.lookup import utc_now
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.resources.invocations.completions import CompletionPoller, Snapshot
+from airflow_provider_kernel.client.resources.invocations.find_started import utc_now
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
@@ -66,7 +66,7 @@ async def looks(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Look
     :param kernel_conn_id: the Airflow connection.
     :param poll_interval: seconds between two looks.
     """
-    poll = FinishedPoll()
+    poll = CompletionPoller()
     while True:
         try:
             snapshot = await _look(poll, kernel_conn_id, stream_key(kernel_conn_id, poll_interval))
@@ -78,7 +78,7 @@ async def looks(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Look
         await asyncio.sleep(poll_interval)
 
 
-async def _look(poll: FinishedPoll, kernel_conn_id: str, key: Key) -> Snapshot:
+async def _look(poll: CompletionPoller, kernel_conn_id: str, key: Key) -> Snapshot:
     wishes = _wishes.setdefault(asyncio.get_running_loop(), {})
     back_to = wishes.get(key)
     config = await KernelHook(kernel_conn_id).aget_config()

@@ -11,13 +11,14 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.api import flows
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.dashboard import dashboard_link, needs_browser
-from airflow_provider_kernel.api.errors import KernelError, KernelInvocationTimeoutError
-from airflow_provider_kernel.api.models import Browser, Invocation
-from airflow_provider_kernel.api.watch import watch_invocation
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.resources.invocations import flows
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
@@ -149,7 +150,7 @@ class KernelInvocationTrigger(BaseTrigger):
         with waiting_for(client, self.invocation_id, interval=self.poll_interval, deadline=self.deadline) as wait:
             async with self._log_stream(client, on_end=wait.nudge):
                 return await client.run(
-                    watch_invocation(
+                    wait_for_invocation(
                         self.invocation_id,
                         poll_interval=self.poll_interval,
                         deadline=self.deadline,

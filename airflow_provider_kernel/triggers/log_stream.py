@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.events import EventFollower
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
 from airflow_provider_kernel.triggers.stream_places import stream_places
 

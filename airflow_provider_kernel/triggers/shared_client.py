@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.config import KernelConfig
 
 
 @dataclass

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.errors import KernelAPIError, KernelError, KernelTimeoutError
-from airflow_provider_kernel.api.models import Invocation, InvocationStatus, parse_timestamp
-from airflow_provider_kernel.api.roll_call import call_active, call_ended
-from airflow_provider_kernel.api.watch import MAX_RETRY_AFTER_SECONDS, look_at
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.errors import KernelAPIError, KernelError, KernelTimeoutError
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations.bulk_status import list_active, list_recently_ended
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, poll_request
+from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.triggers.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class Wait:
         #: Whether a list has shown it, so that it means something when the next one does not.
         self.was_listed = False
         self._looks = looks
-        self._request = look_at(invocation_id)
+        self._request = poll_request(invocation_id)
         self._deadline = deadline
         self._known_at = float("-inf")
         self._good_for = 0.0
@@ -83,7 +85,7 @@ class Wait:
         self._rest: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def send(self, request: requests.Request[Any]) -> Any:
+    async def send(self, request: Request[Any]) -> Any:
         """
         Send a request, but a look at the invocation only when nobody knows how it stands.
 
@@ -300,7 +302,7 @@ class SharedLooks:
         # What is running is never queued again.
         all_run = all(w.known is not None and w.known.status == InvocationStatus.RUNNING for w in wanted.values())
         statuses = {InvocationStatus.RUNNING.value} | (set() if all_run else {InvocationStatus.QUEUED.value})
-        roll = await self.client.run(call_active(wanted, statuses=statuses, most=len(wanted)))
+        roll = await self.client.run(list_active(wanted, statuses=statuses, most=len(wanted)))
         now = time.monotonic()
         self._pace.called(roll.requests, now, is_complete=roll.is_complete)
         self._pace.spent(roll.requests, now)
@@ -313,14 +315,14 @@ class SharedLooks:
             self._pace.list_told_too_little(now)
         gone = {id_: wait.started for id_, wait in wanted.items() if id_ not in roll.found and wait.was_listed}
         # Not held against the pace: it is at most one request for each that has ended, once.
-        ended = await self.client.run(call_ended(gone))
+        ended = await self.client.run(list_recently_ended(gone))
         for invocation in ended.found.values():
             self._tell(invocation)
         return gone.keys() - ended.found.keys()
 
     async def _look(self, invocation_id: str) -> None:
         try:
-            self._tell(await self.client.send(look_at(invocation_id)))
+            self._tell(await self.client.send(poll_request(invocation_id)))
         except Exception as error:  # noqa: BLE001 (whoever asks gets an answer, also of a bug)
             self._note_refusal(error)
             self._fail(self._waits.get(invocation_id, []), error)
@@ -330,7 +332,7 @@ class SharedLooks:
         if self._note_refusal(error):
             return False
         try:
-            self._tell(await self.client.send(look_at(wait.invocation_id)))
+            self._tell(await self.client.send(poll_request(wait.invocation_id)))
         except KernelError:
             return error.permanent
         return True

@@ -82,9 +82,9 @@ class ErrorFacts(KernelTable):
 
     def run(self) -> list[nodes.Node]:
         """Build the paragraphs."""
-        from airflow_provider_kernel.api import errors
+        from airflow_provider_kernel import client
 
-        cls = getattr(errors, self.arguments[0])
+        cls = getattr(client, self.arguments[0])
         meaning = (inspect.getdoc(cls) or "").split("\n:param")[0].strip()
         again = "no, the task fails at once" if cls.permanent else "yes, while the task has retries left"
         base = cls.__mro__[1].__name__

@@ -80,7 +80,7 @@ def actions_of(app_name):
 
 
 # [retry]
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 
 def look_once(invocation_id):
@@ -92,7 +92,10 @@ def look_once(invocation_id):
 
 
 # [errors]
-from airflow_provider_kernel.api.errors import KernelNotFoundError, KernelRateLimitError
+from airflow_provider_kernel.client import (
+    KernelNotFoundError,
+    KernelRateLimitError,
+)
 
 
 def start_if_possible(app_name):
@@ -110,7 +113,7 @@ def start_if_possible(app_name):
 
 # [async]
 async def status_of(invocation_id):
-    from airflow_provider_kernel.api import requests
+    from airflow_provider_kernel.client.resources.invocations import requests
 
     async with await KernelHook().get_async_conn() as client:
         return (await client.send(requests.get_invocation(invocation_id))).status

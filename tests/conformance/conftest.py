@@ -13,9 +13,9 @@ import httpx
 import pytest
 from conformance.prism import KERNEL, PATCH, Prism
 
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 KEY = "sk-conformance"
 ONCE = RetryPolicy(max_attempts=1)

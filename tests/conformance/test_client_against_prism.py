@@ -15,16 +15,21 @@ import yaml
 from airflow.sdk import DAG
 from conformance.conftest import KEY, ONCE
 from conformance.prism import KERNEL, PATCH, executable
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from support.execution_api import ExecutionAPI, task_instance
 from support.in_process import run_task
 
-from airflow_provider_kernel.api import errors, requests
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.events import EventFollower
-from airflow_provider_kernel.api.models import UNSET, Page
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.apps import list_apps
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,
@@ -50,8 +55,8 @@ OPERATIONS = {
     ("get", "/invocations/{id}/browsers"): requests.list_invocation_browsers,
     ("delete", "/invocations/{id}/browsers"): requests.delete_invocation_browsers,
     ("get", "/invocations/{id}/events"): lambda id_: requests.follow_invocation(id_, since="2h"),
-    ("get", "/apps"): lambda id_: requests.list_apps(query=id_),
-    ("get", "/auth/context"): lambda id_: requests.get_auth_context(),
+    ("get", "/apps"): lambda id_: list_apps(query=id_),
+    ("get", "/auth/context"): lambda id_: get_auth_context(),
 }
 #: Those that it does not use.
 UNUSED = ("/deployments", "/browsers", "/browser_pools")
@@ -97,12 +102,12 @@ def every_request():
         yield requests.list_invocations(status=status)
     for limit, offset in ((1, 0), (100, 10**9)):
         yield requests.list_invocations(limit=limit, offset=offset)
-        yield requests.list_apps(limit=limit, offset=offset)
-    yield requests.list_apps(app_name="ü b", version="&", query="")
+        yield list_apps(limit=limit, offset=offset)
+    yield list_apps(app_name="ü b", version="&", query="")
     yield requests.list_invocations(
         app_name="a b", version="&", action_name="#", deployment_id="?", status="failed", since=since(), query="ü"
     )
-    yield requests.next_page(requests.list_invocations(limit=7), Page(("row",), 7))
+    yield next_page(requests.list_invocations(limit=7), Page(("row",), 7))
     follower = EventFollower("abc")
     yield follower.connect()
     line = {"event": "log", "message": "x", "timestamp": "2026-06-01T12:00:00.123456789Z"}
@@ -111,7 +116,7 @@ def every_request():
 
 
 def requests_event(document):
-    from airflow_provider_kernel.api.events import parse_event
+    from airflow_provider_kernel.client.resources.invocations.events import parse_event
 
     return parse_event(json.dumps(document))
 
@@ -136,7 +141,7 @@ class TestTheJudge:
     """It must be able to say no."""
 
     def test_rejects_what_the_description_does_not_allow(self, prism, send):
-        wrong = requests.Request("POST", "/invocations", requests.nothing, body=b'{"app_name": "shop"}')
+        wrong = Request("POST", "/invocations", requests.nothing, body=b'{"app_name": "shop"}')
         with pytest.raises(errors.KernelBadRequestError):
             send(prism, wrong)
         assert "must have required property 'action_name'" in prism.verdicts[-1][1]
@@ -191,7 +196,7 @@ class TestRequests:
             elif kind == "browsers":
                 request = requests.list_invocation_browsers(data.draw(id_))
             else:
-                make = requests.list_invocations if kind == "list" else requests.list_apps
+                make = requests.list_invocations if kind == "list" else list_apps
                 request = make(
                     app_name=data.draw(st.none() | id_),
                     query=data.draw(st.none() | st.text()),
@@ -303,7 +308,7 @@ class TestTasksAndHook:
             hook.delete_invocation_browsers("abc")
             list(hook.list_invocations(app_name="shop", since="5m"))
             list(hook.list_apps(app_name="shop"))
-            with suppress(errors.KernelInvocationFinishedError):
+            with suppress(KernelInvocationFinishedError):
                 hook.complete_invocation("abc", {"a": 1})
             hook.cancel_invocation("abc")
             assert hook.test_connection()[0]

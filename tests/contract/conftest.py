@@ -13,10 +13,10 @@ from contextlib import ExitStack, aclosing
 
 import pytest
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient, log
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient, log
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 #: Waits are only noted, so that they can have any length; these are far below what a server would ask for.
 POLICY = RetryPolicy(max_attempts=5, max_seconds=60.0, base_seconds=0.001, cap_seconds=0.005)

@@ -9,9 +9,12 @@ import httpx
 import pytest
 from contract.wire import Relay, Server, ok
 
-from airflow_provider_kernel.api import errors, flows, requests, transport
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.http import transport
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.testing import Fault
 
 GET = requests.get_invocation("abc")
@@ -35,7 +38,7 @@ class TestReuse:
         started = relayed.run(flows.start_invocation(CREATE))
         for _ in range(10):
             relayed.send(requests.get_invocation(started.id))
-        relayed.send(requests.get_auth_context())
+        relayed.send(get_auth_context())
         with pytest.raises(errors.KernelNotFoundError):
             relayed.send(requests.get_invocation("nobody"))
         relayed.pages(requests.list_invocations(limit=1))
@@ -49,7 +52,7 @@ class TestReuse:
         # Slow enough that none is done before the last has begun.
         kernel_emulator.add_fault(Fault("GET", "/auth/context", range(1, 5), delay_answer=0.1))
         for _ in range(3):
-            answers = connect.at_once(*[(relayed, requests.get_auth_context())] * 4)
+            answers = connect.at_once(*[(relayed, get_auth_context())] * 4)
             assert [answer.organization.id for answer in answers] == ["org_emulator"] * 4
         assert relay.connections == 4
 
@@ -57,7 +60,7 @@ class TestReuse:
     def test_a_connection_whose_answer_was_given_up_on_is_closed(
         self, connect, relay, kernel_emulator, monkeypatch, over_limit
     ):
-        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 1000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 1000)
         client = connect(relay, read_timeout=10 if over_limit else 0.05)
         trouble = {"status": 200, "body": b"x" * 1_000_000} if over_limit else {"hold": True}
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, **trouble))
@@ -83,7 +86,7 @@ def test_no_cookie_is_kept(connect):
 
 class TestClose:
     def test_it_closes_the_connections(self, relayed, relay):
-        relayed.send(requests.get_auth_context())
+        relayed.send(get_auth_context())
         relay.wait_until_open(1)
         relayed.close()
         relay.wait_until_open(0)
@@ -97,14 +100,14 @@ class TestClose:
         config = KernelConfig("sk-emulator", relay.base_url)
         if connect.kind == "sync":
             with KernelClient(config) as client:
-                client.send(requests.get_auth_context())
+                client.send(get_auth_context())
                 relay.wait_until_open(1)
             relay.wait_until_open(0)
             return
 
         async def use():
             async with AsyncKernelClient(config) as client:
-                await client.send(requests.get_auth_context())
+                await client.send(get_auth_context())
                 await asyncio.to_thread(relay.wait_until_open, 1)
             await asyncio.to_thread(relay.wait_until_open, 0)
 
@@ -145,7 +148,7 @@ class TestDroppedWhileIdle:
     def idle(self, request, connect, relay, kernel_emulator):
         """A client whose only connection was dropped while nothing went over it."""
         client = connect(relay if request.param == "cut" else kernel_emulator)
-        client.send(requests.get_auth_context())
+        client.send(get_auth_context())
         if request.param == "cut":
             assert relay.connections == 1
             relay.cut()
@@ -175,13 +178,13 @@ class TestDroppedJustWhenARequestComes:
 
     @pytest.fixture(params=["before", "after"])
     def drop(self, request, relayed, relay, kernel_emulator):
-        relayed.send(requests.get_auth_context())
+        relayed.send(get_auth_context())
         assert relay.connections == 1
         return lambda method: kernel_emulator.add_fault(Fault(method, "*", 1, drop=request.param))
 
     def test_reading_is_tried_again(self, drop, relayed, relay, kernel_emulator):
         drop("GET")
-        assert relayed.send(requests.get_auth_context()).organization.id == "org_emulator"
+        assert relayed.send(get_auth_context()).organization.id == "org_emulator"
         assert len(kernel_emulator.requests("GET")) == 3
         assert relay.connections == 2
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.testing import Fault
 
 

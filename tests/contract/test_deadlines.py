@@ -13,8 +13,9 @@ import pytest
 from contract import troubles
 from contract.wire import Server
 
-from airflow_provider_kernel.api import errors, flows, requests
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.testing import Fault
 
 GET = requests.get_invocation("abc")

@@ -7,8 +7,13 @@ from datetime import timedelta, timezone
 import pytest
 from contract.wire import Relay
 
-from airflow_provider_kernel.api import errors, requests
-from airflow_provider_kernel.api.models import UNSET, InvocationStatus, parse_timestamp
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.apps import list_apps
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.timestamps import parse_timestamp
+from airflow_provider_kernel.client.unset import UNSET
 
 
 @pytest.fixture
@@ -238,7 +243,7 @@ class TestBrowsers:
 
 class TestApps:
     def test_a_version_tells_its_actions(self, client):
-        (demo,) = client.pages(requests.list_apps())
+        (demo,) = client.pages(list_apps())
         assert (demo.app_name, demo.version, demo.region) == ("demo", "latest", "aws.us-east-1a")
         assert [action.name for action in demo.actions] == ["echo", "sleep", "fail", "logs", "browsers", "hang"]
 
@@ -247,7 +252,7 @@ class TestApps:
             kernel_emulator.register(app, "buy", lambda ctx: None, version=version)
 
         def found(**filters):
-            return [(app.app_name, app.version) for app in client.pages(requests.list_apps(limit=1, **filters))]
+            return [(app.app_name, app.version) for app in client.pages(list_apps(limit=1, **filters))]
 
         assert found() == [("demo", "latest"), ("shop", "1"), ("shop", "2"), ("workshop", "2")]
         assert found(app_name="shop") == [("shop", "1"), ("shop", "2")]
@@ -257,7 +262,7 @@ class TestApps:
 
 class TestAuthContext:
     def test_an_org_wide_key_acts_in_the_default_project(self, client):
-        context = client.send(requests.get_auth_context())
+        context = client.send(get_auth_context())
         assert context.organization.id == "org_emulator"
         assert context.authorization.credential_scope.project_id is None
         assert context.project_id == "proj_default"
@@ -266,12 +271,12 @@ class TestAuthContext:
         project = kernel_emulator.add_project("Client No. 5")
         for named in (project.id, project.name):
             there = connect(kernel_emulator, project=named)
-            assert there.send(requests.get_auth_context()).project_id == project.id
+            assert there.send(get_auth_context()).project_id == project.id
 
     def test_a_scoped_key_tells_its_scope(self, connect, kernel_emulator):
         project = kernel_emulator.add_project("team")
         kernel_emulator.add_key("sk-team", "team")
-        context = connect(kernel_emulator, api_key="sk-team").send(requests.get_auth_context())
+        context = connect(kernel_emulator, api_key="sk-team").send(get_auth_context())
         assert context.authorization.credential_scope.project_id == project.id
 
 

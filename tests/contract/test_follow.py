@@ -11,9 +11,11 @@ import pytest
 from contract import troubles
 from contract.wire import Relay, Server, ok
 
-from airflow_provider_kernel.api import errors, events, requests
-from airflow_provider_kernel.api.events import MAX_FAILURES, EventFollower
-from airflow_provider_kernel.api.models import LogLine, StateChange, UnknownEvent
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import events, requests
+from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower
+from airflow_provider_kernel.client.resources.invocations.models import LogLine, StateChange, UnknownEvent
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.testing.times import format_time
 
@@ -242,7 +244,7 @@ class TestGivingUp:
         assert len(client.waits) == MAX_FAILURES - 1
 
     def test_what_stands_in_place_of_a_stream_is_not_read_for_ever(self, connect, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 2**20)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 2**20)
 
         def endless(server, client, number):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
@@ -491,7 +493,7 @@ class TestTheConnection:
 
         follow(client, Follower(running))
         assert client.send(requests.get_invocation(running)).is_final
-        assert client.send(requests.get_auth_context())
+        assert client.send(get_auth_context())
 
     def test_is_kept_or_dropped_but_not_lost_when_the_answer_is_no_stream(self, connect):
         def answers(server, client, number):

@@ -11,14 +11,16 @@ import pytest
 from contract import hostile
 from contract.hostile import KEY
 from contract.wire import Server, ok
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from airflow_provider_kernel.api import errors, flows, lookup, requests
-from airflow_provider_kernel.api.events import EventFollower
-from airflow_provider_kernel.api.finish import finish
-from airflow_provider_kernel.api.retry import RetryPolicy
-from airflow_provider_kernel.api.watch import watch_invocation
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.apps import list_apps
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import find_started, flows, requests
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
+from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
+from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 #: So many answers and events are generated at least, over all tests of this file.
 COUNT = int(os.environ.get("GENERATED_ANSWERS", "400"))
@@ -34,23 +36,26 @@ WANTED = requests.create_invocation("shop", "buy", payload={"a": 1})
 SINCE = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
 
-def find_started():
-    return lookup.find_started(lookup.Asked.by(WANTED), since=SINCE, now=SINCE, patience=4)
+def find_the_started():
+    return find_started.find_started(find_started.StartCriteria.by(WANTED), since=SINCE, now=SINCE, patience=4)
 
 
 #: What is called, and what kind of answer it wants.
 CALLS = {
     "start": ("invocation", lambda client: client.run(flows.start_invocation(WANTED))),
-    "get": ("invocation", lambda client: finish(client.send(requests.get_invocation("abc")), max_output_bytes=10)),
+    "get": (
+        "invocation",
+        lambda client: unwrap_result(client.send(requests.get_invocation("abc")), max_output_bytes=10),
+    ),
     "update": ("invocation", lambda client: client.run(flows.update_invocation("abc", "succeeded", {"a": 1}))),
     "cancel": ("invocation", lambda client: list(client.run(flows.cancel_invocation("abc", "why")).report())),
-    "watch": ("invocation", lambda client: client.run(watch_invocation("abc", poll_interval=0.01))),
-    "find": ("list", lambda client: lookup.the_one_started(client.run(find_started()))),
+    "watch": ("invocation", lambda client: client.run(wait_for_invocation("abc", poll_interval=0.01))),
+    "find": ("list", lambda client: find_started.single_match(client.run(find_the_started()))),
     "list": ("list", lambda client: client.pages(requests.list_invocations(), rows=300)),
-    "apps": ("apps", lambda client: client.pages(requests.list_apps(), rows=300)),
+    "apps": ("apps", lambda client: client.pages(list_apps(), rows=300)),
     "browsers": ("browsers", lambda client: client.send(requests.list_invocation_browsers("abc"))),
     "delete": ("browsers", lambda client: client.send(requests.delete_invocation_browsers("abc"))),
-    "auth": ("auth", lambda client: client.send(requests.get_auth_context()).project_id),
+    "auth": ("auth", lambda client: client.send(get_auth_context()).project_id),
     "events": ("invocation", lambda client: client.events(FOLLOW, silence=0.3)),
 }
 FOLLOW = requests.follow_invocation("abc", since="2h")
@@ -87,7 +92,7 @@ def server():
 @pytest.fixture
 def client(connect, server, monkeypatch):
     # What is not closed counts as silent soon; nothing waits between attempts.
-    monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 2**20)
+    monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 2**20)
     return connect(
         server,
         api_key=KEY,

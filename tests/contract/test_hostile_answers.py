@@ -9,7 +9,10 @@ import pytest
 from contract import troubles
 from contract.wire import Server, ok
 
-from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.apps import list_apps
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
 GET = requests.get_invocation("abc")
@@ -80,7 +83,7 @@ class TestTheOtherEndpoints:
             client.send(requests.list_invocation_browsers("abc"))
 
     @pytest.mark.parametrize("body", [troubles.ERROR_PAGE, {}, [5], [{"id": "a"}], {"items": []}, b"null"])
-    @pytest.mark.parametrize("make", [requests.list_invocations, requests.list_apps])
+    @pytest.mark.parametrize("make", [requests.list_invocations, list_apps])
     def test_lists(self, client, kernel_emulator, make, body):
         kernel_emulator.add_fault(Fault("GET", "*", None, status=200, body=body))
         with pytest.raises(errors.KernelResponseError):
@@ -91,7 +94,7 @@ class TestTheOtherEndpoints:
     def test_the_auth_context(self, client, kernel_emulator, body):
         kernel_emulator.add_fault(Fault("GET", "*", None, status=200, body=body))
         with pytest.raises(errors.KernelResponseError):
-            client.send(requests.get_auth_context())
+            client.send(get_auth_context())
 
     def test_what_an_answer_holds_is_not_quoted(self, client, kernel_emulator):
         kernel_emulator.add_fault(
@@ -211,7 +214,7 @@ class TestBodies:
     @pytest.mark.parametrize("status", [200, 404, 500])
     @pytest.mark.parametrize("compressed", [False, True])
     def test_one_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
-        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
         body = b"x" * 100_001
         headers = {"Content-Encoding": "gzip"} if compressed else {}
         kernel_emulator.add_fault(
@@ -224,7 +227,7 @@ class TestBodies:
         assert len(kernel_emulator.journal) == 2
 
     def test_one_of_just_the_limit_is_read(self, client, kernel_emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.api.body.MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
         body = b'{"id": "abc", "status": "running"}'.ljust(100_000)
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body))
         assert client.send(GET).id == "abc"

@@ -7,10 +7,11 @@ import logging
 
 import pytest
 
-from airflow_provider_kernel.api import errors, requests
-from airflow_provider_kernel.api.events import EventFollower
-from airflow_provider_kernel.api.masking import MASK
-from airflow_provider_kernel.api.silence import TRANSPORT_LOGGERS
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.log_filter import TRANSPORT_LOGGERS
+from airflow_provider_kernel.client.http.redaction import MASK
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.testing import Fault
 
 KEY = "sk-very-secret"

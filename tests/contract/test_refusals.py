@@ -8,7 +8,9 @@ import traceback
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.testing import Fault
 
 KEY = "sk-9f8e7d6c5b4a-never-to-be-seen"
@@ -90,7 +92,7 @@ class TestTheRealOnes:
     def test_a_wrong_key(self, connect, kernel_emulator, everything_said):
         client = connect(kernel_emulator, api_key=KEY)
         with pytest.raises(errors.KernelError) as caught:
-            client.send(requests.get_auth_context())
+            client.send(get_auth_context())
         self.check(caught.value, errors.KernelAuthenticationError, 401, "unauthorized", "No valid API key")
         assert "GET /auth/context" in str(caught.value)
         assert "API key (password) of the Airflow connection" in str(caught.value)
@@ -112,7 +114,7 @@ class TestTheRealOnes:
 
     def test_a_project_that_does_not_exist(self, connect, kernel_emulator):
         with pytest.raises(errors.KernelError) as caught:
-            connect(kernel_emulator, project="nowhere").send(requests.get_auth_context())
+            connect(kernel_emulator, project="nowhere").send(get_auth_context())
         self.check(
             caught.value, errors.KernelNotFoundError, 404, "project_not_found", "X-Kernel-Project: no project"
         )

@@ -8,11 +8,13 @@ import sys
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import errors, flows, requests
-from airflow_provider_kernel.api.client import log
-from airflow_provider_kernel.api.silence import TRANSPORT_LOGGERS
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.client import log
+from airflow_provider_kernel.client.http.log_filter import TRANSPORT_LOGGERS
+from airflow_provider_kernel.client.resources.auth import get_auth_context
+from airflow_provider_kernel.client.resources.invocations import flows, requests
 
-LOUD = requests.get_auth_context()
+LOUD = get_auth_context()
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import errors, flows, requests
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.testing import Fault
 
 OUTPUT = {"rows": [1, 2, 3]}
@@ -118,7 +120,7 @@ class TestSomebodyElseEndedIt:
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
         before = kernel_emulator.finish(running, OTHER[status], {"by": "somebody else"})
-        with pytest.raises(errors.KernelInvocationFinishedError) as caught:
+        with pytest.raises(KernelInvocationFinishedError) as caught:
             client.run(flows.update_invocation(running, status, OUTPUT))
         assert caught.value.permanent
         assert caught.value.asked_for == status

@@ -8,8 +8,10 @@ from itertools import repeat
 import pytest
 from contract import troubles
 
-from airflow_provider_kernel.api import errors, requests, watch
-from airflow_provider_kernel.api.watch import MAX_FAILED_LOOKS, watch_invocation
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.resources.invocations import requests, wait
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.wait import MAX_FAILED_POLLS, wait_for_invocation
 from airflow_provider_kernel.testing import Fault
 
 GET = "/invocations/*"
@@ -46,17 +48,17 @@ class TestLooks:
         finish_after(4, status)
         told = []
         invocation = client.run(
-            watch_invocation(running, poll_interval=10, on_change=lambda i: told.append(i.status))
+            wait_for_invocation(running, poll_interval=10, on_change=lambda i: told.append(i.status))
         )
         assert (invocation.id, invocation.status, invocation.parsed_output()) == (running, status, {"n": 1})
         assert told == ["running", status]
         assert looks(kernel_emulator) == 5
-        for wait, about in zip(client.waits, [0.5, 0.75, 1.125, 1.6875], strict=True):
-            assert wait == pytest.approx(about, rel=0.11)
+        for seconds, about in zip(client.waits, [0.5, 0.75, 1.125, 1.6875], strict=True):
+            assert seconds == pytest.approx(about, rel=0.11)
 
     def test_once_at_one_that_is_over(self, client, kernel_emulator, running):
         kernel_emulator.finish(running)
-        assert client.run(watch_invocation(running, poll_interval=10)).is_final
+        assert client.run(wait_for_invocation(running, poll_interval=10)).is_final
         assert looks(kernel_emulator) == 1
         assert client.waits == []
 
@@ -65,14 +67,14 @@ class TestLooks:
         queued = client.send(requests.create_invocation("demo", "hang")).id
         client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(queued, "failed")
         told = []
-        client.run(watch_invocation(queued, poll_interval=1, on_change=lambda i: told.append(i.status)))
+        client.run(wait_for_invocation(queued, poll_interval=1, on_change=lambda i: told.append(i.status)))
         assert told == ["queued", "failed"]
 
     def test_on_when_the_status_is_one_that_nobody_knows(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, (1, 2), status=200, body={"id": running, "status": "paused"}))
         finish_after(3)
         told = []
-        client.run(watch_invocation(running, poll_interval=1, on_change=lambda i: told.append(i.status)))
+        client.run(wait_for_invocation(running, poll_interval=1, on_change=lambda i: told.append(i.status)))
         assert told == ["paused", "running", "succeeded"]
 
 
@@ -83,7 +85,7 @@ class TestTrouble:
         client.on_wait = lambda: len(client.waits) == 4 and kernel_emulator.finish(running)
         fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "GET", GET, 2))
         troubled = []
-        flow = watch_invocation(running, poll_interval=0.5, on_trouble=troubled.append)
+        flow = wait_for_invocation(running, poll_interval=0.5, on_trouble=troubled.append)
         assert client.run(flow).status == "succeeded"
         fault.release()
         assert len(troubled) == 1
@@ -96,14 +98,14 @@ class TestTrouble:
         kernel_emulator.add_fault(Fault("GET", GET, (1, 3), status=200, body=troubles.ERROR_PAGE))
         finish_after(3)
         troubled = []
-        assert client.run(watch_invocation(running, poll_interval=0.5, on_trouble=troubled.append)).is_final
+        assert client.run(wait_for_invocation(running, poll_interval=0.5, on_trouble=troubled.append)).is_final
         assert [type(error) for error in troubled] == [errors.KernelResponseError] * 2
 
     def test_the_server_says_how_long_to_wait(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, 1, status=429, headers={"Retry-After": "17"}))
         kernel_emulator.add_fault(Fault("GET", GET, 2, status=503, headers={"Retry-After": "9" * 400}))
         finish_after(2)
-        client.run(watch_invocation(running, poll_interval=0.5))
+        client.run(wait_for_invocation(running, poll_interval=0.5))
         assert client.waits == [17, 300]
 
     def test_when_nothing_listens_for_a_while(self, client, kernel_emulator, running, nothing_listens):
@@ -115,7 +117,7 @@ class TestTrouble:
             if not invocation.is_final:
                 kernel_emulator.finish(invocation.id)
 
-        client.run(watch_invocation(running, poll_interval=1, on_change=on_change))
+        client.run(wait_for_invocation(running, poll_interval=1, on_change=on_change))
         assert told == ["running", "succeeded"]
         assert len(client.waits) == 6
 
@@ -124,54 +126,54 @@ class TestTrouble:
     def test_for_too_long_is_lost_contact(self, client, kernel_emulator, running, answer):
         kernel_emulator.add_fault(Fault("GET", GET, None, **answer))
         with pytest.raises(errors.KernelLostContactError, match=f"invocation {running}") as raised:
-            client.run(watch_invocation(running, poll_interval=0.5))
+            client.run(wait_for_invocation(running, poll_interval=0.5))
         assert isinstance(raised.value.__cause__, (errors.KernelServerError, errors.KernelConnectionError))
-        assert looks(kernel_emulator) == MAX_FAILED_LOOKS
+        assert looks(kernel_emulator) == MAX_FAILED_POLLS
         assert not kernel_emulator.invocation(running).finished
 
     @pytest.mark.parametrize("status", [400, 401, 403, 409])
     def test_that_will_not_pass_is_raised_at_once(self, client, kernel_emulator, running, status):
         kernel_emulator.add_fault(Fault("GET", GET, 2, status=status))
         with pytest.raises(errors.KernelAPIError) as raised:
-            client.run(watch_invocation(running, poll_interval=1))
+            client.run(wait_for_invocation(running, poll_interval=1))
         assert raised.value.status_code == status
         assert looks(kernel_emulator) == 2
 
     def test_not_found_at_first(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, (1, 2), status=404))
         finish_after(3)
-        assert client.run(watch_invocation(running, poll_interval=1)).is_final
+        assert client.run(wait_for_invocation(running, poll_interval=1)).is_final
         assert looks(kernel_emulator) == 4
 
     def test_not_found_at_all(self, client, kernel_emulator):
         with pytest.raises(errors.KernelNotFoundError):
-            client.run(watch_invocation("abc", poll_interval=1, is_new=False))
+            client.run(wait_for_invocation("abc", poll_interval=1, is_new=False))
         assert looks(kernel_emulator) == 1
 
     def test_not_found_for_too_long(self, client, kernel_emulator, monkeypatch):
-        monkeypatch.setattr(watch, "NOT_FOUND_GRACE_SECONDS", 0.0)
+        monkeypatch.setattr(wait, "NOT_FOUND_GRACE_SECONDS", 0.0)
         with pytest.raises(errors.KernelNotFoundError):
-            client.run(watch_invocation("abc", poll_interval=1))
+            client.run(wait_for_invocation("abc", poll_interval=1))
         assert looks(kernel_emulator) == 1
 
 
 class TestTheDeadline:
     def test_leaves_one_look(self, client, kernel_emulator, running):
-        with pytest.raises(errors.KernelInvocationTimeoutError, match=f"Invocation {running} did not end in time"):
-            client.run(watch_invocation(running, poll_interval=1, deadline=time.time()))
+        with pytest.raises(KernelInvocationTimeoutError, match=f"Invocation {running} did not end in time"):
+            client.run(wait_for_invocation(running, poll_interval=1, deadline=time.time()))
         assert looks(kernel_emulator) == 1
         assert not kernel_emulator.invocation(running).finished
 
     def test_cuts_the_last_wait(self, client, kernel_emulator, running, monkeypatch):
-        monkeypatch.setattr(watch, "poll_delays", lambda interval: repeat(1000.0))
+        monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(1000.0))
         client.on_wait = lambda: kernel_emulator.finish(running)
-        client.run(watch_invocation(running, poll_interval=10, deadline=time.time() + 60))
-        (wait,) = client.waits
-        assert 30 < wait < 60
+        client.run(wait_for_invocation(running, poll_interval=10, deadline=time.time() + 60))
+        (seconds,) = client.waits
+        assert 30 < seconds < 60
 
     def test_is_beaten_by_the_end(self, client, kernel_emulator, running):
         kernel_emulator.finish(running)
-        assert client.run(watch_invocation(running, poll_interval=1, deadline=0.0)).status == "succeeded"
+        assert client.run(wait_for_invocation(running, poll_interval=1, deadline=0.0)).status == "succeeded"
 
 
 class TestTheSleep:
@@ -183,7 +185,7 @@ class TestTheSleep:
             if len(waits) == 3:
                 kernel_emulator.finish(running)
 
-        assert run(client, watch_invocation(running, poll_interval=1), sleep).is_final
+        assert run(client, wait_for_invocation(running, poll_interval=1), sleep).is_final
         assert len(waits) == 3
         assert client.waits == []
 
@@ -212,7 +214,7 @@ class TestTheSleep:
             raise error
 
         troubled = []
-        flow = watch_invocation(running, poll_interval=1, on_trouble=troubled.append)
+        flow = wait_for_invocation(running, poll_interval=1, on_trouble=troubled.append)
         client.on_wait = lambda: pytest.fail("the other sleep") if given else sleep()
         with pytest.raises(type(error)) as raised:
             run(client, flow, sleep if given else None)
@@ -227,6 +229,6 @@ class TestTheSleep:
             raise error
 
         with pytest.raises(errors.KernelConnectionError) as raised:
-            client.run(watch_invocation(running, poll_interval=1, on_change=on_change))
+            client.run(wait_for_invocation(running, poll_interval=1, on_change=on_change))
         assert raised.value is error
         assert looks(kernel_emulator) == 1

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import airflow_provider_kernel.api.errors as errors
-from airflow_provider_kernel import get_provider_info
-from airflow_provider_kernel.api.dashboard import PLACEHOLDERS
+from airflow_provider_kernel import client, get_provider_info
 from airflow_provider_kernel.callbacks import (
     cancel_kernel_invocations,
     complete_kernel_invocation,
     fail_kernel_invocation,
 )
+from airflow_provider_kernel.client.dashboard import PLACEHOLDERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -28,8 +27,9 @@ PAGES = {
 RUN = (DOCS / "snippets", ROOT / "dags_examples", ROOT / "kernel_app_example")
 README = (ROOT / "README.md").read_text()
 FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PUBLIC = {name: getattr(client, name) for name in client.__all__}
 ERRORS = sorted(
-    name for name, cls in vars(errors).items() if inspect.isclass(cls) and issubclass(cls, errors.KernelError)
+    name for name, cls in PUBLIC.items() if inspect.isclass(cls) and issubclass(cls, client.KernelError)
 )
 
 

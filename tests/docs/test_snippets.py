@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk import Connection
 
-from airflow_provider_kernel.api.dashboard import dashboard_link
+from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault

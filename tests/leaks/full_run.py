@@ -17,9 +17,10 @@ from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.utils.db import initdb
 
 from airflow_provider_kernel._compat import load_dag_folder
-from airflow_provider_kernel.api import requests, responses
-from airflow_provider_kernel.api.errors import KernelError
-from airflow_provider_kernel.api.lookup import Asked
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.http import response
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria
 from airflow_provider_kernel.handing_over import check_output
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import Ending, KernelInvocationNotifier
@@ -82,8 +83,8 @@ def things(bag, bought):
             create,
             str(create),
             requests.update_invocation(bought, "succeeded", output),
-            responses.Response(200, {}, json.dumps({"output": OUTPUT, "payload": PAYLOAD}).encode()),
-            Asked.by(create),
+            response.Response(200, {}, json.dumps({"output": OUTPUT, "payload": PAYLOAD}).encode()),
+            StartCriteria.by(create),
             Wanted(lambda payload: create, payload, None, owned=True),
             Ending(bought, output=output),
             KernelInvocationNotifier(output=output),

@@ -44,12 +44,17 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
     ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
     assert ours == {
         "airflow_provider_kernel._compat",
-        "airflow_provider_kernel.api",
-        "airflow_provider_kernel.api.dashboard",
-        "airflow_provider_kernel.api.defaults",
-        "airflow_provider_kernel.api.errors",
-        "airflow_provider_kernel.api.foreign_text",
-        "airflow_provider_kernel.api.status",
+        "airflow_provider_kernel.client",
+        "airflow_provider_kernel.client.dashboard",
+        "airflow_provider_kernel.client.defaults",
+        "airflow_provider_kernel.client.errors",
+        "airflow_provider_kernel.client.resources",
+        "airflow_provider_kernel.client.resources.invocations",
+        "airflow_provider_kernel.client.resources.invocations.defaults",
+        "airflow_provider_kernel.client.resources.invocations.errors",
+        "airflow_provider_kernel.client.resources.invocations.status",
+        "airflow_provider_kernel.client.sanitize",
+        "airflow_provider_kernel.client.unset",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
@@ -69,8 +74,8 @@ def test_provider_discovery_loads_no_library_at_all():
 
 def test_the_api_package_knows_nothing_of_airflow():
     loaded = loaded_by(
-        "import airflow_provider_kernel.api.client, airflow_provider_kernel.api.flows,"
-        " airflow_provider_kernel.api.finish, airflow_provider_kernel.api.polling"
+        "import airflow_provider_kernel.client.client;"
+        "from airflow_provider_kernel.client.resources.invocations import flows, result, wait"
     )
     assert "airflow" not in packages(loaded)
 

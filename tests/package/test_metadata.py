@@ -17,8 +17,8 @@ from airflow.triggers.base import BaseTrigger
 
 import airflow_provider_kernel
 from airflow_provider_kernel import __version__, get_provider_info
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS
 
 

@@ -8,8 +8,10 @@ try:
     from airflow.serialization.decoders import smart_decode_trigger_kwargs
     from airflow.serialization.serialized_objects import DagSerialization
 except ImportError:  # Airflow 3.1
-    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-    from airflow.serialization.serialized_objects import smart_decode_trigger_kwargs
+    from airflow.serialization.serialized_objects import (
+        SerializedDAG as DagSerialization,
+        smart_decode_trigger_kwargs,
+    )
 
 __all__ = ["as_servers_know", "smart_decode_trigger_kwargs"]
 

@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.connection_form import (
     EXTRA_FIELDS,
     ExtraField,

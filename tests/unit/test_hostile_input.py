@@ -9,12 +9,11 @@ from datetime import datetime, timezone
 
 import pytest
 from airflow.sdk import Connection
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import KernelClient
-from airflow_provider_kernel.api.errors import KernelConfigurationError, KernelInputError
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelInputError
+from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS
 from airflow_provider_kernel.hooks.connection import config_from_connection
 from airflow_provider_kernel.operators.invocation import (

@@ -11,7 +11,7 @@ import structlog
 from airflow.sdk import BaseHook
 from airflow.sdk.log import logging_processors
 
-from airflow_provider_kernel.api.models import LogLine, StreamError
+from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
 from airflow_provider_kernel.log_lines import MAX_LINE_LENGTH, InvocationLog, harmless
 
 #: Lines that want to be more than a line.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kernel.api.errors import KernelInvocationFailedError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor

@@ -1,7 +1,7 @@
 # [faults]
 import pytest
 
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client import (
     KernelAmbiguousStartError,
     KernelAuthenticationError,
 )

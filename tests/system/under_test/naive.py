@@ -14,8 +14,8 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_kernel.api.flows import cancel_invocation
-from airflow_provider_kernel.api.requests import get_invocation
+from airflow_provider_kernel.client.resources.invocations.flows import cancel_invocation
+from airflow_provider_kernel.client.resources.invocations.requests import get_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from under_test.noted import NotedOperator, NotedTrigger
 

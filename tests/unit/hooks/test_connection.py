@@ -7,10 +7,10 @@ from airflow.sdk import Connection
 from airflow.version import version as airflow_version
 
 from airflow_provider_kernel import __version__
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import KernelConfigurationError
-from airflow_provider_kernel.api.foreign_text import shown
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, user_agent
 
@@ -132,7 +132,7 @@ class TestExtra:
             kind = "a whole number" if name == "max_attempts" else "a number"
             assert (
                 refusal({name: value})
-                == f"{name} in the extra is {shown(value)}; it takes {kind} from {low} to {high}"
+                == f"{name} in the extra is {short_repr(value)}; it takes {kind} from {low} to {high}"
             )
 
         @pytest.mark.parametrize("value", [True, False, "soon", "5s", [5], {"a": 5}], ids=repr)

@@ -16,22 +16,24 @@ from airflow.sdk import BaseHook
 from contract.wire import Relay
 
 from airflow_provider_kernel import connection_form
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import (
     ConnectionProblem,
     KernelAmbiguousStartError,
     KernelBadRequestError,
     KernelConfigurationError,
     KernelConnectionError,
-    KernelInvocationFinishedError,
-    KernelInvocationTimeoutError,
     KernelLostContactError,
     KernelNotFoundError,
     KernelServerError,
 )
-from airflow_provider_kernel.api.retry import RetryPolicy
+from airflow_provider_kernel.client.resources.apps import list_apps
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFinishedError,
+    KernelInvocationTimeoutError,
+)
+from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.hooks.verdict import why_it_does_not
 from airflow_provider_kernel.testing import Fault, KernelEmulator
@@ -243,7 +245,7 @@ class TestClient:
         first = hook.get_conn()
         hook.close()
         with pytest.raises(RuntimeError, match="closed"):
-            list(first.pages(requests.list_apps()))
+            list(first.pages(list_apps()))
         assert list(hook.list_apps())
         assert hook.get_conn() is not first
 
@@ -252,7 +254,7 @@ class TestClient:
         with KernelHook("my_kernel") as hook:
             client = hook.get_conn()
         with pytest.raises(RuntimeError, match="closed"):
-            list(client.pages(requests.list_apps()))
+            list(client.pages(list_apps()))
 
     def test_a_hook_that_was_never_used_can_be_closed_and_twice(self):
         hook = KernelHook("nowhere")
@@ -303,7 +305,7 @@ class TestClient:
             assert isinstance(first, AsyncKernelClient)
             assert first is not second
             assert first.config is hook.config
-            assert [app.app_name async for app in first.pages(requests.list_apps())] == ["demo"]
+            assert [app.app_name async for app in first.pages(list_apps())] == ["demo"]
 
     @pytest.mark.needs_airflow("3.3", "before, Airflow's own lookup does, to mask what it found")
     async def test_its_lookup_does_not_hold_up_the_event_loop(self, connect, monkeypatch):

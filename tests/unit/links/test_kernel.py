@@ -314,7 +314,7 @@ class TestTheLiveView:
     def test_of_one_without_browsers_is_asked_for_some_times_only(
         self, run, execution_api, kernel_emulator, monkeypatch
     ):
-        monkeypatch.setattr("airflow_provider_kernel.api.watch.MAX_BROWSER_LOOKS", 3)
+        monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.MAX_BROWSER_POLLS", 3)
 
         def end(method, path):
             if len(kernel_emulator.requests("GET", "/invocations/*")) > 8:

@@ -12,8 +12,8 @@ from airflow.dag_processing.processor import _execute_dag_callbacks
 from airflow.sdk import DAG, task
 from airflow.sdk.execution_time import comms, task_runner
 
-from airflow_provider_kernel.api.errors import KernelInputError
 from airflow_provider_kernel.callbacks import complete_kernel_invocation, fail_kernel_invocation
+from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 from airflow_provider_kernel.testing import Fault

@@ -9,12 +9,14 @@ import pytest
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_kernel._compat import AirflowFailException
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.errors import (
     KernelAuthenticationError,
-    KernelInvocationFailedError,
     KernelInvocationKilledError,
-    KernelInvocationTimeoutError,
     KernelLostContactError,
+)
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.operators import resume
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator

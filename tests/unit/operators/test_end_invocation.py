@@ -2,12 +2,9 @@
 
 import pytest
 
-from airflow_provider_kernel.api.errors import (
-    KernelInputError,
-    KernelInvocationFinishedError,
-    KernelNotFoundError,
-)
-from airflow_provider_kernel.api.models import UNSET
+from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelInputError,
-    KernelInvocationFailedError,
     KernelInvocationKilledError,
 )
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault

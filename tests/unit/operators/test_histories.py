@@ -28,15 +28,14 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import XComSequenceSliceResult
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from support.classes import load_class
 from support.execution_api import ExecutionAPI, task_instance
 from support.in_process import run_task
 
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.errors import KernelConnectionError
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.errors import KernelConnectionError
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
 from airflow_provider_kernel.operators.starting import Starter
@@ -490,11 +489,14 @@ def kernel():
     with KernelEmulator() as kernel, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel.airflow_connection)
         patch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
-        patch.setattr("airflow_provider_kernel.api.watch.LOST_CONTACT_SECONDS", 0.0)
+        patch.setattr("airflow_provider_kernel.client.resources.invocations.wait.LOST_CONTACT_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
-        patch.setattr("airflow_provider_kernel.api.retry.RetryPolicy.wait", lambda policy, state: 0.0)
+        patch.setattr("airflow_provider_kernel.client.retry.RetryPolicy.wait", lambda policy, state: 0.0)
         # Here the tries of a task follow each other in milliseconds, and there is one clock.
-        patch.setattr("airflow_provider_kernel.api.lookup._by_the_servers_clock", lambda since, now, server: since)
+        patch.setattr(
+            "airflow_provider_kernel.client.resources.invocations.find_started._by_the_servers_clock",
+            lambda since, now, server: since,
+        )
         # A socket and a thread per process of a task, for operators that start processes of their own.
         patch.setattr(InProcessTestSupervisor, "_setup_subprocess_socket", lambda supervisor: nullcontext())
         patch.setattr(Starter, "_started_by", _and_then(Starter._started_by))

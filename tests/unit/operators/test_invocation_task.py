@@ -223,7 +223,7 @@ class TestNoAnswer:
 def impatient(init):
     from dataclasses import replace
 
-    from airflow_provider_kernel.api.retry import RetryPolicy
+    from airflow_provider_kernel.client.retry import RetryPolicy
 
     def patched(self, config, **options):
         init(self, replace(config, retry=RetryPolicy(max_attempts=1)), **options)

@@ -9,17 +9,19 @@ from support.execution_api import task_instance
 from support.in_process import run_task
 
 from airflow_provider_kernel._compat import AirflowFailException
-from airflow_provider_kernel.api.errors import (
+from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelAuthenticationError,
     KernelInputError,
-    KernelInvocationFailedError,
     KernelInvocationKilledError,
-    KernelInvocationTimeoutError,
     KernelLostContactError,
+)
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelInvocationTimeoutError,
     KernelOutputTooLargeError,
 )
-from airflow_provider_kernel.api.polling import poll_delays
+from airflow_provider_kernel.client.resources.invocations.wait import poll_delays
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_kernel.api.errors import KernelInputError
+from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
 from airflow_provider_kernel.testing import Fault

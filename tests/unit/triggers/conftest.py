@@ -6,9 +6,9 @@ import logging
 import pytest
 from support.triggerer import Supervisor, Triggerer
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.api.config import KernelConfig
+from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers import invocation, shared_client
 

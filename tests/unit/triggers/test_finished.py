@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import Asset, AssetWatcher
 from support.triggerer import Triggerer
 
-from airflow_provider_kernel.api.errors import KernelInputError
+from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger

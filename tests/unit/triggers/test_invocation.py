@@ -14,7 +14,7 @@ from support.serialized import smart_decode_trigger_kwargs
 from support.triggerer import Triggerer, held_back, task_instance
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.api.client import _REQUESTS_AT_ONCE, AsyncKernelClient
+from airflow_provider_kernel.client.client import _REQUESTS_AT_ONCE, AsyncKernelClient
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers import invocation as trigger_module
@@ -129,7 +129,7 @@ class TestTheEnd:
 
     @pytest.fixture
     def no_short_waits(self, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.api.polling._FIRST_SECONDS", 3600)
+        monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait._FIRST_SECONDS", 3600)
 
     async def test_its_stream_ends_the_wait(self, no_short_waits, start, triggerer, kernel_emulator, changes):
         invocation_id = start()
@@ -377,7 +377,7 @@ class TestAUsersKill:
         self, status, start, triggerer, supervisor, kernel_emulator, changes, stale_look, monkeypatch
     ):
         """A trigger that lingers after its event: the worker has taken over, whatever the invocation's state."""
-        monkeypatch.setattr("airflow_provider_kernel.api.watch.MAX_FAILED_LOOKS", 1)
+        monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.MAX_FAILED_POLLS", 1)
         invocation_id = start()
         arguments = {}
         if status == "finished":

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_kernel.api import requests
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.errors import KernelConfigurationError, KernelTimeoutError
-from airflow_provider_kernel.api.slots import Slots
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelTimeoutError
+from airflow_provider_kernel.client.http.concurrency import RequestLimiter
+from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers.shared_client import shared_client
 
@@ -180,7 +180,7 @@ class TestManyRequestsAtOnce:
 
     @pytest.fixture(autouse=True)
     def two_at_once(self, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.api.client._REQUESTS_AT_ONCE", 2)
+        monkeypatch.setattr("airflow_provider_kernel.client.client._REQUESTS_AT_ONCE", 2)
 
     async def test_they_take_turns(self, config, start, kernel_emulator):
         invocation_id = start()
@@ -213,7 +213,7 @@ class TestManyRequestsAtOnce:
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), hold=True))
         async with shared_client(config) as client:
             # A turn is waited for as long as for an answer; here those in front must be the ones that wait longer.
-            client._slots = Slots(2, seconds=0.3)
+            client._slots = RequestLimiter(2, seconds=0.3)
             held = [asyncio.create_task(client.send(look)) for _ in range(2)]
             await asyncio.to_thread(fault.wait_until_held, 2)
             with pytest.raises(KernelTimeoutError, match="too many requests are waiting") as caught:

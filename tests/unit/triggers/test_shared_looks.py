@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from airflow_provider_kernel.api import errors
-from airflow_provider_kernel.api.client import AsyncKernelClient
-from airflow_provider_kernel.api.config import KernelConfig
-from airflow_provider_kernel.api.retry import RetryPolicy
-from airflow_provider_kernel.api.watch import look_at, watch_invocation
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.wait import poll_request, wait_for_invocation
+from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers import shared_looks
 from airflow_provider_kernel.triggers.shared_looks import waiting_for
@@ -38,7 +39,7 @@ async def wait_for(client, kernel_emulator):
     async def watch(invocation_id, interval, deadline, steady):
         with waiting_for(client, invocation_id, interval=interval, deadline=deadline) as wait:
             return await client.run(
-                watch_invocation(invocation_id, poll_interval=interval, deadline=deadline, is_new=False),
+                wait_for_invocation(invocation_id, poll_interval=interval, deadline=deadline, is_new=False),
                 send=wait.send,
                 sleep=lambda seconds: wait.rest(seconds, until_news=steady),
             )
@@ -250,7 +251,7 @@ class TestTrouble:
         hold = kernel_emulator.add_fault(Fault("GET", LIST, nth=None, hold=True))
         tasks = [wait_for(id_, 60, time.time() + 0.1) for id_ in ids]
         for task in tasks:
-            with pytest.raises(errors.KernelInvocationTimeoutError):
+            with pytest.raises(KernelInvocationTimeoutError):
                 await asyncio.wait_for(task, 20)
         hold.release()
 
@@ -279,15 +280,15 @@ class TestSleepers:
         for _ in range(3):
             wait_for(start(), 0.05)
         with waiting_for(client, id_ := start(), interval=3600) as wait:
-            assert (await wait.send(look_at(id_))).status == "queued"
+            assert (await wait.send(poll_request(id_))).status == "queued"
             await asyncio.wait_for(wait.rest(3600, until_news=True), 20)
-            assert (await wait.send(look_at(id_))).status == "running"
+            assert (await wait.send(poll_request(id_))).status == "running"
 
     @pytest.mark.parametrize("seconds", [9.1, 10.9])
     async def test_look_themselves_once_an_interval(self, seconds, client, start):
         """Though a little older would do if it came of others' looks."""
         with waiting_for(client, id_ := start(), interval=10) as wait:
-            assert (await wait.send(look_at(id_))).status == "running"
+            assert (await wait.send(poll_request(id_))).status == "running"
             rest = asyncio.create_task(wait.rest(seconds, until_news=True))
             await asyncio.sleep(0)
             wait._timer.cancel()

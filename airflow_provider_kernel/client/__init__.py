@@ -1,0 +1,174 @@
+"""
+A client of the Kernel API, usable without Airflow.
+
+::
+
+    from airflow_provider_kernel.client import KernelClient, KernelConfig
+    from airflow_provider_kernel.client.resources.invocations import requests
+
+    with KernelClient(KernelConfig("sk-...")) as client:
+        invocation = client.send(requests.get_invocation("..."))
+
+Why not the official SDK: by default it resends every request that failed, creates included, and a create that is
+sent twice may start two runs. Here each request carries its own rule for resending.
+
+Names are imported at their first use: a DAG file that needs an error class loads no models and no HTTP library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.client import (
+        AsyncKernelClient as AsyncKernelClient,
+        KernelClient as KernelClient,
+    )
+    from airflow_provider_kernel.client.config import (
+        KernelConfig as KernelConfig,
+    )
+    from airflow_provider_kernel.client.errors import (
+        Attempts as Attempts,
+        ConnectionProblem as ConnectionProblem,
+        KernelAmbiguousStartError as KernelAmbiguousStartError,
+        KernelAPIError as KernelAPIError,
+        KernelAuthenticationError as KernelAuthenticationError,
+        KernelBadRequestError as KernelBadRequestError,
+        KernelConfigurationError as KernelConfigurationError,
+        KernelConflictError as KernelConflictError,
+        KernelConnectionError as KernelConnectionError,
+        KernelError as KernelError,
+        KernelInputError as KernelInputError,
+        KernelInvocationKilledError as KernelInvocationKilledError,
+        KernelLostContactError as KernelLostContactError,
+        KernelNotFoundError as KernelNotFoundError,
+        KernelPermissionError as KernelPermissionError,
+        KernelRateLimitError as KernelRateLimitError,
+        KernelResponseError as KernelResponseError,
+        KernelServerError as KernelServerError,
+        KernelTimeoutError as KernelTimeoutError,
+    )
+    from airflow_provider_kernel.client.flow import (
+        Flow as Flow,
+        Sleep as Sleep,
+    )
+    from airflow_provider_kernel.client.http.pagination import (
+        Page as Page,
+    )
+    from airflow_provider_kernel.client.http.request import (
+        Request as Request,
+    )
+    from airflow_provider_kernel.client.resources.apps import (
+        AppAction as AppAction,
+        AppVersion as AppVersion,
+    )
+    from airflow_provider_kernel.client.resources.auth import (
+        AuthContext as AuthContext,
+    )
+    from airflow_provider_kernel.client.resources.invocations.errors import (
+        KernelInvocationFailedError as KernelInvocationFailedError,
+        KernelInvocationFinishedError as KernelInvocationFinishedError,
+        KernelInvocationTimeoutError as KernelInvocationTimeoutError,
+        KernelOutputTooLargeError as KernelOutputTooLargeError,
+    )
+    from airflow_provider_kernel.client.resources.invocations.models import (
+        Browser as Browser,
+        BrowserList as BrowserList,
+        Event as Event,
+        Heartbeat as Heartbeat,
+        Invocation as Invocation,
+        LogLine as LogLine,
+        StateChange as StateChange,
+        StreamError as StreamError,
+        UnknownEvent as UnknownEvent,
+    )
+    from airflow_provider_kernel.client.resources.invocations.status import (
+        InvocationStatus as InvocationStatus,
+    )
+    from airflow_provider_kernel.client.retry import (
+        Resend as Resend,
+        RetryPolicy as RetryPolicy,
+    )
+    from airflow_provider_kernel.client.unset import (
+        UNSET as UNSET,
+    )
+
+#: Where each public name is defined, below this package. Type checkers read the block above.
+_PUBLIC = {
+    "client": (
+        "AsyncKernelClient",
+        "KernelClient",
+    ),
+    "config": ("KernelConfig",),
+    "errors": (
+        "Attempts",
+        "ConnectionProblem",
+        "KernelAPIError",
+        "KernelAmbiguousStartError",
+        "KernelAuthenticationError",
+        "KernelBadRequestError",
+        "KernelConfigurationError",
+        "KernelConflictError",
+        "KernelConnectionError",
+        "KernelError",
+        "KernelInputError",
+        "KernelInvocationKilledError",
+        "KernelLostContactError",
+        "KernelNotFoundError",
+        "KernelPermissionError",
+        "KernelRateLimitError",
+        "KernelResponseError",
+        "KernelServerError",
+        "KernelTimeoutError",
+    ),
+    "flow": (
+        "Flow",
+        "Sleep",
+    ),
+    "http.pagination": ("Page",),
+    "http.request": ("Request",),
+    "resources.apps": (
+        "AppAction",
+        "AppVersion",
+    ),
+    "resources.auth": ("AuthContext",),
+    "resources.invocations.errors": (
+        "KernelInvocationFailedError",
+        "KernelInvocationFinishedError",
+        "KernelInvocationTimeoutError",
+        "KernelOutputTooLargeError",
+    ),
+    "resources.invocations.models": (
+        "Browser",
+        "BrowserList",
+        "Event",
+        "Heartbeat",
+        "Invocation",
+        "LogLine",
+        "StateChange",
+        "StreamError",
+        "UnknownEvent",
+    ),
+    "resources.invocations.status": ("InvocationStatus",),
+    "retry": (
+        "Resend",
+        "RetryPolicy",
+    ),
+    "unset": ("UNSET",),
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,145 @@
+"""Where the API is and how to talk to it: everything a client needs, checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_kernel.client.dashboard import check_template
+from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
+from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+
+_PORTS = {"http": 80, "https": 443}
+_LONGEST_HEADER = 500
+
+
+def normalise_base_url(given: str) -> str:
+    """
+    Check a base URL.
+
+    :param given: a host with or without scheme and port, such as ``api.onkernel.com`` (https is assumed) or
+        ``http://127.0.0.1:8080``.
+    :return: scheme, host and port (unless it is the scheme's own), with no slash at the end.
+    :raises KernelConfigurationError: when it has a path, a query or credentials, or is no URL.
+    """
+    text = given.strip()
+    if "@" in text:
+        # What follows an "@" may be a host, but what precedes it is a secret: never echo it, not in parts either.
+        raise _unusable(
+            "…@" + text.rpartition("@")[2],
+            "it holds credentials; the API key belongs into the connection's password",
+        )
+    problem: str | None = None
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        port = url.port
+    except ValueError as error:
+        raise KernelConfigurationError(
+            f"The host {short_repr(text)} of the Kernel connection is no URL: {sanitize_line(str(error), 80)}"
+        ) from None
+    if url.scheme not in ("http", "https"):
+        problem = f"its scheme is {short_repr(url.scheme)}; allowed are http and https"
+    elif not url.hostname or any(c.isspace() for c in text):
+        problem = "it names no host"
+    elif not text.isprintable() or not _can_be_a_host(url.hostname):
+        problem = f"{short_repr(url.hostname)} cannot be the name or address of a host"
+    elif url.path not in ("", "/"):
+        problem = f"it has a path ({sanitize_line(url.path, 80)}); the API is at the root of its host"
+    elif "?" in text or "#" in text:
+        problem = "it has a query or a fragment"
+    if problem or url.hostname is None:
+        raise _unusable(text, problem or "it names no host")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    # The port of the scheme is left out: with and without it, it is the same place, and to be named alike.
+    return f"{url.scheme}://{host}" + (f":{port}" if port and port != _PORTS[url.scheme] else "")
+
+
+def _unusable(given: str, problem: str) -> KernelConfigurationError:
+    return KernelConfigurationError(
+        f"The host {short_repr(given)} of the Kernel connection cannot be used: {problem}. "
+        f"Give a host such as 'api.onkernel.com' or a base URL such as {DEFAULT_BASE_URL!r}"
+    )
+
+
+def _can_be_a_host(hostname: str) -> bool:
+    """Tell what the transport would refuse with an error of its own, when it is too late for a good one."""
+    if ":" not in hostname:
+        return len(hostname) < 254 and all(c.isalnum() or c in "-._" for c in hostname)
+    try:
+        ipaddress.IPv6Address(hostname)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class KernelConfig:
+    """
+    How to reach the Kernel API, and as whom.
+
+    :param api_key: the API key; never short_repr in ``repr``, logs or errors.
+    :param base_url: where the API is; with or without scheme.
+    :param project: a project's id or exact name; ``None`` for the key's own, or the organization's default.
+    :param connect_timeout: seconds to wait for a connection.
+    :param read_timeout: seconds to wait for the next part of an answer.
+    :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
+    :param retry: when to send again.
+    :param user_agent: how to introduce ourselves.
+    :param dashboard_url: where a person looks at invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
+    :raises KernelConfigurationError: when one of them cannot work.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    project: str | None = None
+    connect_timeout: float = 5.0
+    read_timeout: float = 60.0
+    verify_tls: bool | str = True
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    user_agent: str = "airflow-provider-kernel"
+    dashboard_url: str = DEFAULT_DASHBOARD_URL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", normalise_base_url(self.base_url))
+        object.__setattr__(self, "dashboard_url", check_template(self.dashboard_url))
+        if not isinstance(self.api_key, str) or not self.api_key.strip():
+            raise KernelConfigurationError(
+                "There is no API key: put it into the API key (password) of the Airflow connection, "
+                "or into KERNEL_API_KEY"
+            )
+        # A key is often pasted with the line break behind it.
+        object.__setattr__(self, "api_key", self.api_key.strip())
+        _require_header_text("The API key", self.api_key, show=False)
+        if self.project is not None:
+            _require_header_text("project", self.project, show=True)
+        for name in ("connect_timeout", "read_timeout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds above 0")
+
+    def headers(self) -> dict[str, str]:
+        """Build the headers that go with every request."""
+        headers = {
+            "Authorization": f"Bearer {self.api_key}",
+            "Accept": "application/json",
+            "User-Agent": self.user_agent,
+        }
+        if self.project is not None:
+            headers["X-Kernel-Project"] = self.project
+        return headers
+
+
+def _require_header_text(what: str, value: str, *, show: bool) -> None:
+    """Refuse what cannot stand in an HTTP header, without echoing secrets."""
+    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+        given = f" {short_repr(value)}" if show else ""
+        raise KernelConfigurationError(
+            f"{what}{given} cannot be sent in an HTTP header: it takes printable ASCII characters, "
+            "with no line break, and no space at either end"
+        )
+    if len(value) > _LONGEST_HEADER:
+        raise KernelConfigurationError(f"{what} has {len(value)} characters; it takes {_LONGEST_HEADER} at most")

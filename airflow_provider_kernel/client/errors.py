@@ -1,0 +1,279 @@
+"""
+What can go wrong with the Kernel API, as one tree.
+
+::
+
+    KernelError
+    ├── KernelConfigurationError         a setting that cannot work; nothing was sent
+    ├── KernelInputError                 an argument that the API cannot take; nothing was sent
+    ├── KernelConnectionError            no answer: not reached, or cut off
+    │   └── KernelTimeoutError           no answer in time
+    ├── KernelResponseError              an answer that is not the API's
+    ├── KernelAPIError                   an error answer of the API
+    │   ├── KernelBadRequestError        400, 422
+    │   ├── KernelAuthenticationError    401
+    │   ├── KernelPermissionError        403
+    │   ├── KernelNotFoundError          404
+    │   ├── KernelConflictError          409
+    │   ├── KernelRateLimitError         429
+    │   └── KernelServerError            5xx, 529 among them
+    ├── KernelInvocationFinishedError    it was over already, and not in the way that was asked for
+    ├── KernelInvocationFailedError      the invocation ended as failed
+    ├── KernelInvocationTimeoutError     the invocation did not end in time
+    ├── KernelInvocationKilledError      the task that waited for it was killed
+    ├── KernelLostContactError           the invocation could not be looked at for too long
+    ├── KernelAmbiguousStartError        a start whose outcome is unknown
+    └── KernelOutputTooLargeError        the output is larger than the task wants to keep
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """
+    How often a request was sent, and over how long.
+
+    :param count: the number of times it was sent, at least 1.
+    :param seconds: from the first sending to the last answer.
+    """
+
+    count: int
+    seconds: float
+
+    def __str__(self) -> str:
+        times = "1 attempt" if self.count == 1 else f"{self.count} attempts"
+        return f"{times} in {self.seconds:.1f} s"
+
+
+class KernelError(Exception):
+    """
+    The root of all errors of this package.
+
+    :param message: what happened, for a person.
+
+    ``permanent`` says that trying the same again cannot help: a task that meets such an error fails without
+    using up its retries.
+    """
+
+    permanent: bool = False
+
+    #: What was asked, such as ``PATCH /invocations/abc``; set by the client that sent it.
+    asked: str | None = None
+    #: What to do about it, as a sentence.
+    advice: str | None = None
+    #: How hard the client tried; set when it gave up.
+    attempts: Attempts | None = None
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        text = str(self.args[0]) if self.args else ""
+        if self.asked:
+            text = f"{self.asked}: {text}"
+        if self.attempts:
+            text = f"{text} ({self.attempts})"
+        if self.advice:
+            text = f"{text}. {self.advice}"
+        return text
+
+
+class KernelConfigurationError(KernelError, ValueError):
+    """A setting of the connection or the hook that cannot work; nothing was sent."""
+
+    permanent = True
+
+
+class KernelInputError(KernelError, ValueError):
+    """An argument that the API cannot take; nothing was sent."""
+
+    permanent = True
+
+
+class ConnectionProblem(Enum):
+    """Which step towards an answer failed; the value is what to do about it."""
+
+    NAME = "Check the host's name in the Airflow connection, and this machine's DNS"
+    REFUSED = "Check the host and port in the Airflow connection; nothing listens there"
+    TLS = "If the API is behind a private certificate authority, name its CA bundle in verify_tls"
+    TIMEOUT = "If the API is just slow, raise read_timeout (or connect_timeout) in the connection's extra"
+    NETWORK = "Check the network between this machine and the API: proxies, firewalls, load balancers"
+
+
+class KernelConnectionError(KernelError):
+    """
+    The API could not be reached, or the connection was cut before its answer was complete.
+
+    :param message: what happened.
+    :param sent: whether the request may have reached the server. ``False`` only when no connection was made.
+    :param problem: which step failed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        sent: bool = True,
+        problem: ConnectionProblem = ConnectionProblem.NETWORK,
+    ) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.problem = problem
+        self.advice = problem.value
+
+
+class KernelTimeoutError(KernelConnectionError):
+    """
+    The API did not answer in time.
+
+    :param message: what happened.
+    :param sent: whether the request may have reached the server.
+    """
+
+    def __init__(self, message: str = "", *, sent: bool = True) -> None:
+        super().__init__(message, sent=sent, problem=ConnectionProblem.TIMEOUT)
+
+
+class KernelResponseError(KernelError):
+    """
+    Something answered, but not with what the Kernel API answers: a proxy's page, say, or cut-off JSON.
+
+    :param message: what was wrong with it.
+    :param status_code: the HTTP status that it came with.
+    """
+
+    advice = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
+
+    def __init__(self, message: str = "", *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class KernelAPIError(KernelError):
+    """
+    An error answer of the Kernel API.
+
+    :param message: the API's own text, or the start of the body when it was not the API's JSON.
+    :param status_code: the HTTP status.
+    :param code: the API's machine-readable code, when it gave one.
+    :param details: further ``(code, message)`` pairs.
+    :param retry_after: seconds that the server asked to wait, when it did.
+    :param request_id: the server's id of the request, for Kernel's support.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int = 0,
+        code: str | None = None,
+        details: Sequence[tuple[str | None, str | None]] = (),
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.details = tuple(details)
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.args = (self._describe(),)
+
+    def _describe(self) -> str:
+        text = f"{self.status_code} {self.code}" if self.code else f"{self.status_code}"
+        if self.message:
+            text += f": {self.message}"
+        for code, message in self.details:
+            text += f" [{': '.join(part for part in (code, message) if part)}]"
+        if self.request_id:
+            text += f" (request {self.request_id})"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # args hold the description, not the constructor's arguments: rebuild from the attributes instead.
+        return (_restore, (type(self), self.args, self.__dict__))
+
+
+def _restore(cls: type[KernelAPIError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> KernelAPIError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+class KernelBadRequestError(KernelAPIError):
+    """400 or 422: the API does not accept the request as it is."""
+
+    permanent = True
+
+
+class KernelAuthenticationError(KernelAPIError):
+    """401: the key is missing, wrong, expired or revoked."""
+
+    permanent = True
+    advice = "Put a valid one into the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
+
+
+class KernelPermissionError(KernelAPIError):
+    """403: the key is valid but not for this, often because it belongs to another project."""
+
+    permanent = True
+    advice = "Check that the key may act in the project that the connection names"
+
+
+class KernelNotFoundError(KernelAPIError):
+    """404: no such invocation, app, version or action in this project, or no such project."""
+
+    permanent = True
+    advice = "Check the id or name, and that the connection's project is the one it belongs to"
+
+
+class KernelConflictError(KernelAPIError):
+    """409: the thing is in a state in which this cannot be done."""
+
+    permanent = True
+
+
+class KernelRateLimitError(KernelAPIError):
+    """429: too many requests, or too many invocations at once."""
+
+    advice = "Give the tasks an Airflow pool no larger than the plan's limit of concurrent invocations"
+
+
+class KernelServerError(KernelAPIError):
+    """5xx: the API failed, or (529) has no capacity left just now."""
+
+
+class KernelInvocationKilledError(KernelError):
+    """The task was killed while it waited for its invocation."""
+
+
+class KernelLostContactError(KernelError):
+    """
+    The invocation could not be looked at for too long: 20 looks in a row went wrong, over two minutes or more.
+
+    What has become of it is unknown; it has not failed.
+    """
+
+
+class KernelAmbiguousStartError(KernelError):
+    """
+    Whether the invocation was started is unknown: the request went out and no usable answer came back.
+
+    It is permanent for the task, since another try could start a second run beside the first.
+    """
+
+    permanent = True
+    advice = (
+        "An invocation MAY be running: look for it in the Kernel dashboard, end it if it is there, and clear "
+        "the task. If nobody does, it ends by itself at its async_timeout_seconds"
+    )

@@ -1,0 +1,127 @@
+"""The body of an answer, bounded in size and in time, also when it is compressed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+
+from airflow_provider_kernel.client.errors import KernelResponseError
+from airflow_provider_kernel.client.http.deadline import Deadline
+from airflow_provider_kernel.client.sanitize import sanitize_line
+
+#: No answer of the API comes near this; a larger one is refused before it fills the memory.
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+#: What :class:`ContentDecoder` reads, for the ``Accept-Encoding`` of requests.
+ENCODINGS = "gzip, deflate"
+#: A few compressed bytes can stand for a thousand times as many: they are decompressed in parts.
+_PART_BYTES = 256 * 1024
+
+
+class ContentDecoder:
+    """
+    Undo the compression of a body, without ever holding much more than it was given.
+
+    :param encoding: the ``Content-Encoding``.
+    :raises KernelResponseError: for one that was not asked for.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        kind = encoding.strip().lower()
+        if kind not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise KernelResponseError(
+                f"the body is encoded as {sanitize_line(encoding, 40)!r}, which was not asked for"
+            )
+        self._is_plain = kind in ("", "identity")
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kind.endswith("gzip") else None
+        self._head = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """
+        Decode a part.
+
+        :param chunk: as it came.
+        :return: what it stands for, in parts of bounded size.
+        :raises KernelResponseError: when it is not what its encoding says.
+        """
+        if self._is_plain:
+            yield chunk
+            return
+        if self._inflater is None:
+            chunk = self._head = self._head + chunk
+            if len(chunk) < 2:
+                return
+            self._inflater = _deflater(chunk)
+        # What follows the end of the compressed data is nobody's.
+        while not self._inflater.eof:
+            try:
+                part = self._inflater.decompress(chunk, _PART_BYTES)
+            except zlib.error as error:
+                raise KernelResponseError(f"the body cannot be decoded: {error}") from None
+            if part:
+                yield part
+            chunk = self._inflater.unconsumed_tail
+            if not chunk and len(part) < _PART_BYTES:
+                return
+
+
+def _deflater(head: bytes) -> zlib._Decompress:
+    # Some servers send "deflate" without the header that it has.
+    has_header = head[0] & 0x0F == 8 and (head[0] * 256 + head[1]) % 31 == 0
+    return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+
+
+class BoundedBody:
+    """
+    Collect a body, and give up on one that is endless in size or in time.
+
+    :param headers: of the answer, with names in lower case.
+    :param deadline: when it must be complete.
+    :raises KernelResponseError: when it says that it is too large, or is encoded in a way that was not asked for.
+    """
+
+    def __init__(self, headers: Mapping[str, str], deadline: Deadline) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._deadline = deadline
+        self._decoder = ContentDecoder(headers.get("content-encoding", ""))
+        announced = headers.get("content-length", "")
+        # No number of a hundred digits, which takes its time to be read.
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_RESPONSE_BYTES):
+            raise self._too_large()
+
+    def collect(self, chunks: Iterable[bytes]) -> bytes:
+        """
+        Collect it.
+
+        :param chunks: its parts as they come over the wire.
+        :return: all of it, decoded.
+        :raises KernelResponseError: when it is too large, or cannot be decoded.
+        :raises KernelTimeoutError: when it takes too long.
+        """
+        for chunk in chunks:
+            self._feed(chunk)
+        return b"".join(self._parts)
+
+    async def acollect(self, chunks: AsyncIterable[bytes]) -> bytes:
+        """
+        Do what :meth:`collect` does, in an event loop.
+
+        :param chunks: its parts as they come over the wire.
+        :return: all of it, decoded.
+        """
+        async for chunk in chunks:
+            self._feed(chunk)
+        return b"".join(self._parts)
+
+    def _feed(self, chunk: bytes) -> None:
+        self._deadline.left()
+        for part in self._decoder.feed(chunk):
+            self._size += len(part)
+            if self._size > MAX_RESPONSE_BYTES:
+                self._parts.clear()
+                raise self._too_large()
+            self._parts.append(part)
+
+    @staticmethod
+    def _too_large() -> KernelResponseError:
+        return KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")

@@ -1,0 +1,51 @@
+"""Why a connection could not be made: the transport says so only in the chain of causes of its error."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+from airflow_provider_kernel.client.errors import ConnectionProblem
+
+
+def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str]:
+    """
+    Find out which step towards a connection failed.
+
+    :param error: what the transport raised, with what it was raised from.
+    :return: the step, and a sentence about it.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, socket.gaierror):
+            return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({_detail(cause, 'verify_message')})"
+        if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            # A load balancer that hangs up in the handshake; the next one may go through.
+            return ConnectionProblem.NETWORK, "the connection was cut during the TLS handshake"
+        if isinstance(cause, ssl.SSLError):
+            return ConnectionProblem.TLS, f"TLS failed ({_detail(cause, 'reason')})"
+        if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+            return ConnectionProblem.REFUSED, "the connection was refused"
+    return ConnectionProblem.NETWORK, f"no connection could be made ({error})"
+
+
+def _detail(error: BaseException, name: str) -> object:
+    # Only the ssl module itself sets these, not whoever raises one of its errors.
+    return getattr(error, name, None) or error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting.extend(c for c in (cause.__context__, cause.__cause__) if c is not None)
+        # anyio tries all addresses of a host and tells of them in a group.
+        waiting.extend(getattr(cause, "exceptions", ()))

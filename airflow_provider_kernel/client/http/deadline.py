@@ -1,0 +1,133 @@
+"""
+One deadline for the whole of an exchange: sending the request, the head of the answer, and its body.
+
+The transport's own time-outs are for each read and write, which a server that sends a byte now and then never
+runs into. So each stream of the transport asks here how long its next read or write may take.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from airflow_provider_kernel.client.errors import KernelTimeoutError
+
+#: A large request is written in parts, with a look at the clock between them.
+_WRITE_BYTES = 64 * 1024
+
+
+class Deadline:
+    """
+    A moment by which something must be done.
+
+    :param seconds: how long it may take, from now on.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self, timeout: float | None = None) -> float:
+        """
+        Say how long the next step may take.
+
+        :param timeout: what it may take in any case.
+        :return: seconds, more than 0.
+        :raises KernelTimeoutError: when the time is over.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:g} s")
+        return left if timeout is None else min(left, timeout)
+
+
+_deadline: ContextVar[Deadline | None] = ContextVar("kernel_client_deadline", default=None)
+
+
+@contextmanager
+def within(deadline: Deadline) -> Iterator[None]:
+    """
+    Keep a deadline, in this thread or in this task of an event loop.
+
+    :param deadline: the deadline.
+    """
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _clip(timeout: float | None) -> float | None:
+    deadline = _deadline.get()
+    return timeout if deadline is None else deadline.left(timeout)
+
+
+def _check() -> None:
+    # A step that was cut short by the deadline ends in a time-out of the transport's, which does not say so.
+    _clip(None)
+
+
+def trace(event: str, info: dict[str, Any]) -> None:
+    """
+    Have a new connection keep deadlines: the transport's ``trace`` extension.
+
+    :param event: what the transport has just done.
+    :param info: what came of it.
+    """
+    if _is_connected(event):
+        _keep(info["return_value"])
+
+
+async def atrace(event: str, info: dict[str, Any]) -> None:
+    """
+    Do what :func:`trace` does, in an event loop.
+
+    :param event: what the transport has just done.
+    :param info: what came of it.
+    """
+    if _is_connected(event):
+        _akeep(info["return_value"])
+
+
+def _is_connected(event: str) -> bool:
+    return event.endswith(("connect_tcp.complete", "start_tls.complete"))
+
+
+def _keep(stream: Any) -> None:
+    read, write = stream.read, stream.write
+
+    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            data: bytes = read(max_bytes, timeout=_clip(timeout))
+        except Exception:
+            _check()
+            raise
+        return data
+
+    def write_in_time(data: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(data), _WRITE_BYTES):
+            write(data[start : start + _WRITE_BYTES], timeout=_clip(timeout))
+
+    stream.read, stream.write = read_in_time, write_in_time
+
+
+def _akeep(stream: Any) -> None:
+    read, write = stream.read, stream.write
+
+    async def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            data: bytes = await read(max_bytes, timeout=_clip(timeout))
+        except Exception:
+            _check()
+            raise
+        return data
+
+    async def write_in_time(data: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(data), _WRITE_BYTES):
+            await write(data[start : start + _WRITE_BYTES], timeout=_clip(timeout))
+
+    stream.read, stream.write = read_in_time, write_in_time

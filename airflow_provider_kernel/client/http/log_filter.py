@@ -1,0 +1,64 @@
+"""Keeping the transport's loggers silent where nothing may be logged, and the key out of what they tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from airflow_provider_kernel.client.http.redaction import MASK
+
+#: The loggers with which httpx and httpcore tell of every request.
+TRANSPORT_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+_silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
+#: The keys of this process. At DEBUG, the transport tells the headers of an answer, which may show those of the
+#: request; Airflow hides the key of a connection there, and no other.
+_keys: set[str] = set()
+
+
+def _filter(record: logging.LogRecord) -> bool:
+    if _silent.get():
+        return False
+    text = record.getMessage()
+    for key in tuple(_keys):  # clients are made on many threads
+        if key in text:
+            record.msg, record.args = text.replace(key, MASK), ()
+    return True
+
+
+for _name in TRANSPORT_LOGGERS:
+    logging.getLogger(_name).addFilter(_filter)
+
+
+def keep_out_of_the_log(key: str) -> None:
+    """
+    Mask a key in whatever the transport logs in this process from now on.
+
+    :param key: the key.
+    """
+    _keys.add(key)
+
+
+@contextmanager
+def silence(when: bool) -> Iterator[None]:
+    """
+    Keep the transport from logging in this thread, or in this task of an event loop.
+
+    A cancel that is sent while a signal handler holds up the main thread must not wait for a lock that the main
+    thread was interrupted in, and every logger has one.
+
+    :param when: whether to.
+    """
+    token = _silent.set(when)
+    try:
+        yield
+    finally:
+        _silent.reset(token)

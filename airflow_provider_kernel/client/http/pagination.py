@@ -1,0 +1,95 @@
+"""Lists: what a page is, and which request asks for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.request import Request, is_whole_number
+from airflow_provider_kernel.client.http.response import Response, parse_http_date
+from airflow_provider_kernel.client.sanitize import short_repr
+
+T = TypeVar("T")
+
+ModelT = TypeVar("ModelT")
+
+PAGE_SIZE = 100
+
+
+def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | None:
+    """
+    Say what to ask for after a page.
+
+    :param request: what the page answered.
+    :param page: that page.
+    :return: the request for the next page, or ``None`` after the last.
+    :raises KernelResponseError: when the server's next page is not behind this one, or this one has nothing on it,
+        which might never end.
+    """
+    if page.next_offset is None:
+        return None
+    query = dict(request.query)
+    if page.next_offset <= int(query.get("offset", 0)):
+        raise errors.KernelResponseError(
+            f"the list says that the page after offset {query.get('offset', 0)} starts at {page.next_offset}"
+        )
+    if not page.items:
+        raise errors.KernelResponseError("a page of the list is empty and says that there are more")
+    query["offset"] = str(page.next_offset)
+    return replace(request, query=tuple(query.items()))
+
+
+def paging_parameters(limit: Any, offset: Any) -> dict[str, str]:
+    if not is_whole_number(limit) or not 1 <= limit <= PAGE_SIZE:
+        raise errors.KernelInputError(f"limit is {short_repr(limit)}; a page has 1 to {PAGE_SIZE} rows")
+    if not is_whole_number(offset) or not 0 <= offset < 2**63:
+        raise errors.KernelInputError(f"offset is {short_repr(offset)}; it counts from 0")
+    return {"limit": str(limit), "offset": str(offset)}
+
+
+def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
+    """
+    Build the reader of a page: a bare array, with the paging told in headers.
+
+    :param model: what a row holds.
+    """
+    adapter: TypeAdapter[list[ModelT]] = TypeAdapter(list[model])  # type: ignore[valid-type]
+
+    def parse(response: Response) -> Page[ModelT]:
+        items = tuple(adapter.validate_json(response.body))
+        has_more = response.headers.get("x-has-more", "").strip().lower() == "true"
+        offset = response.headers.get("x-next-offset", "").strip()
+        server_time = parse_http_date(response.headers.get("date"))
+        if not has_more:
+            return Page(items, None, server_time)
+        # No list has a place of more digits, and a message might have to name it.
+        if not (offset.isascii() and offset.isdigit() and len(offset) < 19 and int(offset) > 0):
+            raise ValueError(
+                f"X-Has-More is true, but X-Next-Offset is {short_repr(offset)} and names no next page"
+            )
+        return Page(items, int(offset), server_time)
+
+    return parse
+
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True)
+class Page(Generic[ItemT]):
+    """
+    One page of a list.
+
+    :param items: what is on it, in the API's order.
+    :param next_offset: where the next page starts; ``None`` on the last one.
+    :param server_time: when the server answered, by its own clock, as far as it says so: to the second.
+    """
+
+    items: tuple[ItemT, ...]
+    next_offset: int | None
+    server_time: datetime | None = None

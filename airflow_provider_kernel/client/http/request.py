@@ -1,0 +1,114 @@
+"""One request of the API as a pure value, and the checks of what goes into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.response import Response, read
+from airflow_provider_kernel.client.retry import Resend
+from airflow_provider_kernel.client.sanitize import short_repr
+
+T = TypeVar("T")
+
+#: No id or name comes near this; an address of many thousands of characters is refused by whatever is on its way.
+_LONGEST_NAME = 500
+
+
+#: What a template renders to when it finds nothing.
+_EMPTY_TEMPLATES = ("None", "null")
+
+
+_EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """
+    One call of the API.
+
+    :param method: the HTTP method.
+    :param path: the path, percent-encoded.
+    :param parse: reads a success; may raise ``ValueError`` for what is not the API's answer.
+    :param query: query parameters in order.
+    :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
+    :param resend: when it may be sent again.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[Response], T]
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    resend: Resend = Resend.ALWAYS
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def receive(self, response: Response) -> T:
+        """
+        Make of a response what was asked for.
+
+        :param response: what came back.
+        :return: the parsed answer.
+        :raises KernelAPIError: for a 4xx or 5xx, as the class of its status.
+        :raises KernelResponseError: for a redirect, and for a success that is not the API's JSON.
+        """
+        return read(response, self.parse)
+
+
+def json_body(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False).encode()
+
+
+def query_parameters(**parameters: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _parameter(name, value)) for name, value in parameters.items() if value is not None)
+
+
+def _parameter(name: str, value: Any) -> str:
+    # Half a surrogate pair is text to Python, but nothing that can be sent.
+    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+        raise errors.KernelInputError(f"{name} is {short_repr(value)}; it takes text that can be sent as UTF-8")
+    if len(value) > _LONGEST_NAME:
+        raise errors.KernelInputError(f"{name} has {len(value)} characters; it takes {_LONGEST_NAME} at most")
+    return value
+
+
+def is_whole_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_name(what: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise errors.KernelInputError(f"{what} is {short_repr(value)}; it must be a name, and not empty")
+    if value in _EMPTY_TEMPLATES:
+        raise errors.KernelInputError(f"{what} is {value!r}: {_EMPTY_TEMPLATE_HINT}")
+    if len(value) > _LONGEST_NAME:
+        raise errors.KernelInputError(
+            f"{what} is {short_repr(value)}; a name has {_LONGEST_NAME} characters at most"
+        )
+    return value
+
+
+def path_segment(what: str, value: Any) -> str:
+    """Percent-encode an id as one path segment; refuse what would address something else."""
+    hint: str | None = None
+    if not isinstance(value, str):
+        hint = f"it is of type {type(value).__name__}, not text"
+    elif not value.strip():
+        hint = "it is empty"
+    elif value in _EMPTY_TEMPLATES:
+        hint = _EMPTY_TEMPLATE_HINT
+    elif value in (".", "..") or "/" in value or "\\" in value:
+        hint = "it has a slash or is a path, not one id"
+    elif not value.isprintable() or value != value.strip():
+        hint = "it has line breaks, control characters, or space at an end"
+    elif len(value) > _LONGEST_NAME:
+        hint = f"it has {len(value)} characters; an id has {_LONGEST_NAME} at most"
+    if hint:
+        raise errors.KernelInputError(f"{what} is {short_repr(value)}, which cannot be an id: {hint}")
+    return quote(value, safe="")

@@ -1,0 +1,185 @@
+"""What an answer of the API means: a model, or an error of our tree. Pure: nothing here does any I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.sanitize import sanitize_line
+from airflow_provider_kernel.client.timestamps import usable_time
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT")
+
+_DETAILS_LIMIT = 10
+
+
+@dataclass(frozen=True)
+class Response:
+    """
+    An answer as it came.
+
+    :param status_code: the HTTP status.
+    :param headers: names in lower case.
+    :param body: the whole body, decoded from its transfer and content encodings.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def text(self) -> str:
+        """Read the body as text, whatever it holds."""
+        return self.body.decode("utf-8", "replace")
+
+
+def read(response: Response, parse: Callable[[Response], T]) -> T:
+    """
+    Make of a response what its request asked for.
+
+    :param response: what came back.
+    :param parse: reads a success; raises ``ValueError`` for what is not the API's answer.
+    :return: the parsed answer.
+    :raises KernelAPIError: for a 4xx or 5xx, as the class of its status.
+    :raises KernelResponseError: for a redirect, and for a success that is not the API's JSON.
+    """
+    if response.status_code >= 400:
+        raise error_from(response)
+    if response.status_code >= 300:
+        target = response.headers.get("location", "nowhere")
+        raise errors.KernelResponseError(
+            f"{response.status_code}, a redirect to {sanitize_line(target)}, which is not followed: "
+            "the API key is sent to the connection's host only",
+            status_code=response.status_code,
+        )
+    try:
+        return parse(response)
+    except (ValueError, RecursionError) as error:
+        problem = _what_is_wrong(error)
+        raise errors.KernelResponseError(
+            f"{response.status_code}, but the body is not the Kernel API's JSON: {problem}",
+            status_code=response.status_code,
+        ) from None
+
+
+def json_of(model: type[ModelT]) -> Callable[[Response], ModelT]:
+    """
+    Build the reader of a body that is one model's JSON.
+
+    :param model: what the body holds.
+    """
+    adapter = TypeAdapter(model)
+    return lambda response: adapter.validate_json(response.body)
+
+
+def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
+    """
+    Tell an event stream from what may come in its place.
+
+    :param status_code: of the answer.
+    :param headers: of the answer, with names in lower case.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return status_code == 200 and media_type == "text/event-stream"
+
+
+def nothing(response: Response) -> None:
+    """Read an answer that has no body."""
+
+
+def error_from(response: Response) -> errors.KernelAPIError:
+    """
+    Turn an error answer into its exception.
+
+    :param response: a response with a status from 400.
+    :return: the error, with the API's code and text, or with the start of the body when it is not the API's.
+    """
+    code: str | None = None
+    message: str | None = None
+    details: list[tuple[str | None, str | None]] = []
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        code, message = _text_or_none(document.get("code")), _text_or_none(document.get("message"))
+        inner = document.get("details")
+        for entry in [*(inner if isinstance(inner, list) else []), document.get("inner_error")]:
+            if isinstance(entry, dict):
+                pair = (_text_or_none(entry.get("code")), _text_or_none(entry.get("message")))
+                if any(pair):
+                    details.append(pair)
+    if message is None:
+        message = sanitize_line(response.text()) or "(no text in the answer)"
+    return _error_class(response.status_code)(
+        message,
+        status_code=response.status_code,
+        code=code,
+        details=details[:_DETAILS_LIMIT],
+        retry_after=parse_retry_after(response.headers.get("retry-after")),
+        request_id=_text_or_none(response.headers.get("x-request-id")),
+    )
+
+
+def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
+    """
+    Read a ``Retry-After`` header.
+
+    :param value: seconds, or an HTTP date.
+    :param now: what to count from; default: the present.
+    :return: seconds from now, never below 0; ``None`` when it is absent or makes no sense.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return float(text)
+    when = parse_http_date(text)
+    return None if when is None else max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """
+    Read a date as HTTP headers hold it.
+
+    :param value: the header.
+    :return: the time, in UTC; ``None`` when it is absent or makes no sense.
+    """
+    try:
+        when = parsedate_to_datetime(value or "")
+    except (ValueError, OverflowError):
+        return None
+    return usable_time(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
+
+
+def _error_class(status_code: int) -> type[errors.KernelAPIError]:
+    by_status: dict[int, type[errors.KernelAPIError]] = {
+        400: errors.KernelBadRequestError,
+        401: errors.KernelAuthenticationError,
+        403: errors.KernelPermissionError,
+        404: errors.KernelNotFoundError,
+        409: errors.KernelConflictError,
+        422: errors.KernelBadRequestError,
+        429: errors.KernelRateLimitError,
+    }
+    default = errors.KernelServerError if status_code >= 500 else errors.KernelAPIError
+    return by_status.get(status_code, default)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return (sanitize_line(value) or None) if isinstance(value, str) else None
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        # Without the values: an answer may hold what must not get into a log.
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems[:3])
+    return sanitize_line(str(error)) or type(error).__name__

@@ -1,0 +1,94 @@
+"""Server-sent events: from bytes to the data of each event, bounded in size and in time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from airflow_provider_kernel.client.errors import KernelResponseError, KernelTimeoutError
+
+#: More than any event of the API: a log line has 64 KiB, a state holds payload and output.
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class SSEDecoder:
+    """
+    Read a stream as the standard for server-sent events has it; of each event, only the data is of interest.
+
+    :param silence: seconds in which a line must be complete once it has begun.
+    :param clock: seconds that only go forward.
+    """
+
+    def __init__(self, silence: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._silence = silence
+        self._clock = clock
+        self._line: list[bytes] = []
+        self._line_began: float | None = None
+        self._data: list[bytes] = []
+        self._has_fields = False
+        self._held = 0
+        self._after_cr = False
+        self._is_start = True
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """
+        Take a part of the stream.
+
+        :param chunk: as it came; may begin and end anywhere.
+        :return: the data of the events that it completes. Bytes that are no UTF-8 become replacement characters.
+        :raises KernelResponseError: when an event is too large.
+        :raises KernelTimeoutError: when a line takes too long.
+        """
+        if not chunk:
+            return
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+            if not chunk:
+                return
+        self._after_cr = chunk.endswith(b"\r")
+        start, *others = _LINE_END.split(chunk)
+        self._hold(start)
+        for following in others:
+            line = b"".join(self._line)
+            self._line, self._line_began = [], None
+            self._held -= len(line)
+            yield from self._end_of_line(line)
+            self._hold(following)
+
+    def _hold(self, part: bytes) -> None:
+        if not part:
+            return
+        now = self._clock()
+        if self._line_began is None:
+            self._line_began = now
+        elif now - self._line_began > self._silence:
+            raise KernelTimeoutError(f"a line of the event stream was not complete after {self._silence:g} s")
+        self._line.append(part)
+        self._held += len(part)
+        if self._held > MAX_EVENT_BYTES:
+            self._line.clear()
+            self._data.clear()
+            raise KernelResponseError(f"an event of the stream is larger than {MAX_EVENT_BYTES // 2**20} MiB")
+
+    def _end_of_line(self, line: bytes) -> Iterator[str]:
+        if self._is_start:
+            self._is_start = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            if self._has_fields:
+                data = b"\n".join(self._data).decode("utf-8", "replace")
+                self._data, self._has_fields, self._held = [], False, 0
+                yield data
+            return
+        name, _, value = line.partition(b":")
+        if not name:
+            return  # a comment
+        self._has_fields = True
+        if name == b"data":
+            value = value.removeprefix(b" ")
+            self._data.append(value)
+            self._held += len(value) + 1

@@ -1,0 +1,194 @@
+"""
+The only module that knows httpx: what goes into it and what comes out of it, the same for both clients.
+
+Bare httpx puts a request together from four layers of defaults, and looks for cookies. Here, what is the same for
+all requests is put together once.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import (
+    KernelConfigurationError,
+    KernelConnectionError,
+    KernelResponseError,
+    KernelTimeoutError,
+)
+from airflow_provider_kernel.client.http.body import ENCODINGS
+from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
+from airflow_provider_kernel.client.http.redaction import MASK, mask_body, masked
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.response import Response, nothing, read
+from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+
+#: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
+_KEEPALIVE_SECONDS = 30.0
+_STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+
+
+class _NoCookies(httpx.Cookies):
+    """Nothing of the API needs cookies, and a server could fill the memory with them."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave them where they are."""
+
+
+class HttpClient(httpx.Client):
+    """For threads."""
+
+    cookies = _NoCookies()  # type: ignore[override]
+
+
+class AsyncHttpClient(httpx.AsyncClient):
+    """For one event loop."""
+
+    cookies = _NoCookies()  # type: ignore[override]
+
+
+class Transport:
+    """
+    Makes httpx's clients, its requests out of ours, and our answers and errors out of its.
+
+    :param config: where the API is, and as whom to call it.
+    :param trace: told by a connection what it does; see :mod:`airflow_provider_kernel.client.http.deadline`.
+    :raises KernelConfigurationError: when the host cannot be one.
+    """
+
+    def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any]) -> None:
+        self._config = config
+        try:
+            _ = httpx.URL(config.base_url).host
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise KernelConfigurationError(
+                f"The host of {short_repr(config.base_url)} is no host name: {sanitize_line(str(error), 100)}"
+            ) from None
+        headers = {"Accept-Encoding": ENCODINGS, "Connection": "keep-alive", **config.headers()}
+        self._headers = httpx.Headers(headers)
+        self._headers_with_body = httpx.Headers({**headers, "Content-Type": "application/json"})
+        self._headers_of_stream = httpx.Headers({**headers, **_STREAM_HEADERS})
+        self._timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout).as_dict()
+        self._trace = trace
+
+    def client(self) -> HttpClient:
+        """Make httpx's client for threads."""
+        return HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
+
+    def async_client(self) -> AsyncHttpClient:
+        """Make httpx's client for an event loop."""
+        return AsyncHttpClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "auth": httpx.Auth(),  # none beside our header
+            "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
+            "verify": _tls_context(self._config.verify_tls),
+            "follow_redirects": False,
+        }
+
+    def build(self, request: Request[Any], *, silence: float | None = None) -> httpx.Request:
+        """
+        Build what httpx sends.
+
+        :param request: what to ask.
+        :param silence: for an event stream: seconds that it may be silent for.
+        """
+        headers = self._headers if request.body is None else self._headers_with_body
+        timeout = self._timeout
+        if silence is not None:
+            headers = self._headers_of_stream
+            timeout = {**timeout, "read": silence}
+        return httpx.Request(
+            request.method,
+            self._config.base_url + request.path,
+            params=request.query or None,
+            content=request.body,
+            headers=headers,
+            extensions={"timeout": timeout, "trace": self._trace},
+        )
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn httpx's errors into ours, without the key."""
+        with masked(self._config.api_key), _own_errors():
+            yield
+
+
+@functools.lru_cache(maxsize=8)
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    # Loading the certificates takes longer than a whole request: once per process.
+    try:
+        if isinstance(verify, str):
+            return ssl.create_default_context(cafile=verify)
+        return httpx.create_ssl_context(verify=verify)
+    except (OSError, ValueError) as error:
+        raise KernelConfigurationError(
+            f"verify_tls is {short_repr(verify)}; it takes true, false, or the path of a readable CA bundle: "
+            f"{sanitize_line(str(error), 100)}"
+        ) from None
+
+
+def headers_of(answer: httpx.Response) -> dict[str, str]:
+    """
+    Read the headers of an answer.
+
+    :param answer: the answer.
+    :return: names in lower case.
+    """
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) -> Response:
+    """
+    Make of an answer what requests can read, without the key.
+
+    :param answer: the answer.
+    :param headers: its headers.
+    :param body: its body.
+    """
+    # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
+    key = answer.request.headers["Authorization"].removeprefix("Bearer ")
+    headers = {name: value.replace(key, MASK) for name, value in headers.items()}
+    body = mask_body(body, key) if answer.status_code < 300 else body.replace(key.encode(), MASK.encode())
+    return Response(answer.status_code, headers, body)
+
+
+def _refuse_redirect(answer: httpx.Response) -> None:
+    """Refuse it before httpx reads its target, which may be something that it chokes on."""
+    if answer.has_redirect_location:
+        read(response_of(answer, headers_of(answer), b""), nothing)
+
+
+async def _refuse_redirect_async(answer: httpx.Response) -> None:
+    _refuse_redirect(answer)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Turn httpx's errors into ours; what the caller must know is whether the request can have been taken."""
+    try:
+        yield
+    except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise KernelTimeoutError(f"no connection in time ({type(error).__name__})", sent=False) from error
+    except httpx.TimeoutException as error:
+        raise KernelTimeoutError(f"no answer in time ({type(error).__name__})") from error
+    except (httpx.ConnectError, httpx.ProxyError) as error:
+        problem, text = classify_connect_error(error)
+        raise KernelConnectionError(text, sent=False, problem=problem) from error
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+        # Not str(error): it may quote a header, and with it the key.
+        raise KernelConfigurationError(f"the request cannot be sent ({type(error).__name__})") from None
+    except httpx.TransportError as error:
+        raise KernelConnectionError(
+            "the connection was cut before the answer was complete "
+            f"({sanitize_line(str(error)) or type(error).__name__})"
+        ) from error
+    except httpx.DecodingError as error:
+        raise KernelResponseError(f"the body cannot be decoded: {error}") from error

@@ -1,0 +1,93 @@
+"""Python values to the JSON *strings* that the API wants inside its JSON, and the errors when they do not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from airflow_provider_kernel.client.errors import KernelInputError
+
+#: Kernel's documents name two limits for a payload, and nobody knows which one holds: beyond the first a
+#: warning, beyond the second certainly refused.
+PAYLOAD_WARN_BYTES = 64 * 1024
+PAYLOAD_MAX_BYTES = 4_500_000
+
+_PLACE_LIMIT = 200
+
+
+def to_json_text(value: Any, *, what: str) -> str:
+    """
+    Write a Python value as JSON text.
+
+    :param value: anything that JSON can hold. Text is written as a JSON string, quotes and all.
+    :param what: what it is for, such as ``"payload"``, for the error.
+    :return: the JSON, with non-ASCII characters as they are.
+    :raises KernelInputError: naming the place in the value that JSON cannot hold (NaN and infinity among them).
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        place, found = _find_culprit(value, what)
+        if len(place) > _PLACE_LIMIT:
+            place = f"{place[:_PLACE_LIMIT]}…"
+        raise KernelInputError(
+            f"{place} cannot be written as JSON: {found or error}. Use dict, list, str, int, float, bool and None; "
+            "turn dates into text, and NaN into None"
+        ) from None
+
+
+def size_in_bytes(text: str) -> int:
+    """Count a text's bytes in UTF-8, lone surrogates included."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _find_culprit(value: Any, place: str, depth: int = 0) -> tuple[str, str | None]:
+    if depth > 200:
+        return place, "it is nested too deeply, or holds itself"
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                return place, f"a key of type {type(key).__name__}"
+            where, found = _find_culprit(item, f"{place}[{key!r}]", depth + 1)
+            if found:
+                return where, found
+        return place, None
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            where, found = _find_culprit(item, f"{place}[{index}]", depth + 1)
+            if found:
+                return where, found
+        return place, None
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        # Python does not write out an int of thousands of digits, not for an error either.
+        return place, "a number of too many digits" if isinstance(value, int) else f"{value!r} is not a JSON number"
+    except TypeError:
+        return place, f"a value of type {type(value).__name__}"
+    return place, None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is larger than a float can be")
+    return number
+
+
+def parse_json_leniently(text: str) -> Any:
+    """
+    Read an output.
+
+    :param text: JSON of any type, or plain text, which failures often are.
+    :return: the value, or the text itself when it is not JSON, or JSON that Python cannot hold.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except (ValueError, RecursionError):
+        return text

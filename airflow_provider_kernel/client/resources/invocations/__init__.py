@@ -1,0 +1,1 @@
+"""Invocations: one run of an app's action each."""

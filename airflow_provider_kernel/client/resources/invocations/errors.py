@@ -1,0 +1,67 @@
+"""Errors that only invocations know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
+
+
+class KernelInvocationFinishedError(KernelError):
+    """
+    The invocation was over already, and not in the way that was asked for.
+
+    :param invocation: the invocation as the API tells it now.
+    :param asked_for: the status that was asked for.
+    """
+
+    permanent = True
+
+    def __init__(self, invocation: Invocation, asked_for: str) -> None:
+        when = f" at {sanitize_line(invocation.finished_at, 40)}" if invocation.finished_at else ""
+        super().__init__(
+            f"Invocation {invocation.id} had already ended as {invocation.status}{when}; "
+            + ("its result is left as it is" if invocation.status == asked_for else f"it cannot become {asked_for}")
+        )
+        self.invocation = invocation
+        self.asked_for = asked_for
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.invocation, self.asked_for), self.__dict__)
+
+
+class KernelInvocationFailedError(KernelError):
+    """
+    The invocation ended as ``failed``: by its own error, by its time limit, or because somebody cancelled it.
+
+    Its output may hold sensitive data and is therefore not part of the message; it is in ``invocation``.
+
+    :param invocation: the invocation as the API tells it.
+    """
+
+    def __init__(self, invocation: Invocation) -> None:
+        name = sanitize_line(f"{invocation.app_name}/{invocation.action_name}", 200) if invocation.app_name else "?"
+        reason = sanitize_line(invocation.status_reason or "") or "the API gives no reason"
+        super().__init__(f"Invocation {invocation.id} of {name} failed: {reason}")
+        self.invocation = invocation
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.invocation,), self.__dict__)
+
+
+class KernelInvocationTimeoutError(KernelError):
+    """The invocation did not end within the time that the task gives it, and was cancelled."""
+
+
+class KernelOutputTooLargeError(KernelError):
+    """
+    The invocation succeeded, but its output is larger than the task wants to keep in XCom.
+
+    It is permanent for the task: another try would run the action again and end here again.
+    """
+
+    permanent = True

@@ -1,0 +1,194 @@
+"""
+The event stream of an invocation: what its events are, and how to follow it through cuts.
+
+There is no event id to resume from, only ``since``, whose precision nobody documents. So a follower that was cut
+off asks for a little more than it lacks and drops what it has seen: no line is lost, and none comes twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.models import (
+    Event,
+    Heartbeat,
+    LogLine,
+    StateChange,
+    StreamError,
+    UnknownEvent,
+)
+from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+#: The first request asks for all lines of a run, which lasts an hour at most.
+FROM_THE_START = "2h"
+#: How far behind the last line a new connection starts: more than any precision that ``since`` may have.
+_OVERLAP = timedelta(seconds=1)
+#: What is older is Go's zero time, the year 1, from which ``datetime`` cannot go back any further.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: After so many lines, those that no new connection would replay are forgotten.
+_FORGET_EVERY = 1000
+#: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
+_SILENCE_SECONDS = 60.0
+_LEAST_SILENCE_SECONDS = 10.0
+#: So many connections in a row without any event, and the stream counts as gone for good.
+MAX_FAILURES = 6
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+#: The same for a server that answers, but whose stream is cut again before it comes to anything new.
+_LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
+
+
+def parse_event(data: str) -> Event:
+    """
+    Read one event.
+
+    :param data: what the stream carried as one event's data.
+    :return: the event; :class:`UnknownEvent` for what nobody here knows or can
+        read. Events only inform, the final word is a GET, so that nothing in a stream is worth an error.
+    """
+    try:
+        document = json.loads(data)
+        model = _MODELS[document["event"]]
+        # Not model_validate_json, which refuses half a surrogate pair: no line must get lost.
+        return model.model_validate(document)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return UnknownEvent()
+
+
+_MODELS: dict[str, type[Event]] = {
+    "log": LogLine,
+    "invocation_state": StateChange,
+    "error": StreamError,
+    "sse_heartbeat": Heartbeat,
+}
+
+
+class EventFollower:
+    """
+    Decide what to ask of an invocation's stream, what to hand on, and when to stop. Sends nothing itself.
+
+    :param invocation_id: the invocation.
+    :param clock: seconds that only go forward.
+    """
+
+    def __init__(self, invocation_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.invocation_id = invocation_id
+        #: Whether the stream told of the invocation's end.
+        self.is_final = False
+        #: Why the stream was given up; ``None`` as long as it was not.
+        self.given_up: str | None = None
+        self._clock = clock
+        self._cutoff: datetime | None = None
+        self._newest: datetime | None = None
+        self._seen: Counter[tuple[str | None, str]] = Counter()
+        self._replayed: Counter[tuple[str | None, str]] = Counter()
+        self._new_lines = 0
+        self._failures = 0  # connections in a row without any event
+        self._fruitless = 0  # connections in a row without anything new
+        self._heard_at: float | None = None
+        self._longest_gap: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether there is nothing more to ask for."""
+        return self.is_final or self.given_up is not None
+
+    @property
+    def silence(self) -> float:
+        """How long the stream may be silent before it counts as dead, in seconds: three of its heartbeats."""
+        if self._longest_gap is None:
+            return _SILENCE_SECONDS
+        return max(_LEAST_SILENCE_SECONDS, 3 * self._longest_gap)
+
+    @property
+    def pause(self) -> float:
+        """How long to wait before the next connection, in seconds."""
+        longest = _LONGEST_PAUSE_SECONDS if self._failures else _LONGEST_PAUSE_OF_LIVE_SECONDS
+        # The exponent is bounded too: a quiet invocation may see a thousand cuts, and no float holds 2.0**1024.
+        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._fruitless, 10), longest)
+
+    def connect(self) -> Request[None]:
+        """Say what to ask for now."""
+        since = FROM_THE_START
+        if self._newest is not None and self._newest >= _EARLIEST:
+            self._cutoff = self._newest - _OVERLAP
+            since = self._cutoff.isoformat().replace("+00:00", "Z")
+            self._forget_before(self._cutoff)
+        self._replayed.clear()
+        self._heard_at = None
+        return requests.follow_invocation(self.invocation_id, since=since)
+
+    def accept(self, event: Event) -> Iterator[LogLine | StreamError]:
+        """
+        Take an event.
+
+        :param event: what came.
+        :return: what is new in it and for people: a line, an error, or nothing.
+        """
+        if isinstance(event, Heartbeat):
+            self._learn_the_rhythm()
+            self._fruitless = 0
+        self._heard_at = self._clock()
+        if isinstance(event, StateChange):
+            self.is_final = self.is_final or event.invocation.is_final
+        elif isinstance(event, StreamError):
+            yield event
+        elif isinstance(event, LogLine) and self._is_new(event):
+            self._fruitless = 0
+            yield event
+
+    def closed(self) -> None:
+        """Take note that the server ended the stream, which does not say that the invocation has ended."""
+        self._fail("the server keeps closing it")
+
+    def failed(self, error: KernelError) -> None:
+        """
+        Take note that the connection failed.
+
+        :param error: why.
+        """
+        if error.permanent:
+            self.given_up = str(error)
+        else:
+            self._fail(str(error))
+
+    def _learn_the_rhythm(self) -> None:
+        # From the last sign of life of whichever kind: a heartbeat may come only where nothing else does.
+        if self._heard_at is not None:
+            self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
+
+    def _fail(self, why: str) -> None:
+        self._fruitless += 1
+        self._failures = self._failures + 1 if self._heard_at is None else 0
+        if self._failures >= MAX_FAILURES:
+            self.given_up = why
+
+    def _is_new(self, line: LogLine) -> bool:
+        time_ = parse_timestamp(line.timestamp)
+        if time_ is not None and self._cutoff is not None and time_ < self._cutoff:
+            return False  # from before what was asked for: certainly seen
+        key = (line.timestamp, line.message)
+        # By count, not by mere presence: a run may well log the same line twice at the same moment.
+        self._replayed[key] += 1
+        if self._replayed[key] <= self._seen[key]:
+            return False
+        self._seen[key] += 1
+        self._new_lines += 1
+        if self._new_lines % _FORGET_EVERY == 0 and self._newest is not None:
+            self._forget_before(self._newest - _OVERLAP)
+        if time_ is not None and (self._newest is None or time_ > self._newest):
+            self._newest = time_
+        return True
+
+    def _forget_before(self, cutoff: datetime) -> None:
+        for counts in (self._seen, self._replayed):
+            for key in list(counts):
+                time_ = parse_timestamp(key[0])
+                if time_ is not None and time_ < cutoff:
+                    del counts[key]

@@ -1,0 +1,173 @@
+"""
+Finding an invocation whose start got no usable answer.
+
+There is no idempotency key, so the list of invocations is the only witness: what was started since the request went
+out, and is the same byte for byte. A token in the payload, where the user allows one, makes that exact.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
+from airflow_provider_kernel.client.flow import Flow, Sleep
+from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+#: A start that the server took may be listed so much later.
+LOOKUP_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 1.0
+#: How wrong the clocks of this machine and of the server may be, as long as the server does not tell its own.
+_CLOCK_SKEW = timedelta(minutes=5)
+#: How exact the server's telling is: whole seconds, and some way to here.
+_CLOCK_TOLERANCE = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class StartCriteria:
+    """
+    What a start asked for, as far as a list of invocations can tell it.
+
+    :param app_name: the app.
+    :param action_name: the action.
+    :param version: the version label; ``latest`` stands for whichever it resolves to.
+    :param payload: the payload as it went over the wire; ``None`` when none was sent.
+    :param correlation: the key in the payload and the token under it, when the user allows such a mark.
+    """
+
+    app_name: str
+    action_name: str
+    version: str
+    payload: str | None = field(default=None, repr=False)
+    correlation: tuple[str, str] | None = None
+
+    @classmethod
+    def by(cls, request: Request[Invocation], correlation: tuple[str, str] | None = None) -> StartCriteria:
+        """
+        Read it off the request.
+
+        :param request: what ``create_invocation`` built.
+        :param correlation: the key in the payload and the token under it, if there is one.
+        """
+        body: dict[str, Any] = json.loads(request.body or b"{}")
+        return cls(
+            body["app_name"], body["action_name"], body["version"], body.get("payload"), correlation=correlation
+        )
+
+    def matches(self, invocation: Invocation) -> bool:
+        """
+        Tell whether an invocation may be the one that was asked for.
+
+        :param invocation: one from the list.
+        """
+        if (invocation.app_name, invocation.action_name) != (self.app_name, self.action_name):
+            return False
+        if self.correlation is not None:
+            return self.correlation[1] == correlation_token(invocation, self.correlation[0])
+        if self.version not in ("latest", invocation.version):
+            return False
+        return (invocation.payload or None) == (self.payload or None)
+
+
+def correlation_mark(invocation: Invocation, key: str) -> dict[str, Any] | None:
+    """
+    Read the mark in an invocation's payload.
+
+    :param invocation: the invocation.
+    :param key: the key that it is under.
+    :return: the mark, or ``None`` when there is none.
+    """
+    try:
+        payload = json.loads(invocation.payload or "null")
+    except (ValueError, RecursionError):
+        return None
+    mark = payload.get(key) if isinstance(payload, dict) else None
+    return mark if isinstance(mark, dict) else None
+
+
+def correlation_token(invocation: Invocation, key: str) -> str | None:
+    """
+    Read the token of the mark in an invocation's payload.
+
+    :param invocation: the invocation.
+    :param key: the key that the mark is under.
+    """
+    token = (correlation_mark(invocation, key) or {}).get("token")
+    return token if isinstance(token, str) else None
+
+
+def find_started(
+    asked: StartCriteria,
+    *,
+    since: datetime,
+    now: datetime,
+    excluded: frozenset[str] = frozenset(),
+    patience: float = LOOKUP_SECONDS,
+) -> Flow[list[Invocation]]:
+    """
+    Look for what a request may have started.
+
+    :param asked: what it asked for.
+    :param since: when the request was about to be sent, by this machine's clock.
+    :param now: the present by the same clock.
+    :param excluded: ids of invocations that are known to be somebody else's.
+    :param patience: for how many seconds to look again as long as none is found.
+    :return: the invocations that it may have been; none when it started nothing.
+    """
+    first = requests.list_invocations(
+        app_name=asked.app_name, action_name=asked.action_name, since=since - _CLOCK_SKEW
+    )
+    waited = 0.0
+    while True:
+        found: list[Invocation] = []
+        request: Request[Page[Invocation]] | None = first
+        while request is not None:
+            page: Page[Invocation] = yield request
+            earliest = _by_the_servers_clock(since, now + timedelta(seconds=waited), page.server_time)
+            found += [i for i in page.items if asked.matches(i) and _started_from(i, earliest)]
+            request = next_page(request, page)
+        # A list that shifts while it is read may name one twice.
+        found = list({i.id: i for i in found if i.id not in excluded}.values())
+        if found or waited >= patience:
+            return found
+        yield Sleep(_LOOK_EVERY_SECONDS)
+        waited += _LOOK_EVERY_SECONDS
+
+
+def single_match(found: list[Invocation]) -> Invocation | None:
+    """
+    Settle for the one that was found.
+
+    :param found: what :func:`find_started` found.
+    :return: it; ``None`` when nothing was started.
+    :raises KernelAmbiguousStartError: when it may be either of several, naming them.
+    """
+    if len(found) > 1:
+        names = ", ".join(f"{i.id} ({i.status})" for i in found)
+        raise KernelAmbiguousStartError(
+            f"The answer to a start got lost, and it may have started either of {names}. "
+            "With correlation_key= set, they could be told apart"
+        )
+    return found[0] if found else None
+
+
+def _by_the_servers_clock(since: datetime, now: datetime, server_now: datetime | None) -> datetime:
+    if server_now is None:
+        return since - _CLOCK_SKEW
+    return since + (server_now - now) - _CLOCK_TOLERANCE
+
+
+def _started_from(invocation: Invocation, earliest: datetime) -> bool:
+    started = parse_timestamp(invocation.started_at)
+    return started is None or started >= earliest
+
+
+def utc_now() -> datetime:
+    """Give the present by this machine's clock."""
+    return datetime.now(timezone.utc)

@@ -1,0 +1,182 @@
+"""
+What takes more than one request, written once for both clients.
+
+A flow is a generator: it yields a request, is sent the answer or thrown the error, and returns its result; a
+:class:`Sleep` that it yields is slept. So the decisions stand here and the clients only send and sleep
+(``KernelClient.run``, ``AsyncKernelClient.run``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from airflow_provider_kernel.client.errors import (
+    KernelAmbiguousStartError,
+    KernelBadRequestError,
+    KernelConflictError,
+    KernelError,
+    KernelNotFoundError,
+)
+from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.retry import Resend, may_have_acted
+from airflow_provider_kernel.client.unset import UNSET
+
+T = TypeVar("T")
+
+
+#: The answers with which a server may say "it is over already"; none of them is documented for it.
+_PERHAPS_FINISHED = (KernelBadRequestError, KernelNotFoundError, KernelConflictError)
+
+
+def start_invocation(request: Request[Invocation]) -> Flow[Invocation]:
+    """
+    Start an invocation, never twice.
+
+    :param request: what :func:`requests.create_invocation` built.
+    :return: the invocation as the answer tells it: id, action and status.
+    :raises KernelAmbiguousStartError: when the server may have started it although no usable answer came.
+    """
+    try:
+        started: Invocation = yield request
+    except KernelError as error:
+        if may_have_acted(error):
+            raise KernelAmbiguousStartError(f"Whether the invocation was started is unknown: {error}") from error
+        raise
+    return started
+
+
+def update_invocation(invocation_id: str, status: InvocationStatus | str, output: Any = UNSET) -> Flow[Invocation]:
+    """
+    End an invocation, and tell a refusal from "it is over already".
+
+    When an answer got lost, the request is sent again, and the second answer may then say that the invocation is
+    over: then it is what we asked for if its status is.
+
+    :param invocation_id: the invocation.
+    :param status: ``succeeded`` or ``failed``.
+    :param output: its output; left out, none is sent.
+    :return: the invocation, in the status that was asked for.
+    :raises KernelInvocationFinishedError: when it had already ended in the other one.
+    """
+    refusal: KernelError | None = None
+    try:
+        invocation: Invocation = yield requests.update_invocation(invocation_id, status, output)
+    except _PERHAPS_FINISHED as error:
+        refusal = error
+        try:
+            invocation = yield requests.get_invocation(invocation_id)
+        except KernelError:
+            raise refusal from None
+    if invocation.status == str(status):
+        return invocation
+    if invocation.is_final:
+        raise KernelInvocationFinishedError(invocation, str(status)) from refusal
+    if refusal:
+        raise refusal
+    # A 200 for an invocation that goes on: the update was taken but is not visible yet.
+    return invocation
+
+
+def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocation]:
+    """
+    End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
+
+    :param invocation_id: the invocation.
+    :param output: its output; left out, none is sent.
+    :return: the invocation, which has succeeded with this output.
+    :raises KernelInvocationFinishedError: when it was over before, in whichever state.
+    """
+    before: Invocation = yield requests.get_invocation(invocation_id)
+    if before.is_final:
+        raise KernelInvocationFinishedError(before, InvocationStatus.SUCCEEDED.value)
+    return (yield from update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output))
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """
+    How a cancel went.
+
+    :param invocation: the invocation's true state afterwards.
+    :param was_over: whether it had ended before, so that nothing was changed.
+    :param browsers_error: why its browsers could not be ended; ``None`` when they were.
+    """
+
+    invocation: Invocation
+    was_over: bool
+    browsers_error: KernelError | None = None
+
+    def report(self) -> Iterator[tuple[int, str]]:
+        """Put it into words for a log: pairs of level and line."""
+        invocation = self.invocation
+        if self.was_over:
+            yield logging.INFO, f"Invocation {invocation.id} had already ended as {invocation.status}"
+        else:
+            yield logging.INFO, f"Invocation {invocation.id} was cancelled; it is now {invocation.status}"
+        if self.browsers_error:
+            yield (
+                logging.WARNING,
+                (
+                    f"The browsers of invocation {invocation.id} may live on until they time out: "
+                    f"{self.browsers_error}"
+                ),
+            )
+
+
+def cancel_invocation(
+    invocation_id: str, reason: str, *, hasty: bool = False, details: Mapping[str, Any] | None = None
+) -> Flow[Cancellation]:
+    """
+    Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
+
+    One that succeeded is left alone, since the server may overwrite a result. When the look at its state goes
+    wrong, it is cancelled all the same: an invocation that runs on costs money.
+
+    :param invocation_id: the invocation.
+    :param reason: why, for the invocation's output.
+    :param hasty: whether every second counts: then the look at its state gets one attempt only.
+    :param details: what to put into the output beside the reason.
+    :return: its true state, and what was left undone.
+    :raises KernelError: when it could not be cancelled.
+    """
+    look = requests.get_invocation(invocation_id)
+    try:
+        before: Invocation | None = yield replace(look, resend=Resend.NEVER) if hasty else look
+    except KernelError as error:
+        if error.permanent:
+            raise
+        before = None
+    if before is not None and before.status == InvocationStatus.SUCCEEDED:
+        return Cancellation(before, was_over=True)
+
+    was_over = before is not None and before.is_final
+    outcome: Invocation | KernelError
+    output = {"error": reason, **(details or {})}
+    if before is not None and was_over:
+        outcome = before
+    else:
+        try:
+            outcome = yield from update_invocation(invocation_id, InvocationStatus.FAILED, output)
+        except KernelInvocationFinishedError as finished:
+            return Cancellation(finished.invocation, was_over=True)
+        except KernelError as error:
+            outcome = error
+
+    browsers_error: KernelError | None = None
+    try:
+        yield requests.delete_invocation_browsers(invocation_id)
+    except KernelNotFoundError:
+        pass  # none are left
+    except KernelError as error:
+        browsers_error = error
+    if isinstance(outcome, KernelError):
+        raise outcome
+    return Cancellation(outcome, was_over=was_over, browsers_error=browsers_error)

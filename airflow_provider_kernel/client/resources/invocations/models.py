@@ -1,0 +1,122 @@
+"""
+What the Kernel API answers with, as models.
+
+They take an answer as it comes: unknown fields are kept, an unknown status is just not final, and timestamps
+stay the text that they were (the API writes nine fraction digits, which ``datetime`` cannot hold). Only what
+nothing can be done without is required.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from airflow_provider_kernel.client.http.model import ApiModel, JSONText, Name
+from airflow_provider_kernel.client.json_encoding import parse_json_leniently
+from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
+from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+
+class Invocation(ApiModel):
+    """
+    One run of an action.
+
+    ``output`` is the text that the API sent; :meth:`parsed_output` reads it. Neither it nor ``payload`` is part
+    of the ``repr``, since both may hold sensitive data.
+    """
+
+    id: Name = Field(min_length=1)
+    status: Name
+    app_name: str | None = None
+    version: str | None = None
+    action_name: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    status_reason: str | None = None
+    payload: JSONText | None = Field(default=None, repr=False)
+    output: JSONText | None = Field(default=None, repr=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is over. A status that nobody here knows is not final."""
+        return self.status in FINAL_STATUSES
+
+    @property
+    def standing(self) -> str:
+        """The status as the end of a sentence: "is running", "has succeeded"."""
+        return f"{'has' if self.is_final else 'is'} {self.status}"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, in seconds; ``None`` while it runs or when the API's times cannot be read."""
+        started, finished = parse_timestamp(self.started_at), parse_timestamp(self.finished_at)
+        return (finished - started).total_seconds() if started and finished else None
+
+    def parsed_output(self) -> Any:
+        """Read ``output``: the JSON value, the text itself when it is not JSON, ``None`` when there is none."""
+        return None if self.output is None else parse_json_leniently(self.output)
+
+
+class Browser(ApiModel):
+    """A browser session of an invocation. The URLs carry access tokens: they are kept out of the ``repr``."""
+
+    session_id: str = Field(min_length=1)
+    name: str | None = None
+    created_at: str | None = None
+    headless: bool | None = None
+    stealth: bool | None = None
+    timeout_seconds: int | None = None
+    cdp_ws_url: str | None = Field(default=None, repr=False)
+    webdriver_ws_url: str | None = Field(default=None, repr=False)
+    browser_live_view_url: str | None = Field(default=None, repr=False)
+
+
+class BrowserList(ApiModel):
+    """The body of ``GET /invocations/{id}/browsers``."""
+
+    browsers: list[Browser]
+
+
+class Event(ApiModel):
+    """Something that the event stream of an invocation tells."""
+
+
+class LogLine(Event):
+    """
+    A line that the action logged.
+
+    :param message: the line, which may end in a line break, and which nobody has made harmless yet.
+    :param timestamp: when, as the API wrote it.
+    """
+
+    message: str
+    timestamp: str | None = None
+
+
+class StateChange(Event):
+    """The invocation as it stood when the event was sent."""
+
+    invocation: Invocation
+
+
+class _ErrorBody(ApiModel):
+    code: str | None = None
+    message: str | None = None
+
+
+class StreamError(Event):
+    """An error told inside the stream. It does not say that the invocation has ended."""
+
+    error: _ErrorBody
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.error.code, self.error.message) if part) or "unknown"
+
+
+class Heartbeat(Event):
+    """Sent now and then so that the connection is not idle."""
+
+
+class UnknownEvent(Event):
+    """An event of a kind that nobody here knows, or one that cannot be read."""

@@ -1,0 +1,237 @@
+"""
+Every request that this package can make. Pure: nothing here sends anything.
+
+A function an endpoint, each returning a :class:`Request` that knows how to read its own answer; the two clients
+only carry requests to the server and hand back what :meth:`Request.receive` makes of the response.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
+from airflow_provider_kernel.client.http.request import (
+    Request,
+    check_name,
+    json_body,
+    path_segment,
+    query_parameters,
+)
+from airflow_provider_kernel.client.http.response import json_of, nothing
+from airflow_provider_kernel.client.json_encoding import (
+    PAYLOAD_MAX_BYTES,
+    PAYLOAD_WARN_BYTES,
+    size_in_bytes,
+    to_json_text,
+)
+from airflow_provider_kernel.client.resources.invocations.defaults import (
+    MAX_ASYNC_TIMEOUT_SECONDS,
+    MIN_ASYNC_TIMEOUT_SECONDS,
+)
+from airflow_provider_kernel.client.resources.invocations.models import Browser, BrowserList, Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.retry import Resend
+from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.unset import UNSET, Unset
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+_invocation = json_of(Invocation)
+_browsers = json_of(BrowserList)
+_invocations = page_of(Invocation)
+
+
+def create_invocation(
+    app_name: str,
+    action_name: str,
+    *,
+    payload: Any = UNSET,
+    version: str = "latest",
+    async_timeout_seconds: int | None = None,
+) -> Request[Invocation]:
+    """
+    ``POST /invocations``, always asynchronous. The answer has only ``id``, ``action_name`` and ``status``.
+
+    :param app_name: the app.
+    :param action_name: one of its actions.
+    :param payload: any value that JSON can hold; left out, none is sent.
+    :param version: the app's version label.
+    :param async_timeout_seconds: when Kernel ends it by itself; 10 to 3600, by default (Kernel's) 900.
+    :raises KernelInputError: when an argument cannot be right.
+    """
+    body: dict[str, Any] = {
+        "app_name": check_name("app_name", app_name),
+        "action_name": check_name("action_name", action_name),
+        "version": check_name("version", version),
+        "async": True,
+    }
+    if not isinstance(payload, Unset):
+        body["payload"] = _payload_text(payload)
+    if async_timeout_seconds is not None:
+        low, high = MIN_ASYNC_TIMEOUT_SECONDS, MAX_ASYNC_TIMEOUT_SECONDS
+        if (
+            isinstance(async_timeout_seconds, bool)
+            or not isinstance(async_timeout_seconds, int)
+            or not low <= async_timeout_seconds <= high
+        ):
+            raise errors.KernelInputError(
+                f"async_timeout_seconds is {short_repr(async_timeout_seconds)}; "
+                f"Kernel takes whole seconds from {low} to {high}"
+            )
+        body["async_timeout_seconds"] = async_timeout_seconds
+    return Request("POST", "/invocations", _invocation, body=json_body(body), resend=Resend.IF_REFUSED)
+
+
+def get_invocation(invocation_id: str) -> Request[Invocation]:
+    """
+    ``GET /invocations/{id}``.
+
+    :param invocation_id: the invocation.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    return Request("GET", _invocation_path(invocation_id), _invocation)
+
+
+def update_invocation(
+    invocation_id: str, status: InvocationStatus | str, output: Any = UNSET
+) -> Request[Invocation]:
+    """
+    ``PATCH /invocations/{id}``: end an invocation.
+
+    :param invocation_id: the invocation.
+    :param status: ``succeeded`` or ``failed``.
+    :param output: any value that JSON can hold, ``None`` included; left out, none is sent.
+    :raises KernelInputError: when an argument cannot be right.
+    """
+    allowed = (InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value)
+    wanted = str(status) if isinstance(status, str) else ""
+    if wanted not in allowed:
+        raise errors.KernelInputError(
+            f"status is {short_repr(status)}; an invocation can be set to {' or '.join(map(repr, allowed))} only"
+        )
+    body = {"status": wanted}
+    if not isinstance(output, Unset):
+        body["output"] = to_json_text(output, what="output")
+    return Request("PATCH", _invocation_path(invocation_id), _invocation, body=json_body(body))
+
+
+def list_invocations(
+    *,
+    app_name: str | None = None,
+    version: str | None = None,
+    action_name: str | None = None,
+    deployment_id: str | None = None,
+    status: InvocationStatus | str | None = None,
+    since: datetime | str | None = None,
+    query: str | None = None,
+    limit: int = PAGE_SIZE,
+    offset: int = 0,
+) -> Request[Page[Invocation]]:
+    """
+    ``GET /invocations``: one page; :func:`next_page` asks for the one behind it.
+
+    :param app_name: only this app's.
+    :param version: only this version label's.
+    :param action_name: only this action's.
+    :param deployment_id: only those that ran on this deployment.
+    :param status: only those in this state.
+    :param since: only those started after this time (with its zone), or this long ago, such as ``"5m"``.
+    :param query: free search over id, app and action name.
+    :param limit: rows a page, 1 to 100.
+    :param offset: rows to pass over.
+    :raises KernelInputError: when an argument cannot be right.
+    """
+    return Request(
+        "GET",
+        "/invocations",
+        _invocations,
+        query=query_parameters(
+            app_name=app_name,
+            version=version,
+            action_name=action_name,
+            deployment_id=deployment_id,
+            status=str(status) if isinstance(status, InvocationStatus) else status,
+            since=_since(since),
+            query=query,
+            **paging_parameters(limit, offset),
+        ),
+    )
+
+
+def list_invocation_browsers(invocation_id: str) -> Request[list[Browser]]:
+    """
+    ``GET /invocations/{id}/browsers``: the browsers of an invocation that are alive.
+
+    :param invocation_id: the invocation.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    return Request(
+        "GET",
+        f"{_invocation_path(invocation_id)}/browsers",
+        lambda response: _browsers(response).browsers,
+    )
+
+
+def delete_invocation_browsers(invocation_id: str) -> Request[None]:
+    """
+    ``DELETE /invocations/{id}/browsers``: end an invocation's browsers; its status stays as it is.
+
+    :param invocation_id: the invocation.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    return Request("DELETE", f"{_invocation_path(invocation_id)}/browsers", nothing)
+
+
+def follow_invocation(invocation_id: str, *, since: str) -> Request[None]:
+    """
+    ``GET /invocations/{id}/events``: the event stream; the client hands on what comes.
+
+    :param invocation_id: the invocation.
+    :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    return Request("GET", f"{_invocation_path(invocation_id)}/events", nothing, query=query_parameters(since=since))
+
+
+def _since(since: Any) -> str | None:
+    if isinstance(since, datetime):
+        if since.tzinfo is None:
+            raise errors.KernelInputError(f"since is {since!r}, which has no time zone; give an aware datetime")
+        try:
+            utc = since.astimezone(timezone.utc)
+        except OverflowError:
+            raise errors.KernelInputError(f"since is {since!r}, a time that UTC cannot tell") from None
+        return utc.isoformat().replace("+00:00", "Z")
+    if since is None or isinstance(since, str):
+        return since
+    raise errors.KernelInputError(
+        f"since is of type {type(since).__name__}; give an aware datetime, or text such as '5m'"
+    )
+
+
+def _payload_text(payload: Any) -> str:
+    text = to_json_text(payload, what="payload")
+    size = size_in_bytes(text)
+    if size > PAYLOAD_MAX_BYTES:
+        raise errors.KernelInputError(
+            f"payload has {size:,} bytes of JSON; Kernel takes at most {PAYLOAD_MAX_BYTES:,}. "
+            "Store the data somewhere and pass a reference to it"
+        )
+    if size > PAYLOAD_WARN_BYTES:
+        log.warning(
+            "The payload has %d bytes of JSON; some of Kernel's documents allow only %d. "
+            "Consider passing a reference to the data instead",
+            size,
+            PAYLOAD_WARN_BYTES,
+        )
+    return text
+
+
+def _invocation_path(invocation_id: str) -> str:
+    return f"/invocations/{path_segment('invocation_id', invocation_id)}"

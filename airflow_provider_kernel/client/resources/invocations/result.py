@@ -1,0 +1,35 @@
+"""What the end of an invocation means for the task that waited for it, in whichever way it waited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_kernel.client.json_encoding import size_in_bytes
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelOutputTooLargeError,
+)
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+
+
+def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> Any:
+    """
+    Turn a finished invocation into its output, or into the error that it ended with.
+
+    :param invocation: the invocation as a GET told it, never as an event did.
+    :param max_output_bytes: the largest output to hand on, in bytes of its text; ``None`` for no limit.
+    :return: the parsed output: any JSON value, text where it is not JSON, ``None`` where there is none.
+    :raises KernelInvocationFailedError: when it is in any other state than ``succeeded``.
+    :raises KernelOutputTooLargeError: when the output is larger than allowed.
+    """
+    if invocation.status != InvocationStatus.SUCCEEDED:
+        raise KernelInvocationFailedError(invocation)
+    size = size_in_bytes(invocation.output or "")
+    if max_output_bytes is not None and size > max_output_bytes:
+        raise KernelOutputTooLargeError(
+            f"Invocation {invocation.id} succeeded, but its output has {size:,} bytes and this task keeps at most "
+            f"{max_output_bytes:,}. Raise max_output_bytes, or let the action store its result elsewhere and "
+            "return a reference; the output can still be read with KernelHook.get_invocation"
+        )
+    return invocation.parsed_output()

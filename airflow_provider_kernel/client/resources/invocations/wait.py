@@ -1,0 +1,160 @@
+"""
+Waiting for an invocation to end: when to look, what to put up with, when to give up.
+
+Written as a flow, once for the blocking operator, the trigger and the sensor; the clients send and sleep.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from airflow_provider_kernel.client.errors import (
+    KernelAPIError,
+    KernelConnectionError,
+    KernelError,
+    KernelLostContactError,
+    KernelNotFoundError,
+    KernelResponseError,
+)
+from airflow_provider_kernel.client.flow import Flow, Sleep
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.retry import TRANSIENT_STATUSES, Resend
+
+#: Contact counts as lost when so many looks in a row have gone wrong...
+MAX_FAILED_POLLS = 20
+#: ...and the last good one was so long ago, since with a short interval that many looks are over in seconds.
+LOST_CONTACT_SECONDS = 120.0
+#: An invocation that was just started may not be found yet, for so many seconds.
+NOT_FOUND_GRACE_SECONDS = 30.0
+#: A server that asks for a longer pause is not obeyed: an invocation lasts an hour at most, and a header of many
+#: digits reads as infinity, for which nothing can sleep.
+MAX_RETRY_AFTER_SECONDS = 300.0
+#: So many looks at a running invocation also ask for its browsers; with the default interval some two minutes.
+MAX_BROWSER_POLLS = 20
+
+
+def poll_request(invocation_id: str) -> Request[Invocation]:
+    """
+    Build the request with which a watch looks at its invocation.
+
+    :param invocation_id: the invocation.
+    :raises KernelInputError: when the id cannot be one.
+    """
+    # The next look is the next attempt.
+    return replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
+
+
+def wait_for_invocation(
+    invocation_id: str,
+    *,
+    poll_interval: float,
+    deadline: float | None = None,
+    is_new: bool = True,
+    on_change: Callable[[Invocation], None] = lambda invocation: None,
+    on_trouble: Callable[[KernelError], None] = lambda error: None,
+    on_browser: Callable[[Invocation, Browser], None] | None = None,
+) -> Flow[Invocation]:
+    """
+    Look at an invocation until it has ended.
+
+    :param invocation_id: the invocation.
+    :param poll_interval: seconds between two looks in the long run.
+    :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
+        never.
+    :param is_new: whether it was started just now, so that it may not be found at first.
+    :param on_change: told of the invocation whenever its status is another one than before.
+    :param on_trouble: told of the error when a look went wrong after one that did not.
+    :param on_browser: told of the invocation's first browser, once. Without it, nobody asks for browsers.
+    :return: the invocation as its last look told it, which is final.
+    :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
+    :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
+    :raises KernelError: when a look went wrong in a way that will not pass.
+    """
+    look = poll_request(invocation_id)
+    began = time.time()
+    status: str | None = None
+    failed_looks, in_contact = 0, began
+    browser_looks = MAX_BROWSER_POLLS if on_browser is not None else 0
+    for delay in poll_delays(poll_interval):
+        wait = delay
+        try:
+            invocation: Invocation = yield look
+        except KernelError as error:
+            not_there_yet = is_new and status is None and time.time() < began + NOT_FOUND_GRACE_SECONDS
+            if not _may_pass(error, not_there_yet=not_there_yet):
+                raise
+            failed_looks += 1
+            if failed_looks == 1:
+                on_trouble(error)
+            silence = time.time() - in_contact
+            if failed_looks >= MAX_FAILED_POLLS and silence >= LOST_CONTACT_SECONDS:
+                raise KernelLostContactError(
+                    f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong, "
+                    f"over {silence:.0f} seconds; the last: {error}"
+                ) from error
+            if isinstance(error, KernelAPIError) and error.retry_after is not None:
+                wait = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS))
+        else:
+            failed_looks, in_contact = 0, time.time()
+            if invocation.status != status:
+                status = invocation.status
+                on_change(invocation)
+            if invocation.is_final:
+                return invocation
+            if on_browser is not None and browser_looks and status == InvocationStatus.RUNNING:
+                browser_looks -= 1
+                browser = yield from _first_browser(invocation_id)
+                if browser is not None:
+                    browser_looks = 0
+                    on_browser(invocation, browser)
+        if deadline is not None:
+            left = deadline - time.time()
+            if left <= 0:
+                raise KernelInvocationTimeoutError(
+                    f"Invocation {invocation_id} did not end in time; it is {status or 'in an unknown state'}"
+                )
+            wait = min(wait, left)
+        yield Sleep(wait)
+    raise AssertionError("poll_delays never ends")
+
+
+def _first_browser(invocation_id: str) -> Flow[Browser | None]:
+    try:
+        browsers: list[Browser] = yield replace(
+            requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER
+        )
+    except KernelError:
+        # It is for a link only: whatever is wrong, the looks at the invocation itself tell of it.
+        return None
+    return browsers[0] if browsers else None
+
+
+def _may_pass(error: KernelError, *, not_there_yet: bool) -> bool:
+    if isinstance(error, KernelNotFoundError):
+        return not_there_yet
+    if isinstance(error, KernelAPIError):
+        return error.status_code in TRANSIENT_STATUSES
+    return isinstance(error, (KernelConnectionError, KernelResponseError))
+
+
+_FIRST_SECONDS = 0.5
+
+
+def poll_delays(interval: float) -> Iterator[float]:
+    """
+    Give the waits between looks: short at first, since many runs are short, then about ``interval``.
+
+    :param interval: seconds between looks in the long run.
+    :return: endless seconds, each up to a tenth longer or shorter, so that many tasks do not look in step.
+    """
+    delay = min(_FIRST_SECONDS, interval)
+    while True:
+        yield delay * random.uniform(0.9, 1.1)  # noqa: S311 (spreads load, guards nothing)
+        delay = min(delay * 1.5, interval)

@@ -1,0 +1,176 @@
+"""
+When a request is sent again, and when it must not be.
+
+A policy is numbers only, so it fits a connection's extra and a trigger's row; tenacity gets built from it, the
+same for both clients.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from tenacity import (
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random,
+    wait_random_exponential,
+)
+
+from airflow_provider_kernel.client.errors import (
+    ConnectionProblem,
+    KernelAPIError,
+    KernelConfigurationError,
+    KernelConnectionError,
+    KernelResponseError,
+)
+
+if TYPE_CHECKING:
+    import logging
+
+
+class Resend(Enum):
+    """When a request may be sent a second time."""
+
+    #: Sending it twice ends in the same state as sending it once: GET, PATCH, DELETE.
+    ALWAYS = "always"
+    #: Only when the server provably did not take it: POST /invocations, which has no idempotency key.
+    IF_REFUSED = "if refused"
+    #: What another attempt is not worth the time for.
+    NEVER = "never"
+
+
+#: Trouble that passes: request timeout, too early, rate limit, server trouble, no capacity (529).
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+#: "Not now, and nothing was done": rate or concurrency limit, and no capacity.
+_REFUSING_STATUSES = frozenset({429, 529})
+
+
+def was_refused(error: BaseException) -> bool:
+    """
+    Tell whether the server provably did not act on the request.
+
+    :param error: what came of sending it.
+    :return: ``True`` when no connection was made, and for the answers that say "not now": 429, 529, and 503 when
+        it says when to come back.
+    """
+    if isinstance(error, KernelConnectionError):
+        return not error.sent
+    if isinstance(error, KernelAPIError):
+        return error.status_code in _REFUSING_STATUSES or (
+            error.status_code == 503 and error.retry_after is not None
+        )
+    return False
+
+
+def may_have_acted(error: BaseException) -> bool:
+    """
+    Tell whether the server may have acted on a request although it did not say so.
+
+    :param error: what came of sending it.
+    :return: ``True`` for lost and unusable answers, for 408 and 425, and for every 5xx that is not a refusal.
+    """
+    if was_refused(error):
+        return False
+    if isinstance(error, KernelAPIError):
+        return error.status_code in (408, 425) or error.status_code >= 500
+    return isinstance(error, (KernelConnectionError, KernelResponseError))
+
+
+def may_resend(resend: Resend, error: BaseException) -> bool:
+    """
+    Decide whether to send a request again.
+
+    :param resend: the request's own rule.
+    :param error: what came of sending it.
+    :return: whether another attempt is allowed and may help.
+    """
+    if resend is Resend.NEVER:
+        return False
+    if isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS:
+        # A certificate that was not trusted just now will not be trusted in a second either.
+        return False
+    if resend is Resend.IF_REFUSED:
+        return was_refused(error)
+    if isinstance(error, KernelAPIError):
+        return error.status_code in TRANSIENT_STATUSES
+    return isinstance(error, KernelConnectionError)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """
+    How often, how long and how patiently a request is sent again.
+
+    The wait before attempt *n + 1* is drawn evenly from 0 to ``base_seconds * 2 ** n`` ("full jitter"), at most
+    ``cap_seconds``; where the server names a time (``Retry-After``), it is that time and the jitter on top. When
+    that would go past ``max_seconds``, the client gives up at once rather than wait for nothing.
+
+    :param max_attempts: sendings in all, at least 1.
+    :param max_seconds: no new attempt starts later than this after the first, in seconds.
+    :param base_seconds: half the first wait's upper end, in seconds.
+    :param cap_seconds: the longest drawn wait, in seconds.
+    """
+
+    max_attempts: int = 5
+    max_seconds: float = 120.0
+    base_seconds: float = 0.5
+    cap_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise KernelConfigurationError(f"max_attempts is {self.max_attempts!r}; it takes a whole number from 1")
+        for name in ("max_seconds", "base_seconds", "cap_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds from 0")
+
+    def wait(self, state: RetryCallState) -> float:
+        """
+        Say how long to wait before the next attempt.
+
+        :param state: tenacity's state after a failed attempt.
+        :return: seconds.
+        """
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, KernelAPIError) else None
+        if asked is None:
+            return wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
+        # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
+        return asked + wait_random(0, self.base_seconds)(state)
+
+    def tenacity(
+        self, resend: Resend, *, asked: str, logger: logging.Logger | None, spent: float = 0.0
+    ) -> dict[str, Any]:
+        """
+        Build the arguments of tenacity's ``Retrying`` and ``AsyncRetrying``, which take the same ones.
+
+        :param resend: the request's own rule.
+        :param asked: the request, for the log.
+        :param logger: told before each wait; ``None`` keeps silent, which a signal handler needs.
+        :param spent: seconds that went by before tenacity began to count.
+        """
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if logger is not None:
+                logger.warning(
+                    "%s: %s; attempt %d of at most %d, next one in %.1f s",
+                    asked,
+                    error,
+                    state.attempt_number,
+                    self.max_attempts,
+                    state.upcoming_sleep,
+                )
+
+        return {
+            "retry": retry_if_exception(lambda error: may_resend(resend, error)),
+            "stop": stop_after_attempt(self.max_attempts) | stop_before_delay(self.max_seconds - spent),
+            "wait": self.wait,
+            "before_sleep": tell,
+            "reraise": True,
+        }

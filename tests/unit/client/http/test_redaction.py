@@ -1,0 +1,82 @@
+"""The key leaves no block in an error, wherever it stood."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import pytest
+
+from airflow_provider_kernel.client.errors import KernelConnectionError, KernelError, KernelNotFoundError
+from airflow_provider_kernel.client.http.redaction import mask_body, masked
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+
+KEY = "sk-very-secret"
+
+ERRORS = {
+    "message": lambda: KernelError(f"it says {KEY} and {KEY}"),
+    "an answer": lambda: KernelNotFoundError(
+        f"no {KEY}",
+        status_code=404,
+        code=f"c{KEY}",
+        details=[(KEY, None), (None, KEY)],
+        request_id=KEY,
+    ),
+    "what it found": lambda: KernelInvocationFinishedError(Invocation(id=KEY, status="failed"), "succeeded"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_it_is_taken_out_of_errors_of_our_tree(name):
+    with pytest.raises(KernelError) as caught, masked(KEY):
+        raise ERRORS[name]()
+    error = caught.value
+    attributes = (getattr(error, name, None) for name in ("message", "code", "details", "request_id"))
+    assert KEY not in "".join([str(error), repr(error), *map(repr, attributes), *traceback.format_exception(error)])
+    assert "***" in str(error)
+
+
+def fail_with(cause):
+    try:
+        raise cause
+    except OSError as error:
+        raise KernelConnectionError("cut") from error
+
+
+def of_another(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("cause", [OSError(KEY), of_another(OSError("broken"), ValueError(KEY))], ids=repr)
+def test_an_error_that_it_came_of_is_left_out_if_it_shows_it(cause):
+    with pytest.raises(KernelError) as caught, masked(KEY):
+        fail_with(cause)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_error_that_it_came_of_stays_otherwise():
+    with pytest.raises(KernelError) as caught, masked(KEY):
+        raise KernelConnectionError("cut") from OSError("broken pipe")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_other_errors_are_no_business_of_it():
+    with pytest.raises(ValueError, match=KEY), masked(KEY):
+        raise ValueError(KEY)
+
+
+class TestAnAnswer:
+    def test_without_it_stays_the_same_bytes(self):
+        body = b'{ "id":"abc", "n": 1e400 }'
+        assert mask_body(body, KEY) is body
+
+    def test_loses_it_but_for_what_is_the_users(self):
+        given = {"id": KEY, "a": [{"b": f"x{KEY}x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
+        masked_ = {"id": "***", "a": [{"b": "x***x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
+        assert json.loads(mask_body(json.dumps(given).encode(), KEY)) == masked_
+
+    @pytest.mark.parametrize("body", [f"<p>{KEY}".encode(), b"[" * 10_000 + KEY.encode(), b"\xff" + KEY.encode()])
+    def test_that_is_no_json_loses_it_everywhere(self, body):
+        assert mask_body(body, KEY) == body.replace(KEY.encode(), b"***")

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.pagination import page_of
+from airflow_provider_kernel.client.http.response import (
+    Response,
+    error_from,
+    json_of,
+    nothing,
+    parse_retry_after,
+    read,
+)
+from airflow_provider_kernel.client.resources.auth import AuthContext
+from airflow_provider_kernel.client.resources.invocations.models import BrowserList, Invocation
+
+API_ERROR = {
+    "code": "bad_request",
+    "message": "version is required",
+    "details": [{"code": "missing", "message": "version"}, {"message": "see the docs"}, {"code": "E1"}],
+    "inner_error": {"code": "invalid_input", "message": "no version"},
+}
+
+ROWS = [{"id": "a", "status": "queued"}, {"id": "b", "status": "running"}]
+
+
+def answer(status, body=b"", **headers):
+    if not isinstance(body, bytes):
+        body = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    return Response(status, headers, body)
+
+
+class TestErrorClass:
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, errors.KernelBadRequestError),
+            (401, errors.KernelAuthenticationError),
+            (402, errors.KernelAPIError),
+            (403, errors.KernelPermissionError),
+            (404, errors.KernelNotFoundError),
+            (405, errors.KernelAPIError),
+            (408, errors.KernelAPIError),
+            (409, errors.KernelConflictError),
+            (422, errors.KernelBadRequestError),
+            (425, errors.KernelAPIError),
+            (429, errors.KernelRateLimitError),
+            (499, errors.KernelAPIError),
+            (500, errors.KernelServerError),
+            (502, errors.KernelServerError),
+            (503, errors.KernelServerError),
+            (504, errors.KernelServerError),
+            (529, errors.KernelServerError),
+            (599, errors.KernelServerError),
+        ],
+    )
+    def test_is_that_of_the_status(self, status, kind):
+        with pytest.raises(errors.KernelAPIError) as raised:
+            read(answer(status, API_ERROR), nothing)
+        assert type(raised.value) is kind
+        assert raised.value.status_code == status
+
+
+class TestErrorBody:
+    def test_of_the_api_is_told_whole(self):
+        error = error_from(answer(400, API_ERROR, **{"x-request-id": "req_1", "retry-after": "7"}))
+        assert (error.code, error.message) == ("bad_request", "version is required")
+        assert error.details == (
+            ("missing", "version"),
+            (None, "see the docs"),
+            ("E1", None),
+            ("invalid_input", "no version"),
+        )
+        assert (error.retry_after, error.request_id) == (7.0, "req_1")
+        assert str(error) == (
+            "400 bad_request: version is required [missing: version] [see the docs] [E1] "
+            "[invalid_input: no version] (request req_1)"
+        )
+
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            (b"", "418: (no text in the answer)"),
+            (b" \n ", "418: (no text in the answer)"),
+            (b"\x00\x1b", "418: (no text in the answer)"),
+            ("<html>\n <body>Bad\tGateway</body>\n</html>", "418: <html> <body>Bad Gateway</body> </html>"),
+            ("upstream connect error", "418: upstream connect error"),
+            (b"\xff\xfe caf\xe9", "418: \ufffd\ufffd caf\ufffd"),
+            ("null", "418: null"),
+            ('"no"', '418: "no"'),
+            ("[1, 2]", "418: [1, 2]"),
+            ("{}", "418: {}"),
+            ('{"error": "x"}', '418: {"error": "x"}'),
+            ('{"code": 5, "message": ["x"]}', '418: {"code": 5, "message": ["x"]}'),
+            ('{"code": "c"}', '418 c: {"code": "c"}'),
+            ('{"message": "m"}', "418: m"),
+            ('{"code": "", "message": " "}', '418: {"code": "", "message": " "}'),
+            ('{"code": "\\u0000", "message": "\\u001b"}', '418: {"code": "\\u0000", "message": "\\u001b"}'),
+            ('{"message": "m", "details": {"code": "c"}, "inner_error": "x"}', "418: m"),
+            ('{"message": "m", "details": [null, "x", {}, {"code": 5}, {"code": "c"}]}', "418: m [c]"),
+            ('{"message": "m"', '418: {"message": "m"'),
+            ('{"message": ' + "1" * 5000 + "}", '418: {"message": ' + "1" * 288 + "…"),
+            ("[" * 100_000, "418: " + "[" * 300 + "…"),
+            ('{"message": "two\\nlines\\u001b[31m\\u202e red"}', "418: two lines [31m red"),
+        ],
+        ids=lambda value: ascii(value)[:40],
+    )
+    def test_of_anyone_else_is_one_readable_line(self, body, text):
+        assert str(error_from(answer(418, body))) == text
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "<p>" + "x" * 10_000_000,
+            {"code": "c" * 100_000, "message": "m" * 100_000, "inner_error": {"code": "i" * 100_000}},
+            {"message": "m", "details": [{"code": "c" * 1000, "message": "d" * 1000}] * 1000},
+        ],
+        ids=["HTML", "long texts", "many details"],
+    )
+    def test_is_bounded(self, body):
+        error = error_from(answer(500, body, **{"x-request-id": "r" * 100_000}))
+        assert len(str(error)) < 8000
+        assert str(error).isprintable()
+
+    def test_a_request_id_is_made_printable(self):
+        assert error_from(answer(500, "", **{"x-request-id": "a\x1bb"})).request_id == "a b"
+
+
+class TestRetryAfter:
+    NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("0", 0.0),
+            ("5", 5.0),
+            ("120", 120.0),
+            (" 7 ", 7.0),
+            ("1.5", 1.5),
+            ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
+            ("Thu, 01 Jan 2026 13:00:30 +0100", 30.0),
+            ("Thu, 01 Jan 2026 12:02:00", 120.0),
+            ("Thursday, 01-Jan-26 12:00:30 GMT", 30.0),
+            ("Thu, 01 Jan 2026 11:59:00 GMT", 0.0),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ],
+    )
+    def test_is_seconds_from_now(self, value, seconds):
+        assert parse_retry_after(value, now=self.NOW) == seconds
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None,
+            "",
+            " ",
+            ".",
+            "1.5.2",
+            "soon",
+            "-5",
+            "+5",
+            "1e3",
+            "inf",
+            "nan",
+            "5, 10",
+            "\u0665",
+            "Thu, 99 Jan 2026 12:00:00 GMT",
+            "Thu, 01 Jan 2026 25:00:00 GMT",
+            "Thu, 01 Jan 99999999999999999999 12:00:00 GMT",
+            "Thu, 01 Jan 2026 12:00:00 +99999999999999999999",
+            "Fri, 31 Dec 9999 23:59:59 -2359",
+            "2026-01-01T12:00:00Z",
+        ],
+        ids=ascii,
+    )
+    def test_garbage_is_none(self, value):
+        assert parse_retry_after(value, now=self.NOW) is None
+
+    def test_a_date_counts_from_the_present(self):
+        in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
+        assert parse_retry_after(in_an_hour.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(3600, abs=5)
+
+    @pytest.mark.parametrize(("headers", "seconds"), [({}, None), ({"retry-after": "90"}, 90.0)])
+    def test_stands_in_the_error(self, headers, seconds):
+        assert error_from(answer(429, API_ERROR, **headers)).retry_after == seconds
+
+
+class TestRedirect:
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+    def test_is_refused_and_says_where_it_leads(self, status):
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(status, {"id": "abc"}, location="https://elsewhere.example/login"), json_of(Invocation))
+        assert raised.value.status_code == status
+        assert f"{status}, a redirect to https://elsewhere.example/login, which is not followed" in str(
+            raised.value
+        )
+
+    def test_to_nowhere(self):
+        with pytest.raises(errors.KernelResponseError, match="a redirect to nowhere"):
+            read(answer(302), nothing)
+
+    def test_with_a_wild_target_is_one_bounded_line(self):
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(302, location="https://x/\x1b[31m" + "y" * 100_000), nothing)
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 700
+
+
+class TestSuccess:
+    def test_is_what_its_reader_makes_of_it(self):
+        assert read(answer(200, {"id": "abc", "status": "running"}), json_of(Invocation)).id == "abc"
+        assert read(answer(202, {"id": "abc", "status": "queued"}), json_of(Invocation)).status == "queued"
+
+    def test_with_no_body_where_none_is_needed(self):
+        assert read(answer(204), nothing) is None
+        assert read(answer(200, "<html>"), nothing) is None
+
+    @pytest.mark.parametrize(
+        ("body", "says"),
+        [
+            ("<html>Sign in</html>", "body: Invalid JSON"),
+            ("", "body: Invalid JSON"),
+            ('{"id": "abc", "status": "runn', "body: Invalid JSON"),
+            (b'{"id": "\xff", "status": "running"}', "body: Invalid JSON"),
+            ("null", "body: Input should be an object"),
+            ("[]", "body: Input should be an object"),
+            ("5", "body: Input should be an object"),
+            ("{}", "id: Field required; status: Field required"),
+            ('{"id": 5, "status": "running"}', "id: Input should be a valid string"),
+            ('{"id": "", "status": "running"}', "id: String should have at least 1 character"),
+            ('{"id": "abc", "status": "running", "output": ' + "[" * 100_000, "body: Invalid JSON"),
+        ],
+        ids=lambda value: ascii(value)[:40],
+    )
+    def test_that_is_not_the_apis_json_is_a_response_error(self, body, says):
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(200, body), json_of(Invocation))
+        assert raised.value.status_code == 200
+        assert str(raised.value).startswith(f"200, but the body is not the Kernel API's JSON: {says}")
+        assert str(raised.value).isprintable()
+
+    @pytest.mark.parametrize(
+        ("model", "document"),
+        [
+            (Invocation, {"id": ["s3cret"], "status": {"s3cret": 1}, "app_name": 5, "output": "s3cret"}),
+            (Invocation, ["s3cret"]),
+            (AuthContext, {"organization": "s3cret", "authorization": {"effective_scope": ["s3cret"]}}),
+            (BrowserList, {"browsers": [{"session_id": 5, "cdp_ws_url": {"jwt": "s3cret"}}]}),
+        ],
+        ids=["invocation", "array", "auth context", "browsers"],
+    )
+    def test_no_value_of_a_wrong_answer_is_shown(self, model, document):
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(200, document), json_of(model))
+        assert "s3cret" not in f"{raised.value!s}{raised.value!r}"
+        assert raised.value.__suppress_context__
+
+    def test_only_the_first_problems_are_told(self):
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(200, [{}] * 100), page_of(Invocation))
+        text = str(raised.value)
+        assert "0.id: Field required; 0.status: Field required; 1.id: Field required." in text
+        assert "1.status" not in text
+
+
+class TestPage:
+    @pytest.mark.parametrize(
+        ("headers", "next_offset"),
+        [
+            ({}, None),
+            ({"x-has-more": "false", "x-next-offset": "0"}, None),
+            ({"x-has-more": "false", "x-next-offset": "2"}, None),
+            ({"x-has-more": "", "x-next-offset": ""}, None),
+            ({"x-has-more": "true", "x-next-offset": "1"}, 1),
+            ({"x-has-more": " True ", "x-next-offset": " 2 "}, 2),
+        ],
+        ids=repr,
+    )
+    def test_its_rows_and_where_the_next_one_starts(self, headers, next_offset):
+        page = read(answer(200, ROWS, **headers), page_of(Invocation))
+        assert [row.id for row in page.items] == ["a", "b"]
+        assert page.next_offset == next_offset
+
+    def test_may_be_empty(self):
+        assert read(answer(200, []), page_of(Invocation)).items == ()
+
+    @pytest.mark.parametrize("offset", [None, "", "0", "-2", "2.0", "null", "x", "\u0662", "9" * 5000], ids=ascii)
+    def test_more_without_saying_where_is_refused(self, offset):
+        headers = {"x-has-more": "true"} | ({} if offset is None else {"x-next-offset": offset})
+        with pytest.raises(errors.KernelResponseError) as raised:
+            read(answer(200, ROWS, **headers), page_of(Invocation))
+        assert "X-Has-More is true, but X-Next-Offset is" in str(raised.value) or len(offset) > 4000
+        assert len(str(raised.value)) < 700
+
+    @pytest.mark.parametrize("body", [{"items": []}, "<html>", [5], [{"id": "a"}]], ids=repr)
+    def test_that_is_no_list_of_rows_is_refused(self, body):
+        with pytest.raises(errors.KernelResponseError):
+            read(answer(200, body), page_of(Invocation))
+
+
+def test_text_of_a_body_can_always_be_had():
+    assert answer(200, b"a\xffb").text() == "a\ufffdb"

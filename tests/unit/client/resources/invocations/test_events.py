@@ -1,0 +1,523 @@
+from __future__ import annotations
+
+import json
+import random
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.http.response import Response, error_from
+from airflow_provider_kernel.client.resources.invocations import events
+from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower, parse_event
+from airflow_provider_kernel.client.resources.invocations.models import (
+    Heartbeat,
+    Invocation,
+    LogLine,
+    StateChange,
+    StreamError,
+    UnknownEvent,
+)
+from airflow_provider_kernel.testing.times import format_time, parse_since
+
+RESET = errors.KernelConnectionError("reset")
+NOT_KERNEL = errors.KernelResponseError("HTML", status_code=200)
+
+
+def http(status):
+    return error_from(Response(status, {}, b'{"code": "c", "message": "m"}'))
+
+
+def state(status="running"):
+    return StateChange(invocation=Invocation(id="abc", status=status))
+
+
+def line(message, second=0.0):
+    """A line that was logged at a second of some day."""
+    return LogLine(message=message, timestamp=format_time(1_767_225_600_000_000_000 + round(second * 1e9)))
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _two_seconds_of_overlap(monkeypatch):
+    monkeypatch.setattr(events, "_OVERLAP", timedelta(seconds=2))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def follower(clock):
+    return EventFollower("abc", clock=clock)
+
+
+def take(follower, *stream):
+    """Have the follower accept a stream, and tell what it hands on: the messages of lines, errors as they are."""
+    news = [piece for event in stream for piece in follower.accept(event)]
+    return [piece.message if isinstance(piece, LogLine) else piece for piece in news]
+
+
+def connection(follower, *stream):
+    """Connect, have it accept a stream, and close."""
+    follower.connect()
+    taken = take(follower, *stream)
+    follower.closed()
+    return taken
+
+
+def since(follower):
+    return dict(follower.connect().query)["since"]
+
+
+class TestParse:
+    def parse(self, **document):
+        return parse_event(json.dumps(document))
+
+    def test_a_line(self):
+        event = self.parse(event="log", message="hello\n", timestamp="2026-01-01T00:00:00.123456789Z")
+        assert event == LogLine.model_validate(
+            {"event": "log", "message": "hello\n", "timestamp": "2026-01-01T00:00:00.123456789Z"}
+        )
+        assert (event.message, event.timestamp) == ("hello\n", "2026-01-01T00:00:00.123456789Z")
+
+    @pytest.mark.parametrize("rest", [{}, {"timestamp": None}, {"timestamp": "soon"}, {"level": "info"}])
+    def test_a_line_without_a_readable_time_is_a_line(self, rest):
+        event = self.parse(event="log", message="m", **rest)
+        assert isinstance(event, LogLine)
+        assert event.message == "m"
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "",
+            "\x00",
+            "a\rb\r\nc\n",
+            "\x1b[31m",
+            "\u2028\u2029\x85",
+            "\ud800",
+            "\udc00\ud800",
+            "😀",
+            "x" * 1_000_000,
+        ],
+        ids=["empty", "NUL", "breaks", "ANSI", "U+2028", "surrogate", "surrogates", "pair", "1 MB"],
+    )
+    @pytest.mark.parametrize("ensure_ascii", [True, False], ids=["escaped", "as it is"])
+    def test_a_line_may_hold_anything(self, message, ensure_ascii):
+        event = parse_event(json.dumps({"event": "log", "message": message}, ensure_ascii=ensure_ascii))
+        assert isinstance(event, LogLine)
+        assert event.message == message
+
+    @pytest.mark.parametrize(
+        ("status", "final"), [("queued", False), ("running", False), ("odd", False), ("succeeded", True)]
+    )
+    def test_a_state(self, status, final):
+        event = self.parse(event="invocation_state", invocation={"id": "abc", "status": status}, timestamp="t")
+        assert isinstance(event, StateChange)
+        assert (event.invocation.status, event.invocation.is_final) == (status, final)
+
+    def test_a_final_state_whose_output_holds_half_a_surrogate_pair(self):
+        event = self.parse(
+            event="invocation_state", invocation={"id": "abc", "status": "failed", "output": "\ud83d"}
+        )
+        assert event.invocation.is_final
+
+    @pytest.mark.parametrize(
+        ("error", "text"),
+        [
+            ({"code": "internal", "message": "oops", "details": [{"code": "x"}]}, "internal: oops"),
+            ({"message": "oops"}, "oops"),
+            ({"code": "internal", "message": None}, "internal"),
+            ({}, "unknown"),
+        ],
+        ids=["both", "message", "code", "neither"],
+    )
+    def test_an_error(self, error, text):
+        event = self.parse(event="error", error=error, timestamp="t")
+        assert isinstance(event, StreamError)
+        assert str(event) == text
+
+    def test_a_heartbeat(self):
+        assert isinstance(self.parse(event="sse_heartbeat", timestamp="t"), Heartbeat)
+        assert isinstance(self.parse(event="sse_heartbeat"), Heartbeat)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "",
+            " ",
+            "hello",
+            "{",
+            '{"event": "log", "message": "m"',
+            "null",
+            "7",
+            '"log"',
+            "[]",
+            '["log"]',
+            "{}",
+            '{"event": null}',
+            '{"event": ["log"], "message": "m"}',
+            '{"event": {"a": 1}}',
+            '{"event": 5}',
+            '{"event": ""}',
+            '{"event": "LOG", "message": "m"}',
+            '{"event": "deployment_state", "deployment": {}}',
+            '{"event": "log"}',
+            '{"event": "log", "message": null}',
+            '{"event": "log", "message": 5}',
+            '{"event": "log", "message": ["m"]}',
+            '{"event": "invocation_state"}',
+            '{"event": "invocation_state", "invocation": null}',
+            '{"event": "invocation_state", "invocation": "succeeded"}',
+            '{"event": "invocation_state", "invocation": {"status": "succeeded"}}',
+            '{"event": "invocation_state", "invocation": {"id": "abc", "status": 5}}',
+            '{"event": "error"}',
+            '{"event": "error", "error": "oops"}',
+            '{"event": "error", "error": {"code": 500}}',
+            "[" * 100_000,
+            '{"event": "log", "message": "m", "n": ' + "9" * 10_000 + "}",
+            "\ufeff{}",
+            "\ud800",
+            "\x00",
+        ],
+        ids=lambda data: repr(data[:60]),
+    )
+    def test_anything_else_is_unknown_and_no_error(self, data):
+        assert isinstance(parse_event(data), UnknownEvent)
+
+
+class TestWhatItAsksFor:
+    def test_at_first_everything(self, follower):
+        request = follower.connect()
+        assert str(request) == "GET /invocations/abc/events"
+        assert dict(request.query) == {"since": "2h"}
+
+    def test_again_everything_as_long_as_no_line_has_come(self, follower):
+        connection(follower, state(), Heartbeat(), UnknownEvent())
+        assert since(follower) == "2h"
+
+    def test_then_a_little_more_than_what_it_lacks(self, follower):
+        connection(follower, state(), line("a", 10), line("b", 11.25))
+        assert since(follower) == "2026-01-01T00:00:09.250000Z"
+
+    def test_from_the_latest_line_whichever_came_last(self, follower):
+        connection(follower, line("b", 11), line("a", 10))
+        assert since(follower) == "2026-01-01T00:00:09Z"
+
+    def test_a_replay_does_not_lead_it_back(self, follower):
+        connection(follower, line("a", 10), line("b", 11))
+        connection(follower, line("a", 10))
+        assert since(follower) == "2026-01-01T00:00:09Z"
+
+    def test_nanoseconds_are_cut(self, follower):
+        connection(follower, LogLine(message="a", timestamp="2026-01-01T00:00:10.123456999Z"))
+        assert since(follower) == "2026-01-01T00:00:08.123456Z"
+
+    def test_a_time_of_another_zone_is_asked_for_in_utc(self, follower):
+        connection(follower, LogLine(message="a", timestamp="2026-01-01T02:00:10+02:00"))
+        assert since(follower) == "2026-01-01T00:00:08Z"
+
+    @pytest.mark.parametrize("timestamp", [None, "", "soon", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00"])
+    def test_lines_without_a_readable_time_do_not_move_it(self, follower, timestamp):
+        connection(follower, LogLine(message="a", timestamp=timestamp))
+        assert since(follower) == "2h"
+        connection(follower, line("b", 10), LogLine(message="c", timestamp=timestamp))
+        assert since(follower) == "2026-01-01T00:00:08Z"
+
+    def test_the_zero_time_of_go_does_not_move_it(self, follower):
+        zero = LogLine(message="a", timestamp="0001-01-01T00:00:00Z")
+        assert connection(follower, zero) == ["a"]
+        assert since(follower) == "2h"
+        assert connection(follower, zero, zero) == ["a"]
+
+    def test_a_wrong_id_is_refused(self):
+        with pytest.raises(errors.KernelInputError):
+            EventFollower("None").connect()
+
+
+class TestEachLineOnce:
+    def test_lines_as_they_come(self, follower):
+        assert connection(follower, state(), line("a\n", 1), line("b", 2), line("a\n", 3)) == ["a\n", "b", "a\n"]
+
+    def test_what_is_replayed_is_dropped(self, follower):
+        connection(follower, line("a", 1), line("b", 2), line("c", 3))
+        assert connection(follower, line("a", 1), line("b", 2), line("c", 3), line("d", 4)) == ["d"]
+        assert connection(follower, line("c", 3), line("d", 4)) == []
+        assert connection(follower, line("c", 3), line("d", 4), line("e", 5)) == ["e"]
+
+    def test_the_same_text_at_another_time_is_another_line(self, follower):
+        connection(follower, line("tick", 1))
+        assert connection(follower, line("tick", 1), line("tick", 2)) == ["tick"]
+
+    def test_a_line_that_was_logged_twice_at_once_comes_twice(self, follower):
+        twice = [line("a", 1), line("a", 1)]
+        assert connection(follower, *twice) == ["a", "a"]
+        assert connection(follower, *twice) == []
+        assert connection(follower, *twice, line("b", 2)) == ["b"]
+
+    def test_also_when_the_cut_is_between_the_two(self, follower):
+        assert connection(follower, line("a", 1)) == ["a"]
+        assert connection(follower, line("a", 1), line("a", 1), line("a", 1)) == ["a", "a"]
+        assert connection(follower, line("a", 1), line("a", 1), line("a", 1)) == []
+
+    def test_unseen_lines_of_the_same_moment_are_not_lost(self, follower):
+        connection(follower, line("a", 1), line("b", 1))
+        assert connection(follower, line("a", 1), line("b", 1), line("c", 1), line("d", 1)) == ["c", "d"]
+
+    def test_lines_of_one_microsecond_are_told_apart(self, follower):
+        first, second = (LogLine(message="a", timestamp=f"2026-01-01T00:00:10.00000000{n}Z") for n in (1, 2))
+        assert connection(follower, first) == ["a"]
+        assert connection(follower, first, second) == ["a"]
+
+    def test_lines_from_before_what_was_asked_for_are_dropped(self, follower):
+        assert connection(follower, line("a", 1), line("b", 10)) == ["a", "b"]
+        everything = [line("a", 1), line("never seen", 7.999999), line("b", 10), line("c", 11)]
+        assert connection(follower, *everything) == ["c"]
+
+    def test_a_late_line_at_the_very_start_of_what_was_asked_for_is_not(self, follower):
+        connection(follower, line("b", 10))
+        assert connection(follower, line("late", 8), line("b", 10)) == ["late"]
+
+    def test_a_line_of_the_very_start_is_remembered(self, follower):
+        """The overlap's first moment was asked for, so that its lines come again."""
+        at = [LogLine(message="a", timestamp=f"2026-01-01T00:00:08.000000{nano}Z") for nano in ("000", "999")]
+        connection(follower, *at, line("b", 10))
+        assert connection(follower, *at, line("b", 10)) == []
+
+    def test_in_the_first_connection_no_line_is_too_old(self, follower):
+        assert connection(follower, line("b", 10), line("a", 1)) == ["b", "a"]
+
+    @pytest.mark.parametrize("timestamp", [None, "soon"])
+    def test_lines_without_a_readable_time_are_counted_too(self, follower, timestamp):
+        tick = LogLine(message="tick", timestamp=timestamp)
+        assert connection(follower, tick, tick) == ["tick", "tick"]
+        assert connection(follower, tick, tick, tick) == ["tick"]
+        assert connection(follower, line("a", 10), tick, tick, tick) == ["a"]
+        assert connection(follower, tick, tick, tick, tick) == ["tick"]
+
+    def test_what_is_too_old_to_come_again_is_forgotten(self, follower):
+        connection(follower, *(line(f"{n}", n) for n in range(100)))
+        follower.connect()
+        assert len(follower._seen) == 3
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+@pytest.mark.parametrize("precision", ["exact", "microseconds", "seconds, down", "seconds, up"])
+def test_whatever_the_precision_of_since_and_wherever_the_cuts_each_line_comes_once(
+    monkeypatch, inclusive, precision
+):
+    """A server made of a list: lines crowd at the same moments, many are equal, and the stream is cut 20 times."""
+    monkeypatch.undo()  # with the overlap as it is
+    steps = {"exact": 1, "microseconds": 10**3, "seconds, down": 10**9, "seconds, up": 10**9}
+    for seed in range(60):
+        chance = random.Random(seed)  # noqa: S311
+        now = 1_767_225_600_000_000_000 + chance.randrange(10**9)
+        log = []
+        for _ in range(chance.randrange(1, 200)):
+            now += chance.choice([0, 0, 0, 1, 999, 10**6, 3 * 10**8, 2 * 10**9])
+            log.append((now, chance.choice("abc")))
+        follower = EventFollower("abc")
+        got = []
+        for cuts_left in range(20, -1, -1):
+            asked = parse_since(since(follower), now)
+            step = steps[precision]
+            asked = -(-asked // step) * step if precision == "seconds, up" else asked // step * step
+            replay = [entry for entry in log if entry[0] > asked or (inclusive and entry[0] == asked)]
+            cut = chance.randrange(len(replay) + 1) if cuts_left else len(replay)
+            lines = [LogLine(message=text, timestamp=format_time(at)) for at, text in replay[:cut]]
+            got += [(piece.timestamp, piece.message) for event in lines for piece in follower.accept(event)]
+            follower.failed(RESET)
+        assert got == [(format_time(at), text) for at, text in log], f"seed {seed}"
+
+
+class TestSilence:
+    def test_is_a_minute_as_long_as_no_heartbeat_has_come(self, follower, clock):
+        assert follower.silence == 60
+        follower.connect()
+        take(follower, state())
+        clock.now = 1000
+        take(follower, line("a"), UnknownEvent())
+        assert follower.silence == 60
+
+    def test_is_three_heartbeats(self, follower, clock):
+        follower.connect()
+        take(follower, state())
+        clock.now = 15
+        take(follower, Heartbeat())
+        assert follower.silence == 45
+
+    def test_of_the_slowest_heartbeat(self, follower, clock):
+        follower.connect()
+        take(follower, state())
+        for clock.now in (15, 35, 36):
+            take(follower, Heartbeat())
+        assert follower.silence == 60
+
+    def test_may_be_longer_than_a_minute(self, follower, clock):
+        follower.connect()
+        take(follower, state())
+        clock.now = 50
+        take(follower, Heartbeat())
+        assert follower.silence == 150
+
+    def test_is_ten_seconds_at_least(self, follower, clock):
+        follower.connect()
+        for clock.now in (0, 1, 2):
+            take(follower, Heartbeat())
+        assert follower.silence == 10
+
+    @pytest.mark.parametrize("other", [state(), line("a"), UnknownEvent()], ids=["state", "line", "unknown"])
+    def test_counts_from_the_last_sign_of_life_of_whichever_kind(self, follower, clock, other):
+        follower.connect()
+        take(follower, Heartbeat())
+        clock.now = 100
+        take(follower, other)
+        clock.now = 107
+        take(follower, Heartbeat())
+        assert follower.silence == 21
+
+    def test_does_not_count_the_time_between_two_connections(self, follower, clock):
+        connection(follower, Heartbeat())
+        clock.now = 1000
+        follower.connect()
+        take(follower, Heartbeat())
+        assert follower.silence == 60
+
+    def test_is_kept_over_a_cut(self, follower, clock):
+        follower.connect()
+        take(follower, state())
+        clock.now = 25
+        take(follower, Heartbeat())
+        follower.failed(RESET)
+        follower.connect()
+        assert follower.silence == 75
+
+
+class TestTheEnd:
+    @pytest.mark.parametrize("status", ["succeeded", "failed"])
+    def test_a_final_state_is_the_end(self, follower, status):
+        assert take(follower, line("a"), state(status)) == ["a"]
+        assert follower.is_over()
+        assert follower.is_final
+        assert follower.given_up is None
+
+    @pytest.mark.parametrize("status", ["queued", "running", "odd", "Succeeded"])
+    def test_another_state_is_none(self, follower, status):
+        take(follower, state(status))
+        assert not follower.is_over()
+
+    def test_what_comes_after_it_does_not_undo_it(self, follower):
+        take(follower, state("failed"), state("running"))
+        assert follower.is_final
+
+    def test_a_stream_that_just_closes_is_none(self, follower):
+        connection(follower, state(), line("a"))
+        assert not follower.is_over()
+
+    def test_an_error_in_the_stream_is_handed_on_and_none(self, follower):
+        error = StreamError.model_validate({"error": {"code": "internal", "message": "oops"}})
+        assert take(follower, line("a"), error, line("b", 1)) == ["a", error, "b"]
+        assert not follower.is_over()
+
+    def test_heartbeats_and_what_is_unknown_are_not_for_people(self, follower):
+        assert take(follower, Heartbeat(), UnknownEvent(), state()) == []
+
+
+class TestGivingUp:
+    @pytest.mark.parametrize(
+        "error", [http(400), http(401), http(403), http(404), errors.KernelConfigurationError("odd")], ids=str
+    )
+    def test_what_will_not_pass_is_given_up_on_at_once(self, follower, error):
+        follower.connect()
+        follower.failed(error)
+        assert follower.is_over()
+        assert follower.given_up == str(error)
+        assert not follower.is_final
+
+    @pytest.mark.parametrize("error", [http(429), http(500), http(503), RESET, NOT_KERNEL], ids=str)
+    def test_what_may_pass_after_some_in_a_row(self, follower, error):
+        for _ in range(MAX_FAILURES - 1):
+            follower.connect()
+            follower.failed(error)
+            assert not follower.is_over()
+        follower.connect()
+        follower.failed(error)
+        assert follower.given_up == str(error)
+
+    def test_a_stream_that_closes_without_an_event_too(self, follower):
+        for _ in range(MAX_FAILURES):
+            assert not follower.is_over()
+            connection(follower)
+        assert follower.given_up == "the server keeps closing it"
+
+    @pytest.mark.parametrize(
+        "event", [line("a"), Heartbeat(), state(), UnknownEvent()], ids=["line", "heartbeat", "state", "unknown"]
+    )
+    @pytest.mark.parametrize("end", ["closed", "failed"])
+    def test_a_sign_of_life_and_the_count_begins_anew(self, follower, event, end):
+        for _ in range(MAX_FAILURES - 1):
+            follower.connect()
+            follower.failed(RESET)
+        follower.connect()
+        take(follower, event)
+        follower.closed() if end == "closed" else follower.failed(RESET)
+        for _ in range(MAX_FAILURES - 1):
+            assert not follower.is_over()
+            follower.connect()
+            follower.failed(RESET)
+        assert not follower.is_over()
+        follower.connect()
+        follower.failed(RESET)
+        assert follower.is_over()
+
+    def test_a_quiet_invocation_whose_stream_is_cut_again_and_again_is_not_given_up(self, follower):
+        for _ in range(2000):
+            connection(follower, state())
+            assert follower.pause <= 5
+        assert not follower.is_over()
+
+
+class TestThePause:
+    def test_grows_and_is_bounded(self, follower, monkeypatch):
+        monkeypatch.setattr(events, "MAX_FAILURES", 3000)
+        pauses = []
+        for _ in range(2000):
+            follower.connect()
+            follower.failed(RESET)
+            pauses.append(follower.pause)
+        assert 0 < pauses[0] <= 0.5
+        assert all(later == pytest.approx(min(2 * sooner, 5)) for sooner, later in pairwise(pauses))
+        assert pauses[-1] == 5
+
+    @pytest.mark.parametrize("event", [line("a"), Heartbeat()], ids=["line", "heartbeat"])
+    def test_begins_anew_after_something_new(self, follower, event):
+        pauses = []
+        for stream in ([], [], [], [], [event], [], []):
+            connection(follower, *stream)
+            pauses.append(follower.pause)
+        assert pauses[1] < pauses[2] < pauses[3]
+        assert pauses[4:] == pauses[:3]
+
+    def test_is_short_but_not_nothing_where_a_live_stream_is_cut(self, follower):
+        for _ in range(20):
+            connection(follower, state())
+            assert 0.05 < follower.pause <= 0.5
+
+
+def test_a_long_stream_does_not_fill_the_memory():
+    """Only what a new connection would replay is kept: a second of lines, and up to a thousand more."""
+    follower = EventFollower("abc")
+    follower.connect()
+    for number in range(3600):
+        stamp = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000000000Z"
+        assert list(follower.accept(LogLine(event="log", message=f"line {number}", timestamp=stamp)))
+    assert len(follower._seen) <= 1002
+    assert len(follower._replayed) <= 1002

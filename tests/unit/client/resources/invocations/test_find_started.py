@@ -1,0 +1,171 @@
+"""Which of the listed invocations a lost start may have started."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
+from airflow_provider_kernel.client.flow import Sleep
+from airflow_provider_kernel.client.http.pagination import Page
+from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.find_started import (
+    StartCriteria,
+    find_started,
+    single_match,
+)
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+PAYLOAD = '{"a": 1, "ü": null}'
+ASKED = StartCriteria("shop", "buy", "latest", PAYLOAD)
+
+
+def listed(name="x", *, started=NOON, **fields):
+    return Invocation(
+        **{
+            "id": name,
+            "status": "running",
+            "app_name": "shop",
+            "action_name": "buy",
+            "version": "latest",
+            "payload": PAYLOAD,
+            "started_at": started.isoformat().replace("+00:00", "Z"),
+            **fields,
+        }
+    )
+
+
+def found_in(pages, *, server_time=NOON, now=NOON, since=NOON, patience=0.0, excluded=frozenset(), asked=ASKED):
+    """Run the flow over pages of the list, and give what it found and the steps that it took."""
+    flow = find_started(asked, since=since, now=now, patience=patience, excluded=excluded)
+    steps = []
+    answers = iter(pages)
+    try:
+        step = next(flow)
+        while True:
+            steps.append(step)
+            if isinstance(step, Sleep):
+                step = flow.send(None)
+            else:
+                items, next_offset = next(answers)
+                step = flow.send(Page(tuple(items), next_offset, server_time))
+    except StopIteration as end:
+        return [invocation.id for invocation in end.value], steps
+
+
+def test_what_was_asked_is_read_off_the_request():
+    request = requests.create_invocation("shop", "buy", payload={"a": 1, "ü": None}, version="v2")
+    assert StartCriteria.by(request) == StartCriteria("shop", "buy", "v2", PAYLOAD)
+    assert StartCriteria.by(requests.create_invocation("shop", "buy")) == StartCriteria(
+        "shop", "buy", "latest", None
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "matches"),
+    [
+        ({}, True),
+        ({"status": "succeeded"}, True),
+        ({"status": "failed"}, True),
+        ({"version": "1.2.3"}, True),  # latest may be listed as what it resolves to
+        ({"app_name": "other"}, False),
+        ({"action_name": "other"}, False),
+        ({"payload": '{"a":1,"ü":null}'}, False),  # byte for byte
+        ({"payload": None}, False),
+    ],
+    ids=str,
+)
+def test_the_same_byte_for_byte(fields, matches):
+    assert ASKED.matches(listed(**fields)) is matches
+
+
+def test_a_version_that_was_asked_for_by_name_must_be_that_one():
+    asked = StartCriteria("shop", "buy", "v2", PAYLOAD)
+    assert asked.matches(listed(version="v2"))
+    assert not asked.matches(listed(version="v1"))
+
+
+def test_no_payload_is_listed_as_none_or_as_empty():
+    asked = StartCriteria("shop", "buy", "latest", None)
+    assert asked.matches(listed(payload=None))
+    assert asked.matches(listed(payload=""))
+    assert not asked.matches(listed(payload="null"))
+
+
+@pytest.mark.parametrize(
+    ("payload", "matches"),
+    [
+        ('{"_airflow": {"token": "mine"}}', True),
+        ('{"other": 1, "_airflow": {"token": "mine", "try_number": 2}}', True),
+        ('{"_airflow": {"token": "theirs"}}', False),
+        ('{"_airflow": "mine"}', False),
+        ('{"token": "mine"}', False),
+        ("not json", False),
+        (None, False),
+    ],
+)
+def test_a_mark_is_all_that_counts_where_there_is_one(payload, matches):
+    asked = StartCriteria("shop", "buy", "latest", PAYLOAD, correlation=("_airflow", "mine"))
+    assert asked.matches(listed(payload=payload)) is matches
+
+
+@pytest.mark.parametrize("skew", [timedelta(0), timedelta(hours=3), timedelta(hours=-3)], ids=str)
+def test_the_servers_clock_decides_what_came_after_the_intent(skew):
+    before, after = NOON + skew - timedelta(seconds=10), NOON + skew + timedelta(seconds=1)
+    page = [listed("before", started=before), listed("after", started=after)]
+    assert found_in([(page, None)], server_time=NOON + skew)[0] == ["after"]
+
+
+def test_without_the_servers_clock_some_minutes_are_allowed_for():
+    page = [
+        listed("long before", started=NOON - timedelta(minutes=6)),
+        listed("perhaps", started=NOON - timedelta(minutes=4)),
+    ]
+    assert found_in([(page, None)], server_time=None)[0] == ["perhaps"]
+
+
+def test_an_unreadable_start_is_no_reason_to_overlook_it():
+    assert found_in([([listed(started_at="?")], None)])[0] == ["x"]
+
+
+def test_all_pages_are_read_and_what_shifts_between_them_counts_once():
+    found, steps = found_in([([listed("a"), listed("b")], 2), ([listed("b"), listed("c")], None)])
+    assert found == ["a", "b", "c"]
+    assert [dict(step.query)["offset"] for step in steps] == ["0", "2"]
+
+
+def test_it_asks_for_this_app_and_action_from_before_the_intent_on():
+    _, (step,) = found_in([([], None)])
+    assert dict(step.query) == {
+        "app_name": "shop",
+        "action_name": "buy",
+        "since": "2026-01-01T11:55:00Z",
+        "limit": "100",
+        "offset": "0",
+    }
+
+
+def test_those_of_others_do_not_count():
+    assert found_in([([listed("theirs"), listed("mine")], None)], excluded=frozenset({"theirs"}))[0] == ["mine"]
+
+
+def test_it_looks_again_as_long_as_it_has_patience():
+    found, steps = found_in([([], None), ([], None), ([listed()], None)], patience=5.0)
+    assert found == ["x"]
+    assert [isinstance(step, Sleep) for step in steps] == [False, True, False, True, False]
+
+
+def test_it_loses_patience():
+    found, steps = found_in([([], None)] * 4, patience=3.0)
+    assert found == []
+    assert sum(step.seconds for step in steps if isinstance(step, Sleep)) == 3.0
+
+
+def test_one_is_it_and_none_is_none():
+    assert single_match([]) is None
+    assert single_match([listed()]).id == "x"
+
+
+def test_several_are_named():
+    with pytest.raises(KernelAmbiguousStartError, match=r"a \(running\), b \(succeeded\)"):
+        single_match([listed("a"), listed("b", status="succeeded")])

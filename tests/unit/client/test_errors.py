@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from airflow_provider_kernel import client
+from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.errors import Attempts, ConnectionProblem
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelInvocationFinishedError,
+    KernelInvocationTimeoutError,
+    KernelOutputTooLargeError,
+)
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+
+FINISHED = Invocation(
+    id="abc",
+    status="failed",
+    app_name="shop",
+    action_name="buy",
+    finished_at="2026-01-01T00:00:00Z",
+    status_reason="ran out of memory",
+    output='{"card": "4111"}',
+    payload='{"password": "hunter2"}',
+)
+
+ONE_OF_EACH = [
+    errors.KernelError("it broke"),
+    errors.KernelConfigurationError("a bad setting"),
+    errors.KernelInputError("a bad argument"),
+    errors.KernelConnectionError("cut", sent=False, problem=ConnectionProblem.REFUSED),
+    errors.KernelTimeoutError("slow", sent=False),
+    errors.KernelResponseError("HTML", status_code=200),
+    *(
+        kind(
+            "no",
+            status_code=418,
+            code="teapot",
+            details=[("a", "b"), (None, "c")],
+            retry_after=3.5,
+            request_id="req_1",
+        )
+        for kind in (
+            errors.KernelAPIError,
+            errors.KernelBadRequestError,
+            errors.KernelAuthenticationError,
+            errors.KernelPermissionError,
+            errors.KernelNotFoundError,
+            errors.KernelConflictError,
+            errors.KernelRateLimitError,
+            errors.KernelServerError,
+        )
+    ),
+    KernelInvocationFinishedError(FINISHED, "succeeded"),
+    KernelInvocationFailedError(FINISHED),
+    KernelInvocationTimeoutError("too long"),
+    errors.KernelInvocationKilledError("killed"),
+    errors.KernelLostContactError("lost contact"),
+    errors.KernelAmbiguousStartError("unknown"),
+    KernelOutputTooLargeError("too large"),
+]
+
+
+def all_kinds(root=errors.KernelError):
+    return {root}.union(
+        *(all_kinds(kind) for kind in root.__subclasses__() if kind.__module__.startswith(client.__name__))
+    )
+
+
+def test_the_list_of_this_module_is_complete():
+    assert {type(error) for error in ONE_OF_EACH} == all_kinds()
+
+
+class TestCopies:
+    """Airflow sends errors between processes: triggerer, worker, supervisor."""
+
+    @pytest.fixture(params=ONE_OF_EACH, ids=lambda error: type(error).__name__)
+    def error(self, request):
+        error = copy.deepcopy(request.param)
+        error.asked = "PATCH /invocations/abc"
+        error.attempts = Attempts(3, 4.25)
+        return error
+
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    def test_a_pickle_holds_everything(self, error, protocol):
+        copied = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 (our own bytes)
+        assert type(copied) is type(error)
+        assert str(copied) == str(error)
+        assert vars(copied) == vars(error)
+        assert copied.args == error.args
+        assert copied.permanent == error.permanent
+
+    def test_a_copy_holds_everything(self, error):
+        copied = copy.copy(error)
+        assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
+
+    def test_the_text_is_not_doubled_by_copying_twice(self, error):
+        assert str(copy.copy(copy.copy(error))) == str(error)
+
+
+class TestPermanent:
+    """Whether a task fails at once, or uses its retries."""
+
+    @pytest.mark.parametrize(
+        ("kind", "permanent"),
+        [
+            (errors.KernelError, False),
+            (errors.KernelConfigurationError, True),
+            (errors.KernelInputError, True),
+            (errors.KernelConnectionError, False),
+            (errors.KernelTimeoutError, False),
+            (errors.KernelResponseError, False),
+            (errors.KernelAPIError, False),
+            (errors.KernelBadRequestError, True),
+            (errors.KernelAuthenticationError, True),
+            (errors.KernelPermissionError, True),
+            (errors.KernelNotFoundError, True),
+            (errors.KernelConflictError, True),
+            (errors.KernelRateLimitError, False),
+            (errors.KernelServerError, False),
+            (KernelInvocationFinishedError, True),
+            (KernelInvocationFailedError, False),
+            (KernelInvocationTimeoutError, False),
+            (errors.KernelInvocationKilledError, False),
+            (errors.KernelLostContactError, False),
+            (errors.KernelAmbiguousStartError, True),
+            (KernelOutputTooLargeError, True),
+        ],
+    )
+    def test_flag(self, kind, permanent):
+        assert kind.permanent is permanent
+
+    def test_all_kinds_are_in_the_table(self):
+        mark = next(mark for mark in self.test_flag.pytestmark if mark.name == "parametrize")
+        assert {kind for kind, _ in mark.args[1]} == all_kinds()
+
+
+class TestText:
+    def test_nothing_but_the_message_when_nothing_is_known(self):
+        assert str(errors.KernelError("it broke")) == "it broke"
+
+    def test_no_message_is_no_failure(self):
+        assert str(errors.KernelError()) == ""
+
+    def test_what_was_asked_what_came_how_often_and_what_to_do(self):
+        error = errors.KernelRateLimitError("slow down", status_code=429, code="rate_limited", request_id="req_1")
+        error.asked = "POST /invocations"
+        error.attempts = Attempts(5, 61.23)
+        assert str(error) == (
+            "POST /invocations: 429 rate_limited: slow down (request req_1) (5 attempts in 61.2 s). "
+            "Give the tasks an Airflow pool no larger than the plan's limit of concurrent invocations"
+        )
+
+    @pytest.mark.parametrize(
+        ("attempts", "text"),
+        [(Attempts(1, 0.04), "1 attempt in 0.0 s"), (Attempts(2, 12.0), "2 attempts in 12.0 s")],
+        ids=["one", "more"],
+    )
+    def test_attempts(self, attempts, text):
+        assert str(attempts) == text
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({"status_code": 418}, "418"),
+            ({"message": "no", "status_code": 418}, "418: no"),
+            ({"message": "no", "status_code": 418, "code": "teapot"}, "418 teapot: no"),
+            ({"status_code": 418, "code": "teapot"}, "418 teapot"),
+            (
+                {"message": "no", "status_code": 418, "details": [("a", "b"), (None, "c"), ("d", None)]},
+                "418: no [a: b] [c] [d]",
+            ),
+            ({"message": "no", "status_code": 418, "request_id": "req_1"}, "418: no (request req_1)"),
+        ],
+    )
+    def test_parts_of_an_api_error(self, arguments, text):
+        assert str(errors.KernelAPIError(**arguments)) == text
+
+    @pytest.mark.parametrize("problem", ConnectionProblem)
+    def test_each_connection_problem_has_its_advice(self, problem):
+        error = errors.KernelConnectionError("no answer", problem=problem)
+        assert str(error) == f"no answer. {problem.value}"
+
+    def test_a_timeout_advises_on_the_timeouts(self):
+        error = errors.KernelTimeoutError("no answer")
+        assert error.problem is ConnectionProblem.TIMEOUT
+        assert "raise read_timeout" in str(error)
+
+    @pytest.mark.parametrize("kind", [errors.KernelConnectionError, errors.KernelTimeoutError])
+    def test_a_lost_request_may_have_been_taken_unless_the_opposite_is_known(self, kind):
+        assert kind("lost").sent is True
+        assert kind("lost", sent=False).sent is False
+
+    def test_an_ambiguous_start_says_that_it_may_be_running(self):
+        assert "An invocation MAY be running" in str(errors.KernelAmbiguousStartError("unknown"))
+
+
+class TestOfInvocations:
+    def test_failed_says_which_and_why(self):
+        error = KernelInvocationFailedError(FINISHED)
+        assert str(error) == "Invocation abc of shop/buy failed: ran out of memory"
+        assert error.invocation is FINISHED
+
+    def test_failed_without_a_reason_or_names(self):
+        error = KernelInvocationFailedError(Invocation(id="abc", status="failed"))
+        assert str(error) == "Invocation abc of ? failed: the API gives no reason"
+
+    def test_finished_says_how_when_and_what_cannot_be(self):
+        error = KernelInvocationFinishedError(FINISHED, "succeeded")
+        assert str(error) == (
+            "Invocation abc had already ended as failed at 2026-01-01T00:00:00Z; it cannot become succeeded"
+        )
+        assert (error.invocation, error.asked_for) == (FINISHED, "succeeded")
+
+    def test_finished_without_a_time(self):
+        error = KernelInvocationFinishedError(Invocation(id="abc", status="failed"), "succeeded")
+        assert str(error) == "Invocation abc had already ended as failed; it cannot become succeeded"
+
+    @pytest.mark.parametrize(
+        "error",
+        [KernelInvocationFailedError(FINISHED), KernelInvocationFinishedError(FINISHED, "succeeded")],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_neither_payload_nor_output_is_shown(self, error):
+        shown = f"{error!s}{error!r}{error.invocation!r}"
+        assert "4111" not in shown
+        assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("kind", [errors.KernelConfigurationError, errors.KernelInputError])
+def test_what_is_wrong_before_sending_is_a_value_error_too(kind):
+    assert issubclass(kind, ValueError)
+
+
+def test_kernels_reason_stands_in_one_bounded_line():
+    failed = KernelInvocationFailedError(Invocation(id="x", status="failed", status_reason="a\nb\x1b" + "c" * 999))
+    assert "failed: a b c" in str(failed)
+    assert "\n" not in str(failed)
+    assert len(str(failed)) < 400

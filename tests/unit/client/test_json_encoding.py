@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.json_encoding import size_in_bytes, to_json_text
+
+
+class TestWhatJSONCanHold:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            ({"a": 1}, '{"a": 1}'),
+            ([], "[]"),
+            ("x", '"x"'),
+            ("", '""'),
+            ('{"a": 1}', '"{\\"a\\": 1}"'),
+            (0, "0"),
+            (1.5, "1.5"),
+            (False, "false"),
+            (None, "null"),
+            ((1, 2), "[1, 2]"),
+            ({1: "int", None: "none", False: "bool"}, '{"1": "int", "null": "none", "false": "bool"}'),
+            ({"käse": ["🧀", "\n"]}, '{"käse": ["🧀", "\\n"]}'),
+        ],
+        ids=repr,
+    )
+    def test_is_written(self, value, text):
+        assert to_json_text(value, what="payload") == text
+
+    def test_lone_surrogates_survive(self):
+        assert json.loads(to_json_text("\ud800", what="payload")) == "\ud800"
+
+
+def itself():
+    value: list = []
+    value.append(value)
+    return value
+
+
+def deep(levels):
+    value: list = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+class TestWhatJSONCannotHold:
+    @pytest.mark.parametrize(
+        ("value", "says"),
+        [
+            (math.nan, "payload cannot be written as JSON: nan is not a JSON number"),
+            (math.inf, "payload cannot be written as JSON: inf is not a JSON number"),
+            ({"a": [1, 2, -math.inf]}, "payload['a'][2] cannot be written as JSON: -inf is not a JSON number"),
+            ({"a": [0, 1, {2}]}, "payload['a'][2] cannot be written as JSON: a value of type set"),
+            (({"b": b"x"},), "payload[0]['b'] cannot be written as JSON: a value of type bytes"),
+            ([Decimal(1)], "payload[0] cannot be written as JSON: a value of type Decimal"),
+            ({"a": {("x", 1): 1}}, "payload['a'] cannot be written as JSON: a key of type tuple"),
+            ({"at": datetime(2026, 1, 1, tzinfo=timezone.utc)}, "payload['at'] cannot be written as JSON"),
+            ({"n": 10**5000}, "payload['n'] cannot be written as JSON: a number of too many digits"),
+            ({math.nan: 1}, "payload cannot be written as JSON: Out of range float"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_is_refused_by_its_place(self, value, says):
+        with pytest.raises(KernelInputError) as raised:
+            to_json_text(value, what="payload")
+        assert str(raised.value).startswith(says)
+
+    @pytest.mark.parametrize("value", [itself(), deep(100_000)], ids=["itself", "deep"])
+    def test_no_end_of_nesting_is_said_shortly(self, value):
+        with pytest.raises(KernelInputError, match="it is nested too deeply, or holds itself") as raised:
+            to_json_text(value, what="payload")
+        assert str(raised.value).startswith("payload[0][0]")
+        assert len(str(raised.value)) < 500
+
+    def test_the_message_says_what_to_use_instead(self):
+        with pytest.raises(KernelInputError, match=r"turn dates into text, and NaN into None"):
+            to_json_text(object(), what="payload")
+
+    def test_the_message_shows_the_place_and_not_the_neighbours(self):
+        with pytest.raises(KernelInputError) as raised:
+            to_json_text({"password": "hunter2", "x": object()}, what="payload")
+        assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("text", "size"), [("", 0), ("a", 1), ("ä", 2), ("😀", 4), ("\ud800", 3)], ids=ascii)
+def test_size_counts_utf_8(text, size):
+    assert size_in_bytes(text) == size
