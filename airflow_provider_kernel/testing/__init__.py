@@ -6,13 +6,18 @@ from airflow_provider_kernel.emulator_extra import require_emulator_extra
 
 require_emulator_extra()
 
-from airflow_provider_kernel.testing.actions import ActionContext, ActionError, InvocationEndedError
-from airflow_provider_kernel.testing.emulator import KernelEmulator, run_emulator
+from airflow_provider_kernel.testing.emulator import KernelEmulator
 from airflow_provider_kernel.testing.faults import Fault
 from airflow_provider_kernel.testing.journal import RecordedRequest
 from airflow_provider_kernel.testing.projects import Project
-from airflow_provider_kernel.testing.state import InvocationRecord
-from airflow_provider_kernel.testing.switches import PAYLOAD_4_5_MB, PAYLOAD_64_KB, Switches
+from airflow_provider_kernel.testing.resources.invocations.actions import (
+    ActionContext,
+    ActionError,
+    InvocationEndedError,
+)
+from airflow_provider_kernel.testing.resources.invocations.record import InvocationRecord
+from airflow_provider_kernel.testing.serve import run_emulator
+from airflow_provider_kernel.testing.settings import PAYLOAD_4_5_MB, PAYLOAD_64_KB, Switches
 
 __all__ = [
     "KernelEmulator",

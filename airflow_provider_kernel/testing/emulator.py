@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import json
-import sys
-import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kernel.testing.apps import LATEST
+from airflow_provider_kernel.testing.application import build_app
+from airflow_provider_kernel.testing.backend import Backend
 from airflow_provider_kernel.testing.faults import Fault, FaultMiddleware, Faults
 from airflow_provider_kernel.testing.journal import Journal, JournalMiddleware, RecordedRequest
-from airflow_provider_kernel.testing.platform import Platform
-from airflow_provider_kernel.testing.routes import build_app
+from airflow_provider_kernel.testing.resources import ROOMS
+from airflow_provider_kernel.testing.resources.apps import LATEST, Apps
+from airflow_provider_kernel.testing.resources.invocations import Invocations
+from airflow_provider_kernel.testing.resources.invocations.record import (
+    FINAL,
+    STATUSES,
+    InvocationRecord,
+    most_active_at_once,
+)
 from airflow_provider_kernel.testing.server import EmulatorServer
-from airflow_provider_kernel.testing.state import FINAL, STATUSES, InvocationRecord, most_active_at_once
-from airflow_provider_kernel.testing.switches import Switches
+from airflow_provider_kernel.testing.settings import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from airflow_provider_kernel.testing.projects import Project
+    from airflow_provider_kernel.testing.room import Room
 
 DEFAULT_API_KEY = "sk-emulator"
 HOST = "127.0.0.1"
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
+_Room = TypeVar("_Room", bound="Room")
 
 
 class _Absent:
@@ -61,10 +68,11 @@ class KernelEmulator:
     ) -> None:
         self.api_key = api_key
         self._port = port
-        self._platform = Platform(api_key, switches or Switches(), time_scale)
+        self._backend = Backend(api_key, switches or Switches(), time_scale, ROOMS)
+        self._runs = self._backend.room(Invocations).store
         self._journal = Journal()
         self._faults = Faults()
-        app = FaultMiddleware(build_app(self._platform), self._faults, lambda: self.switches)
+        app = FaultMiddleware(build_app(self._backend), self._faults, lambda: self.switches)
         self._app = JournalMiddleware(app, self._journal)
         self._server: EmulatorServer | None = None
 
@@ -89,7 +97,8 @@ class KernelEmulator:
         if server is None or not server.is_here:
             return
         self._server = None
-        self._platform.store.stop_all()
+        for room in self._backend.rooms:
+            room.stop()
         server.stop()
 
     @contextmanager
@@ -117,7 +126,8 @@ class KernelEmulator:
     def reset(self) -> None:
         """Forget runs, requests and faults. Actions, projects, keys and switches stay."""
         self._faults.clear()
-        self._platform.store.forget()
+        for room in self._backend.rooms:
+            room.reset()
         self._journal.clear()
 
     @property
@@ -142,20 +152,20 @@ class KernelEmulator:
     @property
     def switches(self) -> Switches:
         """How it behaves where Kernel's documentation is silent."""
-        return self._platform.switches
+        return self._backend.switches
 
     @switches.setter
     def switches(self, switches: Switches) -> None:
-        self._platform.store.switches = switches
+        self._backend.switches = switches
 
     @property
     def time_scale(self) -> float:
         """Emulated seconds in a real one, for waits that begin from now on."""
-        return self._platform.clock.scale
+        return self._backend.clock.scale
 
     @time_scale.setter
     def time_scale(self, scale: float) -> None:
-        self._platform.clock.scale = scale
+        self._backend.clock.scale = scale
 
     def register(
         self, app_name: str, action_name: str, function: Callable[..., Any], version: str = LATEST
@@ -169,7 +179,7 @@ class KernelEmulator:
             an exception fails the run.
         :param version: the version label.
         """
-        self._platform.apps.register(app_name, action_name, function, version)
+        self._backend.room(Apps).register(app_name, action_name, function, version)
 
     def action(self, app_name: str, action_name: str, version: str = LATEST) -> Callable[[_Function], _Function]:
         """
@@ -193,7 +203,7 @@ class KernelEmulator:
         :param name: its name.
         :param project_id: its ID; one is made up otherwise.
         """
-        return self._platform.projects.add(name, project_id)
+        return self._backend.projects.add(name, project_id)
 
     def add_key(self, key: str, project: str | None = None) -> None:
         """
@@ -202,7 +212,7 @@ class KernelEmulator:
         :param key: the key.
         :param project: ID or name of the one project it may see; None for an org-wide key.
         """
-        self._platform.projects.add_key(key, project)
+        self._backend.projects.add_key(key, project)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a fault in force, and return it."""
@@ -211,6 +221,14 @@ class KernelEmulator:
     def clear_faults(self) -> None:
         """Remove all faults, and let held answers go."""
         self._faults.clear()
+
+    def room(self, kind: type[_Room]) -> _Room:
+        """
+        Return the emulated resource of a class, such as `Limits`, to set it up.
+
+        :param kind: a class of `airflow_provider_kernel.testing.resources`.
+        """
+        return self._backend.room(kind)
 
     # What clients did
 
@@ -248,8 +266,8 @@ class KernelEmulator:
     @property
     def invocations(self) -> tuple[InvocationRecord, ...]:
         """Every invocation as it stands, oldest first."""
-        with self._platform.store.signal:
-            return tuple(run.record() for run in self._platform.store.runs())
+        with self._backend.signal:
+            return tuple(run.record() for run in self._runs.runs())
 
     def invocation(self, invocation_id: str) -> InvocationRecord:
         """
@@ -258,8 +276,8 @@ class KernelEmulator:
         :param invocation_id: its ID.
         :raises KeyError: with the known IDs, when there is none.
         """
-        with self._platform.store.signal:
-            return self._platform.store.get(invocation_id).record()
+        with self._backend.signal:
+            return self._runs.get(invocation_id).record()
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:
         """
@@ -269,7 +287,7 @@ class KernelEmulator:
         :param timeout: real seconds.
         :raises AssertionError: when the time is over.
         """
-        if not self._platform.store.signal.wait_until(predicate, timeout):
+        if not self._backend.signal.wait_until(predicate, timeout):
             records = "\n".join(f"  {record}" for record in self.invocations) or "  (none)"
             raise AssertionError(f"waited {timeout:g} s in vain; the invocations are:\n{records}")
 
@@ -295,8 +313,8 @@ class KernelEmulator:
         """
         if status not in STATUSES:
             raise ValueError(f"status is {status!r}; it must be one of {', '.join(STATUSES)}")
-        run = self._platform.store.get(invocation_id)
-        self._platform.store.signal.wait_until(lambda: status in run.statuses or run.finished, timeout)
+        run = self._runs.get(invocation_id)
+        self._backend.signal.wait_until(lambda: status in run.statuses or run.finished, timeout)
         record = self.invocation(invocation_id)
         if status not in record.statuses:
             raise AssertionError(f"waited {timeout:g} s for {invocation_id} to be {status}; it is {record}")
@@ -338,9 +356,9 @@ class KernelEmulator:
             raise ValueError(f"status is {status!r}; it must be one of {', '.join(FINAL)}")
         if raw_output is not None and output is not ABSENT:
             raise ValueError("give either output or raw_output")
-        run = self._platform.store.get(invocation_id)
+        run = self._runs.get(invocation_id)
         text = raw_output if output is ABSENT else json.dumps(output, allow_nan=False)
-        ended = self._platform.store.finish(
+        ended = self._runs.finish(
             run,
             status,
             output=text,
@@ -350,41 +368,3 @@ class KernelEmulator:
         if not ended:
             raise ValueError(f"invocation {invocation_id} has ended already: {run.status}")
         return self.invocation(invocation_id)
-
-
-def run_emulator(
-    port: int = 8787,
-    api_key: str = DEFAULT_API_KEY,
-    *,
-    switches: Switches | None = None,
-    time_scale: float = 1.0,
-    setup: Callable[[KernelEmulator], object] | None = None,
-    stream: TextIO | None = None,
-    until: threading.Event | None = None,
-) -> None:
-    """
-    Serve until interrupted, and say on the way in how to connect.
-
-    :param port: port to listen on; 0 takes a free one.
-    :param api_key: the key that clients must send.
-    :param switches: how to behave where Kernel's documentation is silent.
-    :param time_scale: emulated seconds in a real one.
-    :param setup: called with the emulator before it starts, to register actions.
-    :param stream: where to print; standard output otherwise.
-    :param until: ends the serving as well, when it is set.
-    """
-    emulator = KernelEmulator(api_key, port, switches=switches, time_scale=time_scale)
-    if setup is not None:
-        setup(emulator)
-    with emulator:
-        lines = (
-            f"Kernel emulator at {emulator.base_url}",
-            f"API key: {emulator.api_key}",
-            f"export AIRFLOW_CONN_KERNEL_DEFAULT='{emulator.airflow_connection}'",
-            "Stop with Ctrl-C.",
-        )
-        print(*lines, sep="\n", file=stream or sys.stdout, flush=True)
-        try:
-            (until or threading.Event()).wait()
-        except KeyboardInterrupt:
-            return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_kernel.testing.switches import Switches
+    from airflow_provider_kernel.testing.settings import Switches
 
 
 class ApiError(Exception):

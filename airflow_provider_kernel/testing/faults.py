@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from airflow_provider_kernel.testing.errors import code_of
-from airflow_provider_kernel.testing.patterns import method_matches, path_matches
-from airflow_provider_kernel.testing.waiting import Signal
+from airflow_provider_kernel.testing.path_globs import method_matches, path_matches
+from airflow_provider_kernel.testing.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from airflow_provider_kernel.testing.switches import Switches
+    from airflow_provider_kernel.testing.settings import Switches
 
 CONNECTION = "kernel_emulator_connection"
 

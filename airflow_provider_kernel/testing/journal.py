@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from airflow_provider_kernel.testing.patterns import method_matches, path_matches
-from airflow_provider_kernel.testing.waiting import Signal
+from airflow_provider_kernel.testing.path_globs import method_matches, path_matches
+from airflow_provider_kernel.testing.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

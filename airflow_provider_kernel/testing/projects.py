@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_kernel.testing.errors import ApiError, invalid
 
 if TYPE_CHECKING:
-    from airflow_provider_kernel.testing.switches import Switches
+    from airflow_provider_kernel.testing.settings import Switches
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from airflow_provider_kernel.client.resources.invocations import events, request
 from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StateChange, UnknownEvent
 from airflow_provider_kernel.testing import Fault
-from airflow_provider_kernel.testing.times import format_time
+from airflow_provider_kernel.testing.clock import format_time
 
 PATH = "/invocations/*/events"
 SSE = {"Content-Type": "text/event-stream"}

@@ -21,8 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_kernel.testing import Fault, KernelEmulator
-from airflow_provider_kernel.testing.actions import ActionError
+from airflow_provider_kernel.testing import ActionError, Fault, KernelEmulator
 from leaks.markers import ANSWER, KEY, OUTPUT, PARTS_OF_KEY, PAYLOAD, PLANTED
 
 HERE = Path(__file__).parent

@@ -94,3 +94,11 @@ def test_only_emulator_and_demo_import_the_modules_of_the_extra():
     files = {str(path.relative_to(root)): path for path in root.rglob("*.py")}
     importers = {name for name, path in files.items() if packages(imported_by(path)) & set(MODULES)}
     assert {name.partition("/")[0] for name in importers} == {"demo", "testing"}
+
+
+def test_the_emulator_imports_nothing_of_the_client():
+    root = Path(airflow_provider_kernel.__file__).parent
+    imported = {name for path in (root / "testing").rglob("*.py") for name in imported_by(path)}
+    ours = {name for name in imported if name.startswith("airflow_provider_kernel")}
+    others = {name for name in ours if not name.startswith("airflow_provider_kernel.testing.")}
+    assert others == {"airflow_provider_kernel.emulator_extra"}

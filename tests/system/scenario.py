@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_kernel.testing import InvocationRecord, KernelEmulator
-from airflow_provider_kernel.testing.state import most_active_at_once
+from airflow_provider_kernel.testing.resources.invocations.record import most_active_at_once
 from airflow_stack.rest import wait_until
 from airflow_stack.stack import AirflowStack
 from system.under_test.variants import BLOCKING, DEFERRABLE, MAPPED, MAPPED_BLOCKING, VARIANTS, dag_id

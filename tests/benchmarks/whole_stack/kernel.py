@@ -84,7 +84,7 @@ class KernelProcess:
 
 def _serve(pipe: Connection) -> None:
     from airflow_provider_kernel.testing import KernelEmulator
-    from airflow_provider_kernel.testing.times import NANOSECONDS, parse_since
+    from airflow_provider_kernel.testing.clock import NANOSECONDS, parse_since
 
     def wait(ctx: Any, payload: Any) -> Any:
         ctx.log(f"number {payload['number']} waits")

@@ -40,7 +40,7 @@ from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
 from airflow_provider_kernel.operators.starting import Starter
 from airflow_provider_kernel.testing import Fault, KernelEmulator
-from airflow_provider_kernel.testing.state import most_active_at_once
+from airflow_provider_kernel.testing.resources.invocations.record import most_active_at_once
 
 EXAMPLES = int(os.environ.get("HISTORIES", "300"))
 RETRIES = 3

@@ -78,7 +78,7 @@ class TestStop:
         held, forked = threading.Event(), threading.Event()
 
         def hold_the_lock():
-            with kernel._platform.store.signal:
+            with kernel._backend.signal:
                 held.set()
                 forked.wait(5)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_kernel.testing.times import Clock, format_time, parse_since
+from airflow_provider_kernel.testing.clock import Clock, format_time, parse_since
 
 NOW = 1_750_420_800_000_000_000  # 2025-06-20T12:00:00Z
 SECOND = 1_000_000_000

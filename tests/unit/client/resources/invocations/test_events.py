@@ -19,7 +19,7 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     StreamError,
     UnknownEvent,
 )
-from airflow_provider_kernel.testing.times import format_time, parse_since
+from airflow_provider_kernel.testing.clock import format_time, parse_since
 
 RESET = errors.KernelConnectionError("reset")
 NOT_KERNEL = errors.KernelResponseError("HTML", status_code=200)

@@ -1,4 +1,4 @@
-"""Apps, their versions, and the Python functions that stand for their actions."""
+"""``/apps``: deployed apps, their versions, and the Python functions that implement their actions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from starlette.routing import Route
+
 from airflow_provider_kernel.testing.errors import ApiError
+from airflow_provider_kernel.testing.http import page
+from airflow_provider_kernel.testing.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_kernel.testing.switches import Switches
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from airflow_provider_kernel.testing.backend import Backend
 
 LATEST = "latest"
 
@@ -21,11 +28,11 @@ LATEST = "latest"
 @dataclass(frozen=True)
 class Action:
     """
-    An action: a function, and whether it wants the payload.
+    A deployed action.
 
-    :param name: its name.
+    :param name: the action's name.
     :param function: takes `(ctx)` or `(ctx, payload)`, sync or async.
-    :param takes_payload: which of the two.
+    :param takes_payload: whether it takes the payload.
     """
 
     name: str
@@ -35,11 +42,9 @@ class Action:
     @classmethod
     def of(cls, name: str, function: Callable[..., Any]) -> Action:
         """
-        Look at a function's parameters.
+        Create an action from a function.
 
-        :param name: the action's name.
-        :param function: the function.
-        :raises TypeError: when it can be called in neither way.
+        :raises TypeError: if the function has other parameters.
         """
         if not callable(function):
             raise TypeError(f"action {name!r} was given {function!r}, which is not callable")
@@ -59,10 +64,10 @@ class AppVersion:
     A deployed version of an app.
 
     :param app_name: the app.
-    :param version: the label it was deployed under.
+    :param version: the version label.
     :param id: app version ID.
     :param deployment_id: deployment ID.
-    :param actions: by name.
+    :param actions: the actions by name.
     """
 
     app_name: str
@@ -73,7 +78,7 @@ class AppVersion:
 
     @property
     def resolved_version(self) -> str:
-        """What the label stands for; only `latest` stands for something else."""
+        """The version that the label resolves to; only `latest` resolves to another one."""
         return "1.0.0" if self.version == LATEST else self.version
 
     def json(self) -> dict[str, Any]:
@@ -89,10 +94,11 @@ class AppVersion:
         }
 
 
-class Apps:
-    """What is deployed."""
+class Apps(Room):
+    """All deployed app versions."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         self._lock = threading.Lock()
         self._versions: dict[tuple[str, str], AppVersion] = {}
 
@@ -100,12 +106,9 @@ class Apps:
         self, app_name: str, action_name: str, function: Callable[..., Any], version: str = LATEST
     ) -> None:
         """
-        Deploy a function as an action; one of the same name is replaced.
+        Deploy a function as an action; an action of the same name is replaced.
 
-        :param app_name: the app.
-        :param action_name: the action.
         :param function: takes `(ctx)` or `(ctx, payload)`, sync or async.
-        :param version: the version label.
         """
         for name, value in (("app_name", app_name), ("action_name", action_name), ("version", version)):
             if not isinstance(value, str) or not value:
@@ -118,38 +121,38 @@ class Apps:
                 self._versions[app_name, version] = found
             found.actions[action_name] = action
 
-    def find(self, app_name: str, version: str, action_name: str, switches: Switches) -> tuple[AppVersion, Action]:
+    def find(self, app_name: str, version: str, action_name: str) -> tuple[AppVersion, Action]:
         """
-        Look an action up.
+        Return an action and its app version.
 
-        :param app_name: the app.
-        :param version: the version label.
-        :param action_name: the action.
-        :param switches: for the error code.
-        :raises ApiError: 404 that says which of the three is missing.
+        :raises ApiError: 404 that names the one of the three that is missing.
         """
+        code = self.backend.switches.not_found_code
         with self._lock:
             known = [v for v in self._versions.values() if v.app_name == app_name]
             deployed = next((v for v in known if v.version == version), None)
             action = deployed.actions.get(action_name) if deployed is not None else None
         if not known:
-            raise ApiError(404, switches.not_found_code, f"App {app_name!r} not found")
+            raise ApiError(404, code, f"App {app_name!r} not found")
         if deployed is None:
             message = f"App {app_name!r} has no version {version!r}"
-            raise ApiError(404, switches.not_found_code, message)
+            raise ApiError(404, code, message)
         if action is None:
             message = f"App {app_name!r} version {version!r} has no action {action_name!r}"
-            raise ApiError(404, switches.not_found_code, message)
+            raise ApiError(404, code, message)
         return deployed, action
 
-    def rows(self, app_name: str | None, version: str | None, query: str | None) -> list[dict[str, Any]]:
-        """
-        Return the rows of GET /apps.
+    def routes(self) -> list[Route]:
+        """Return the endpoints."""
+        return [Route("/apps", self.list_apps, methods=["GET"])]
 
-        :param app_name: only this app.
-        :param version: only this label.
-        :param query: only apps whose name holds this.
-        """
+    async def list_apps(self, request: Request) -> Response:
+        """Answer `GET /apps`."""
+        self.caller(request)
+        query = request.query_params
+        return page(request, self._rows(query.get("app_name"), query.get("version"), query.get("query")))
+
+    def _rows(self, app_name: str | None, version: str | None, query: str | None) -> list[dict[str, Any]]:
         with self._lock:
             return [
                 v.json()

@@ -1,15 +1,15 @@
-"""The actions of the app `demo`, which every emulator has."""
+"""The app `demo` that every emulator has."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.testing.actions import ActionError
+from airflow_provider_kernel.testing.resources.invocations.actions import ActionError
 
 if TYPE_CHECKING:
-    from airflow_provider_kernel.testing.actions import ActionContext
-    from airflow_provider_kernel.testing.apps import Apps
+    from airflow_provider_kernel.testing.resources.apps import Apps
+    from airflow_provider_kernel.testing.resources.invocations.actions import ActionContext
 
 APP_NAME = "demo"
 
@@ -20,21 +20,21 @@ def echo(ctx: ActionContext, payload: Any) -> Any:
 
 
 def sleep(ctx: ActionContext, payload: Any) -> Any:
-    """Take `seconds` emulated seconds."""
+    """Wait for `seconds` emulated seconds."""
     seconds = _options(payload).get("seconds", 1)
     ctx.wait(seconds)
     return {"slept": seconds}
 
 
 def fail(ctx: ActionContext, payload: Any) -> Any:
-    """Fail with `message`; as plain text when `plain` is true, otherwise as JSON."""
+    """Fail with `message`, as plain text if `plain` is true, else as JSON."""
     options = _options(payload)
     message = str(options.get("message", "failed as asked"))
     raise ActionError(message, output=message if options.get("plain") else json.dumps({"error": message}))
 
 
 def logs(ctx: ActionContext, payload: Any) -> Any:
-    """Write `lines` log lines that begin with `message`, `per_second` of them in a second."""
+    """Write `lines` log lines that begin with `message`, at `per_second` lines per emulated second."""
     options = _options(payload)
     lines = int(options.get("lines", 10))
     rate = options.get("per_second")
@@ -46,7 +46,7 @@ def logs(ctx: ActionContext, payload: Any) -> Any:
 
 
 def browsers(ctx: ActionContext, payload: Any) -> Any:
-    """Open `count` browsers and hold them for `seconds` emulated seconds."""
+    """Open `count` browsers and keep them open for `seconds` emulated seconds."""
     options = _options(payload)
     sessions = [ctx.create_browser()["session_id"] for _ in range(int(options.get("count", 1)))]
     ctx.wait(options.get("seconds", 1))
@@ -54,7 +54,7 @@ def browsers(ctx: ActionContext, payload: Any) -> Any:
 
 
 def hang(ctx: ActionContext) -> Any:
-    """Never end by itself."""
+    """Wait until the invocation is ended from outside."""
     ctx.wait()
 
 
