@@ -80,7 +80,7 @@ def actions_of(app_name):
 
 
 # [retry]
-from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client import RetryPolicy
 
 
 def look_once(invocation_id):
