@@ -1,4 +1,4 @@
-"""The Kernel API on loopback, for demos and tests."""
+"""An emulated Kernel API on loopback, for tests and demos."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ class Backend:
         :raises LookupError: if the emulator does not have this resource.
         """
         if kind not in self._kinds:
-            raise LookupError(f"the emulator has no {kind.__name__}; add it to testing/resources/__init__.py")
+            raise LookupError(
+                f"the emulator has no {kind.__name__}; add it to ROOMS in testing/resources/__init__.py"
+            )
         if kind not in self._rooms:
             self._rooms[kind] = kind(self)
         return cast("_Room", self._rooms[kind])

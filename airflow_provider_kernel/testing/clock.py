@@ -1,4 +1,4 @@
-"""The emulator's clock, and Kernel's way of writing times."""
+"""The emulated clock, and Kernel's format of times."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 class Clock:
     """
-    Time on the emulated platform.
+    The emulated clock.
 
-    :param scale: emulated seconds that pass in one real second. It shortens how long runs take and how
-        soon they time out; the times that are written down stay real, so that clients can compare them.
+    :param scale: emulated seconds in a real second. It shortens waits and timeouts. Recorded times stay real,
+        so that clients can compare them with their own.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -35,7 +35,7 @@ class Clock:
 
     @property
     def scale(self) -> float:
-        """Emulated seconds that pass in one real second."""
+        """Emulated seconds in a real second."""
         return self._scale
 
     @scale.setter
@@ -43,22 +43,22 @@ class Clock:
         if not (scale > 0 and math.isfinite(scale)):
             raise ValueError(
                 f"time_scale is {scale!r}; it is the number of emulated seconds in a real second and must be "
-                "above 0: 1.0 is real time, 1000.0 lets 900 s pass in 0.9 s"
+                "above 0: 1.0 is real time, at 1000.0 a wait of 900 s takes 0.9 s"
             )
         self._scale = float(scale)
 
     def now(self) -> int:
-        """Return nanoseconds since 1970, never the same value twice."""
+        """Return nanoseconds since 1970; no value is returned twice."""
         with self._lock:
             self._last = max(time.time_ns(), self._last + 1)
             return self._last
 
     def real(self, seconds: float | None) -> float | None:
         """
-        Turn emulated seconds into a timeout in real ones.
+        Convert emulated seconds into a timeout in real seconds.
 
-        :param seconds: emulated seconds; None or infinity means for ever.
-        :return: real seconds, or None for ever.
+        :param seconds: emulated seconds; None or infinity for no timeout.
+        :return: real seconds, or None for no timeout.
         """
         if seconds is None or math.isinf(seconds):
             return None
@@ -66,19 +66,19 @@ class Clock:
 
 
 def format_time(nanoseconds: int) -> str:
-    """Write a time as Kernel does: RFC 3339, UTC, nine fraction digits."""
+    """Format a time as Kernel does: RFC 3339, UTC, nine fraction digits."""
     seconds, fraction = divmod(nanoseconds, NANOSECONDS)
     return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
 def parse_since(text: str, now: int) -> int:
     """
-    Read a `since` parameter.
+    Parse a `since` parameter.
 
     :param text: an RFC 3339 time, or a duration back from now such as `5m` or `1h30m`.
     :param now: nanoseconds since 1970.
     :return: nanoseconds since 1970.
-    :raises ValueError: when it is neither.
+    :raises ValueError: if it is neither.
     """
     if _DURATION.fullmatch(text):
         seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))

@@ -1,4 +1,4 @@
-"""The emulator as its users see it."""
+"""The emulator's public class."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ ABSENT = _Absent()
 
 class KernelEmulator:
     """
-    Kernel's API on loopback.
+    An emulated Kernel API on loopback.
 
-    Used as a context manager, or with `start()` and `stop()`. It has an app `demo` with the actions `echo`,
+    Use it as a context manager, or with `start()` and `stop()`. It has an app `demo` with the actions `echo`,
     `sleep`, `fail`, `logs`, `browsers` and `hang`; further actions are Python functions.
 
     :param api_key: the org-wide key that clients must send.
-    :param port: port to listen on; 0 takes a free one, which a restart keeps.
-    :param switches: how to behave where Kernel's documentation is silent; may be changed later.
-    :param time_scale: emulated seconds in a real one, for how long runs and waits take: at 1000 a run's
-        timeout of 900 s passes in 0.9 s. Heartbeats and faults stay in real seconds.
+    :param port: port to listen on; 0 picks a free one, and a restart keeps it.
+    :param switches: behaviour where Kernel's documentation is silent; may be changed later.
+    :param time_scale: emulated seconds in a real second, for run times and waits: at 1000 a timeout of 900 s
+        passes in 0.9 s. Heartbeats and faults use real seconds.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class KernelEmulator:
     # Lifecycle
 
     def start(self) -> KernelEmulator:
-        """Start the server; requests are answered when this returns."""
+        """Start the server; it answers requests when this returns."""
         if self._server is not None:
             raise RuntimeError(f"the emulator is running already, at {self.base_url}")
         server = EmulatorServer(self._app, HOST, self._port)
@@ -89,9 +89,9 @@ class KernelEmulator:
 
     def stop(self) -> None:
         """
-        Stop the server and all actions, cutting open connections.
+        Stop the server and all actions, and close open connections.
 
-        Records stay, of runs that had not ended too. Does nothing in a forked child.
+        Records stay, including those of active invocations. Does nothing in a forked child.
         """
         server = self._server
         if server is None or not server.is_here:
@@ -103,7 +103,7 @@ class KernelEmulator:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Refuse connections while the block runs; actions go on."""
+        """Refuse connections while the block runs; actions continue."""
         if self._server is None:
             raise RuntimeError("the emulator is not running; start() it before an outage")
         self._server.stop()
@@ -124,7 +124,7 @@ class KernelEmulator:
         self.stop()
 
     def reset(self) -> None:
-        """Forget runs, requests and faults. Actions, projects, keys and switches stay."""
+        """Delete invocations, requests and faults. Actions, projects, keys and switches stay."""
         self._faults.clear()
         for room in self._backend.rooms:
             room.reset()
@@ -132,26 +132,26 @@ class KernelEmulator:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that it listens on."""
         if not self._port:
             raise RuntimeError("the emulator has no port yet; start() it, or use it in a with statement")
         return self._port
 
     @property
     def base_url(self) -> str:
-        """The base URL for clients."""
+        """The base URL of the API."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def airflow_connection(self) -> str:
-        """The value of `AIRFLOW_CONN_KERNEL_DEFAULT` that leads to this emulator."""
+        """The value of `AIRFLOW_CONN_KERNEL_DEFAULT` for a connection to this emulator."""
         return json.dumps({"conn_type": "kernel", "host": self.base_url, "password": self.api_key})
 
     # Set-up
 
     @property
     def switches(self) -> Switches:
-        """How it behaves where Kernel's documentation is silent."""
+        """Behaviour where Kernel's documentation is silent."""
         return self._backend.switches
 
     @switches.setter
@@ -160,7 +160,7 @@ class KernelEmulator:
 
     @property
     def time_scale(self) -> float:
-        """Emulated seconds in a real one, for waits that begin from now on."""
+        """Emulated seconds in a real second, for waits that begin from now on."""
         return self._backend.clock.scale
 
     @time_scale.setter
@@ -173,22 +173,16 @@ class KernelEmulator:
         """
         Deploy a Python function as an action.
 
-        :param app_name: the app; made when it is new.
-        :param action_name: the action; one of the same name is replaced.
-        :param function: takes `(ctx)` or `(ctx, payload)`, sync or async. What it returns becomes the output;
-            an exception fails the run.
+        :param app_name: the app, created if needed.
+        :param action_name: the action; an action of the same name is replaced.
+        :param function: takes `(ctx)` or `(ctx, payload)`, sync or async. Its return value is the
+            output; an exception fails the invocation.
         :param version: the version label.
         """
         self._backend.room(Apps).register(app_name, action_name, function, version)
 
     def action(self, app_name: str, action_name: str, version: str = LATEST) -> Callable[[_Function], _Function]:
-        """
-        Deploy the decorated function as an action.
-
-        :param app_name: the app.
-        :param action_name: the action.
-        :param version: the version label.
-        """
+        """Deploy the decorated function as an action; see `register()`."""
 
         def decorate(function: _Function) -> _Function:
             self.register(app_name, action_name, function, version)
@@ -200,8 +194,8 @@ class KernelEmulator:
         """
         Add a project to the organisation, next to `default`.
 
-        :param name: its name.
-        :param project_id: its ID; one is made up otherwise.
+        :param name: the project's name.
+        :param project_id: the project's ID; generated by default.
         """
         return self._backend.projects.add(name, project_id)
 
@@ -210,16 +204,16 @@ class KernelEmulator:
         Add an API key.
 
         :param key: the key.
-        :param project: ID or name of the one project it may see; None for an org-wide key.
+        :param project: ID or name of the project that the key is scoped to; None for an org-wide key.
         """
         self._backend.projects.add_key(key, project)
 
     def add_fault(self, fault: Fault) -> Fault:
-        """Put a fault in force, and return it."""
+        """Add a fault, and return it."""
         return self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Remove all faults, and let held answers go."""
+        """Remove all faults, and release held answers."""
         self._faults.clear()
 
     def room(self, kind: type[_Room]) -> _Room:
@@ -230,7 +224,7 @@ class KernelEmulator:
         """
         return self._backend.room(kind)
 
-    # What clients did
+    # Requests
 
     @property
     def journal(self) -> tuple[RecordedRequest, ...]:
@@ -239,10 +233,10 @@ class KernelEmulator:
 
     def requests(self, method: str | None = None, path: str | None = None) -> tuple[RecordedRequest, ...]:
         """
-        Return some of the requests.
+        Return the requests that match.
 
         :param method: only this method.
-        :param path: only paths that fit this glob (as in `Fault`).
+        :param path: only paths that match this glob (as in `Fault`).
         """
         return self._journal.requests(method, path)
 
@@ -250,54 +244,54 @@ class KernelEmulator:
         self, method: str | None, path: str | None, count: int = 1, timeout: float = 10.0
     ) -> tuple[RecordedRequest, ...]:
         """
-        Wait until so many requests were received; they may not be answered yet.
+        Wait until `count` matching requests were received; they may not be answered yet.
 
         :param method: only this method.
-        :param path: only paths that fit this glob (as in `Fault`).
-        :param count: how many.
+        :param path: only paths that match this glob (as in `Fault`).
+        :param count: number of requests.
         :param timeout: real seconds.
-        :return: all that came.
-        :raises AssertionError: with the journal, when the time is over.
+        :return: all matching requests.
+        :raises AssertionError: with the journal, after the timeout.
         """
         return self._journal.wait_for(method, path, count, timeout)
 
-    # What became of it
+    # Invocations
 
     @property
     def invocations(self) -> tuple[InvocationRecord, ...]:
-        """Every invocation as it stands, oldest first."""
+        """A snapshot of every invocation, oldest first."""
         with self._backend.signal:
             return tuple(run.record() for run in self._runs.runs())
 
     def invocation(self, invocation_id: str) -> InvocationRecord:
         """
-        Return an invocation as it stands.
+        Return a snapshot of an invocation.
 
-        :param invocation_id: its ID.
-        :raises KeyError: with the known IDs, when there is none.
+        :raises KeyError: with the known IDs, if there is no such invocation.
         """
         with self._backend.signal:
             return self._runs.get(invocation_id).record()
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> None:
         """
-        Wait until something holds of the invocations, looking again whenever one changes.
+        Wait until a predicate holds; it is checked after each change.
 
         :param predicate: such as `lambda: kernel.invocation(known).browsers == 2`.
         :param timeout: real seconds.
-        :raises AssertionError: when the time is over.
+        :raises AssertionError: with the invocations, after the timeout.
         """
         if not self._backend.signal.wait_until(predicate, timeout):
             records = "\n".join(f"  {record}" for record in self.invocations) or "  (none)"
-            raise AssertionError(f"waited {timeout:g} s in vain; the invocations are:\n{records}")
+            raise AssertionError(
+                f"the predicate did not hold within {timeout:g} s; the invocations are:\n{records}"
+            )
 
     def wait_for_invocations(self, count: int = 1, timeout: float = 10.0) -> tuple[InvocationRecord, ...]:
         """
-        Wait until so many invocations were made.
+        Wait until `count` invocations were created.
 
-        :param count: how many.
         :param timeout: real seconds.
-        :raises AssertionError: when the time is over.
+        :raises AssertionError: with the invocations, after the timeout.
         """
         self.wait_until(lambda: len(self.invocations) >= count, timeout)
         return self.invocations
@@ -306,10 +300,8 @@ class KernelEmulator:
         """
         Wait until an invocation has, or has had, a status.
 
-        :param invocation_id: its ID.
-        :param status: the status.
         :param timeout: real seconds.
-        :raises AssertionError: when the time is over, or the invocation ended otherwise.
+        :raises AssertionError: after the timeout, or if the invocation ends with another status.
         """
         if status not in STATUSES:
             raise ValueError(f"status is {status!r}; it must be one of {', '.join(STATUSES)}")
@@ -322,10 +314,10 @@ class KernelEmulator:
 
     def most_active_at_once(self, app_name: str | None = None, action_name: str | None = None) -> int:
         """
-        Return how many invocations were queued or running at the same time, at most.
+        Return the largest number of invocations that were queued or running at the same time.
 
-        :param app_name: only this app's.
-        :param action_name: only this action's.
+        :param app_name: only of this app.
+        :param action_name: only of this action.
         """
         return most_active_at_once(
             [
@@ -344,13 +336,12 @@ class KernelEmulator:
         raw_output: str | None = None,
     ) -> InvocationRecord:
         """
-        End an invocation by hand, as if its action had.
+        End an invocation as if its action had ended.
 
-        :param invocation_id: its ID.
         :param status: succeeded or failed.
         :param output: any JSON value.
-        :param raw_output: the output as it is, such as plain text, instead.
-        :raises ValueError: when it has ended.
+        :param raw_output: the raw output instead, such as plain text.
+        :raises ValueError: if it has ended already.
         """
         if status not in FINAL:
             raise ValueError(f"status is {status!r}; it must be one of {', '.join(FINAL)}")

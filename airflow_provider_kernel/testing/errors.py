@@ -1,4 +1,4 @@
-"""Refusals, and the body that Kernel gives them."""
+"""Error answers, and the body that Kernel gives them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 class ApiError(Exception):
     """
-    A request that Kernel refuses.
+    An error answer.
 
     :param status: HTTP status.
     :param code: `code` of the body.
     :param message: `message` of the body.
-    :param inner_code: `inner_error.code` of the body, when there is one.
-    :param headers: further response headers.
+    :param inner_code: `inner_error.code` of the body; None leaves `inner_error` out.
+    :param headers: additional response headers.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """Return the refusal of an input that does not fit."""
+    """Return a 400 for an invalid input."""
     return ApiError(400, "bad_request", message, inner_code="invalid_input")
 
 
 def code_of(status: int, switches: Switches) -> str:
-    """Return the `code` that goes with an HTTP status when nothing more is known."""
+    """Return the default `code` of an HTTP status."""
     known = {
         400: "bad_request",
         401: "unauthorized",

@@ -1,4 +1,4 @@
-"""Faults: what can go wrong between a client and Kernel."""
+"""Faults: injected errors, delays and disconnects."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONNECTION = "kernel_emulator_connection"
 
 
 class Connection(Protocol):
-    """A client's connection, which faults can cut."""
+    """A client's connection that faults can close."""
 
     def drop(self, *, reset: bool) -> None:
         """
         Close it.
 
-        :param reset: with a TCP reset rather than an orderly end.
+        :param reset: with a TCP reset.
         """
 
 
@@ -44,28 +44,29 @@ class _Gate:
 @dataclass(frozen=True, eq=False)
 class Fault:
     """
-    A rule for what goes wrong with which requests.
+    A rule: which requests fail, and how.
 
-    Steps are taken in this order: `delay`; `drop="before"`; processing; `delay_answer`; `hold`;
-    `drop="after"`; the answer, whole, replaced or cut. Times are real seconds.
+    The steps have this order: `delay`; `drop="before"`; processing; `delay_answer`; `hold`; `drop="after"`;
+    the answer, whole, replaced or cut. Times are real seconds.
 
     :param method: HTTP method, `*` for any.
-    :param path: glob over the path: `*` within one segment (`/invocations/*`), `**` across; `*` alone is any.
-    :param nth: which of the fitting requests, counted from 1: a number, a tuple such as `(1, 3)`,
-        `range(1, 4)` for the first three, or None for every one.
+    :param path: glob over the path: `*` within one segment (`/invocations/*`), `**` across segments; `*` alone
+        matches every path.
+    :param nth: which of the matching requests, counted from 1: a number, a tuple such as `(1, 3)`,
+        `range(1, 4)` for the first three, or None for all.
     :param delay: wait before processing.
-    :param delay_answer: wait after processing, before the answer goes out.
-    :param hold: park the answer, after processing, until `release()`.
+    :param delay_answer: wait after processing, before the answer is sent.
+    :param hold: hold the answer back, after processing, until `release()`.
     :param status: answer with this status instead. The request is not processed unless `processed`.
     :param headers: headers of that answer; without `status` and `body`, headers added to the real one.
-    :param body: body of that answer: bytes or str as they are (a str that begins with `<` is HTML), anything
-        else as JSON. None is Kernel's `Error` body for a status from 400 on and nothing below; `b""` is empty.
-    :param processed: process the request before the answer is replaced, so that its effect stays.
-    :param drop: close the connection with no answer, `"before"` or `"after"` processing.
+    :param body: body of that answer: raw bytes or str (a str that begins with `<` is HTML), anything else as
+        JSON. None is Kernel's `Error` body for a status of 400 or above, else empty; `b""` is empty.
+    :param processed: process the request before the answer is replaced, so that it has its effect.
+    :param drop: close the connection without an answer, `"before"` or `"after"` processing.
     :param reset: drop with a TCP reset.
-    :param truncate: announce the whole body, send half of it, and close.
-    :param cut_after: end an event stream after so many events.
-    :param cut: how: `"drop"` breaks the connection, `"end"` ends the stream as if it were complete.
+    :param truncate: announce the whole body, send half of it, and close the connection.
+    :param cut_after: cut an event stream after this number of events.
+    :param cut: `"drop"` closes the connection, `"end"` ends the stream as if it were complete.
     """
 
     method: str
@@ -86,7 +87,7 @@ class Fault:
     _gate: _Gate = field(default_factory=_Gate, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a fault that could never do what was meant."""
+        """Check the arguments."""
         path_matches(self.path, "/")
         if self.nth is not None and not isinstance(self.nth, (int, Container)):
             raise TypeError(f"nth is {self.nth!r}; give a number, a tuple or range of numbers, or None for all")
@@ -103,11 +104,11 @@ class Fault:
         if self.cut_after is not None and self.cut_after < 0:
             raise ValueError(f"cut_after is {self.cut_after}; it counts events and must be 0 or more")
         if self.drop is not None and (self.replaces or self.truncate or self.cut_after is not None):
-            raise ValueError("drop leaves no answer to replace, truncate or cut; give two faults")
+            raise ValueError("drop leaves no answer to replace, truncate or cut; add two faults")
         if self.drop == "before" and (self.hold or self.delay_answer):
             raise ValueError('hold and delay_answer come after processing; use delay, or drop="after"')
         if self.processed and not self.replaces:
-            raise ValueError("processed says what happens before `status` or `body` replace the answer; give one")
+            raise ValueError("processed applies to an answer that is replaced; set status or body")
 
     @property
     def replaces(self) -> bool:
@@ -116,31 +117,31 @@ class Fault:
 
     def fires(self, count: int) -> bool:
         """
-        Tell whether it takes effect on a fitting request.
+        Return whether it applies to a matching request.
 
-        :param count: which one it is, from 1.
+        :param count: the request's number among all that match, from 1.
         """
         if self.nth is None:
             return True
         return count == self.nth if isinstance(self.nth, int) else count in self.nth
 
     def release(self) -> None:
-        """Let held answers go, those to come as well."""
+        """Send held answers, and hold no more."""
         with self._gate.signal:
             self._gate.open = True
             self._gate.signal.notify()
 
     def wait_until_held(self, count: int = 1, timeout: float = 10.0) -> None:
         """
-        Wait until a request was processed and its answer is parked.
+        Wait until requests were processed and their answers are held.
 
-        :param count: how many answers.
+        :param count: number of answers.
         :param timeout: real seconds.
-        :raises AssertionError: when the time is over.
+        :raises AssertionError: after the timeout.
         """
         if not self._gate.signal.wait_until(lambda: self._gate.held >= count, timeout):
             raise AssertionError(
-                f"waited {timeout:g} s for {count} held answers, there are {self._gate.held}: {self}"
+                f"waited {timeout:g} s for {count} held answers, {self._gate.held} are held: {self}"
             )
 
     async def park(self) -> None:
@@ -152,7 +153,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force, and how often each was met."""
+    """All faults, and how many requests each has matched."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -160,16 +161,16 @@ class Faults:
         self._counts: dict[Fault, int] = {}
 
     def add(self, fault: Fault) -> Fault:
-        """Add a fault; where several fire at once the one added first does."""
+        """Add a fault; if several apply to a request, the first one wins."""
         with self._lock:
             if fault in self._counts:
-                raise ValueError(f"this fault was added already; make another one: {fault}")
+                raise ValueError(f"this fault was added already; create another one: {fault}")
             self._faults.append(fault)
             self._counts[fault] = 0
         return fault
 
     def clear(self) -> None:
-        """Remove all faults, and let held answers go."""
+        """Remove all faults, and release held answers."""
         with self._lock:
             faults = list(self._faults)
             self._faults.clear()
@@ -178,7 +179,7 @@ class Faults:
             fault.release()
 
     def pick(self, method: str, path: str) -> Fault | None:
-        """Count a request, and return the fault that it meets."""
+        """Count a request, and return the fault that applies to it."""
         picked = None
         with self._lock:
             for fault in self._faults:
@@ -191,11 +192,10 @@ class Faults:
 
 class FaultMiddleware:
     """
-    Lets faults happen; the layer between the journal and the endpoints.
+    Applies faults; the layer between the journal and the endpoints.
 
-    :param app: what it wraps.
-    :param faults: the faults in force.
-    :param switches: returns the switches in force.
+    :param app: the wrapped application.
+    :param switches: returns the current switches.
     """
 
     def __init__(self, app: ASGIApp, faults: Faults, switches: Callable[[], Switches]) -> None:
@@ -220,7 +220,7 @@ class FaultMiddleware:
 
 
 class _Answer:
-    """The way out for one answer under a fault."""
+    """The answer to one request that a fault applies to."""
 
     def __init__(self, fault: Fault, scope: Scope, receive: Receive, send: Send, switches: Switches) -> None:
         self._fault = fault
@@ -232,7 +232,7 @@ class _Answer:
         self._events = 0
 
     async def send(self, message: Message) -> None:
-        """Take a message of the real answer."""
+        """Handle a message of the real answer."""
         if self._over:
             return
         fault = self._fault
@@ -273,7 +273,7 @@ class _Answer:
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def drop(self) -> None:
-        """Close the connection, and wait until it is closed: an answer after that goes nowhere."""
+        """Close the connection, and wait until it is closed: no answer can follow."""
         self._over = True
         self._connection.drop(reset=self._fault.reset)
         while (await self._receive())["type"] != "http.disconnect":
@@ -293,7 +293,7 @@ class _Answer:
             return
         self._over = True
         if self._fault.cut == "drop":
-            # Without waiting for the end: the stream itself listens for it.
+            # Do not wait for the disconnect: the stream itself does.
             self._connection.drop(reset=self._fault.reset)
         else:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kernel_emulator() -> Iterator[KernelEmulator]:
-    """Give the test an emulator of its own, running."""
+    """Start an emulator for the test."""
     with KernelEmulator() as emulator:
         yield emulator
 
 
 @pytest.fixture
 def kernel_connection(kernel_emulator: KernelEmulator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Point the connection `kernel_default` at the emulator, and return its ID."""
+    """Define the connection `kernel_default` to the emulator, and return its ID."""
     monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel_emulator.airflow_connection)
     return "kernel_default"

@@ -1,4 +1,4 @@
-"""The record of every request, in order."""
+"""The journal: every request, in order."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RecordedRequest:
     """
     A request that the emulator received.
 
-    :param number: its place, from 1.
+    :param number: its number, from 1.
     :param method: HTTP method.
-    :param path: path, decoded, without the query.
+    :param path: decoded path, without the query.
     :param query: query parameters.
-    :param headers: headers by lower-case name; `authorization` holds the scheme alone.
-    :param body: the body as it came.
-    :param received_at: `time.monotonic()` when the whole request was there.
-    :param status: the status of the answer, or None when there was none (yet).
+    :param headers: headers by lower-case name; of `authorization` only the scheme.
+    :param body: the raw body.
+    :param received_at: `time.monotonic()` when the whole request was received.
+    :param status: the status of the answer; None without an answer, or before it.
     """
 
     number: int
@@ -43,11 +43,11 @@ class RecordedRequest:
 
     @property
     def json(self) -> Any:
-        """The body, parsed; None when it is empty."""
+        """The body, parsed; None if it is empty."""
         return json.loads(self.body) if self.body else None
 
     def __str__(self) -> str:
-        """Return one line for a person to read."""
+        """Return a summary in one line."""
         query = "&".join(f"{name}={value}" for name, value in self.query.items())
         body = self.body[:200].decode(errors="replace")
         parts = [f"#{self.number}", self.method, self.path + (f"?{query}" if query else "")]
@@ -66,9 +66,7 @@ class Journal:
         """
         Record a request.
 
-        :param scope: its ASGI scope.
-        :param body: its body.
-        :return: a handle for `answered`.
+        :return: a handle for `record_status`.
         """
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
@@ -85,25 +83,24 @@ class Journal:
             self.signal.notify()
             return self._round, number
 
-    def answered(self, handle: tuple[int, int], status: int) -> None:
+    def record_status(self, handle: tuple[int, int], status: int) -> None:
         """
-        Note the status of an answer.
+        Record the status of an answer.
 
-        :param handle: what `add` returned.
-        :param status: the HTTP status.
+        :param handle: the return value of `add`.
         """
         with self.signal:
             number = handle[1]
-            if handle[0] == self._round:  # not of a request from before a reset
+            if handle[0] == self._round:  # else the request was removed by a reset
                 self._requests[number - 1] = replace(self._requests[number - 1], status=status)
                 self.signal.notify()
 
     def requests(self, method: str | None = None, path: str | None = None) -> tuple[RecordedRequest, ...]:
         """
-        Return the recorded requests.
+        Return the requests that match.
 
         :param method: only this method.
-        :param path: only paths that fit this glob.
+        :param path: only paths that match this glob.
         """
         with self.signal:
             return tuple(
@@ -116,26 +113,25 @@ class Journal:
         self, method: str | None, path: str | None, count: int, timeout: float
     ) -> tuple[RecordedRequest, ...]:
         """
-        Wait until so many requests have come.
+        Wait until `count` matching requests were received.
 
         :param method: only this method.
-        :param path: only paths that fit this glob.
-        :param count: how many.
+        :param path: only paths that match this glob.
         :param timeout: real seconds.
-        :return: all that have come.
-        :raises AssertionError: with the journal, when the time is over.
+        :return: all matching requests.
+        :raises AssertionError: with the journal, after the timeout.
         """
         if self.signal.wait_until(lambda: len(self.requests(method, path)) >= count, timeout):
             return self.requests(method, path)
-        came = len(self.requests(method, path))
+        received = len(self.requests(method, path))
         lines = "\n".join(f"  {request}" for request in self.requests()) or "  (nothing)"
         raise AssertionError(
-            f"waited {timeout:g} s for {count} x {method or '*'} {path or '*'}, {came} came; "
-            f"the emulator received:\n{lines}"
+            f"waited {timeout:g} s for {count} x {method or '*'} {path or '*'}, received {received}; "
+            f"all requests:\n{lines}"
         )
 
     def clear(self) -> None:
-        """Forget every request."""
+        """Remove all requests."""
         with self.signal:
             self._requests.clear()
             self._round += 1
@@ -146,8 +142,7 @@ class JournalMiddleware:
     """
     Records requests; the outermost layer.
 
-    :param app: what it wraps.
-    :param journal: where to record.
+    :param app: the wrapped application.
     """
 
     def __init__(self, app: ASGIApp, journal: Journal) -> None:
@@ -174,9 +169,9 @@ class JournalMiddleware:
             replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._journal.answered(handle, message["status"])
+                self._journal.record_status(handle, message["status"])
             await send(message)
 
-        await self._app(scope, receive_again, send_and_note)
+        await self._app(scope, receive_again, send_and_record)

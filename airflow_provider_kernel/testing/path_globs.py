@@ -19,9 +19,9 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 def path_matches(glob: str | None, path: str) -> bool:
     """
-    Tell whether a path fits a glob.
+    Return whether a path matches a glob.
 
-    :param glob: `*` stands for anything within one segment, `**` for anything; a lone `*` or None fits all.
+    :param glob: `*` matches within one segment, `**` across segments; a lone `*` or None matches every path.
     :param path: the path, without the query.
     """
     return glob is None or _compiled(glob).fullmatch(path) is not None
@@ -29,9 +29,8 @@ def path_matches(glob: str | None, path: str) -> bool:
 
 def method_matches(wanted: str | None, method: str) -> bool:
     """
-    Tell whether a method fits.
+    Return whether a method matches.
 
     :param wanted: a method, or `*` or None for any.
-    :param method: the request's.
     """
     return wanted in (None, "*") or str(wanted).upper() == method.upper()

@@ -1,4 +1,4 @@
-"""uvicorn in a daemon thread, on a socket that is bound beforehand."""
+"""uvicorn in a daemon thread, on a socket that is bound first."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _THREAD_SECONDS = 5.0
 
 
 class _Protocol(H11Protocol):
-    """A connection that puts itself into the scope of its requests, so that faults can cut it."""
+    """A connection that adds itself to the scope of its requests, so that faults can close it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Here rather than in the configuration, where it would strip the handlers of uvicorn's logger.
+        # Not in the configuration, which would remove the handlers of uvicorn's logger.
         self.access_log = False
         self.app_state = {**self.app_state, CONNECTION: self}
 
@@ -35,14 +35,14 @@ class _Protocol(H11Protocol):
         if self.transport.is_closing():
             return
         if self.cycle is not None:
-            # Now rather than when the loop has told of the loss: until then a write would be an error.
+            # Set it now: a write before the event loop reports the disconnect would be an error.
             self.cycle.disconnected = True
         if reset:
             linger = struct.pack("ii", 1, 0)
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         else:
-            # Ends the connection even while a forked child still holds a copy of the socket; and after
-            # what was written, which close() alone would not promise.
+            # Ends the connection even if a forked child holds a copy of the socket, and after pending writes;
+            # close() alone guarantees neither.
             with contextlib.suppress(OSError):
                 self.transport.write_eof()
         self.transport.close()
@@ -58,11 +58,11 @@ class _Uvicorn(uvicorn.Server):
 
     def request_stop(self) -> None:
         if self._loop is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._stop.set)
 
     async def main_loop(self) -> None:
-        """Wait for the stop as an event, where uvicorn looks ten times a second."""
+        """Wait for the stop as an event; uvicorn itself polls ten times a second."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         await self.on_tick(0)
         self.ready.set()
@@ -73,11 +73,11 @@ class _Uvicorn(uvicorn.Server):
                 await self.on_tick(0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cut every connection rather than wait for streams and runs that may never end."""
+        """Close every connection: streams and answers may never end by themselves."""
         self.stopping = True
         for sock in sockets or ():
             with contextlib.suppress(OSError):  # macOS has no shutdown of a listening socket
-                # A forked child may hold a copy of the socket, which would keep listening after close().
+                # A copy of the socket in a forked child would keep listening after close().
                 sock.shutdown(socket.SHUT_RDWR)
         for server in self.servers:
             server.close()
@@ -99,7 +99,7 @@ class EmulatorServer:
 
     :param app: the application.
     :param host: address to bind.
-    :param port: port to bind; 0 takes a free one.
+    :param port: port to bind; 0 picks a free one.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
@@ -124,7 +124,7 @@ class EmulatorServer:
         self._thread = threading.Thread(target=self._serve, name="kernel-emulator", daemon=True)
 
     def start(self) -> None:
-        """Start, and return when requests are answered."""
+        """Start, and return when it answers requests."""
         self._thread.start()
         self._uvicorn.ready.wait()
         if self._error is not None:
@@ -132,11 +132,11 @@ class EmulatorServer:
 
     @property
     def is_here(self) -> bool:
-        """Whether this process runs it; a forked child has the object but not the thread."""
+        """Whether it runs in this process: a forked child has the object, but not the thread."""
         return os.getpid() == self._owner
 
     def stop(self) -> None:
-        """Stop, cutting every connection."""
+        """Stop, and close every connection."""
         self._uvicorn.request_stop()
         self._thread.join(_THREAD_SECONDS)
         self._socket.close()
@@ -146,7 +146,7 @@ class EmulatorServer:
     def _serve(self) -> None:
         try:
             asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the start
+        except BaseException as error:  # noqa: BLE001 - start() raises it
             self._error = error
         finally:
             self._uvicorn.ready.set()
@@ -155,13 +155,13 @@ class EmulatorServer:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            # The server's own doing when it stops; uvicorn would log it as an error of the application.
+            # A stopping server cancels requests; uvicorn would log this as an error of the application.
             if not self._uvicorn.stopping:
                 raise
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    # Named as TCP, which asyncio wants to see before it turns Nagle's algorithm off: 40 ms for each answer.
+    # IPPROTO_TCP: only then does asyncio disable Nagle's algorithm, which costs 40 ms an answer.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,6 +170,6 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise OSError(
-            error.errno, f"the emulator cannot listen on {host}:{port}: {error.strerror}; port 0 takes a free one"
+            error.errno, f"the emulator cannot listen on {host}:{port}: {error.strerror}; port 0 picks a free one"
         ) from error
     return sock

@@ -1,4 +1,4 @@
-"""Switches for everything that Kernel's documentation leaves open."""
+"""Settings: the switches for everything that Kernel's documentation leaves open."""
 
 from __future__ import annotations
 
@@ -19,42 +19,41 @@ PAYLOAD_64_KB = 65_536
 @dataclass
 class Switches:
     """
-    How the emulator behaves where Kernel's documentation is silent or contradicts itself.
+    Behaviour where Kernel's documentation is silent or contradicts itself.
 
     May be changed while the emulator runs: `kernel.switches.patch_on_finished = 409`.
 
-    :param patch_on_finished: what PATCH does to a finished run: `"unchanged"` answers 200 and changes
+    :param patch_on_finished: what PATCH does to a finished invocation: `"unchanged"` answers 200 and changes
         nothing, `"overwrite"` answers 200 and replaces the result, 400, 404 or 409 refuse it.
-    :param patch_failed_ends_browsers: whether PATCH `failed` deletes the run's browsers.
-    :param patch_succeeded_ends_browsers: whether PATCH `succeeded` deletes the run's browsers.
-    :param patch_stops_code: whether PATCH stops the action's code, or only detaches it: detached code goes
-        on, may go on opening browsers, and its result is dropped.
-    :param run_end_ends_browsers: whether browsers go when the action returns, raises or times out.
+    :param patch_failed_ends_browsers: whether PATCH `failed` deletes the invocation's browsers.
+    :param patch_succeeded_ends_browsers: whether PATCH `succeeded` deletes the invocation's browsers.
+    :param patch_stops_code: whether PATCH stops the action's code, or only detaches it: detached code
+        continues, may open more browsers, and its result is dropped.
+    :param run_end_ends_browsers: whether browsers are deleted when the action returns, raises or times out.
     :param patch_output_must_be_json: whether PATCH refuses an `output` that is not JSON.
-    :param payload_limit_bytes: longest payload; `PAYLOAD_4_5_MB` or `PAYLOAD_64_KB` are the two documented.
+    :param payload_limit_bytes: max size of a payload; `PAYLOAD_4_5_MB` and `PAYLOAD_64_KB` are documented.
     :param payload_must_be_json: whether create refuses a payload that is neither JSON nor empty.
-    :param unknown_fields_refused: whether a request body with a field nobody knows is a 400.
-    :param output_of_none: what an action that returns None leaves: the output `null`, or no output.
-    :param version_in_response: whether `version` is the label that was sent, or what `latest` stands for.
-    :param queue_seconds: emulated seconds a run stays `queued`; `math.inf` leaves it there.
+    :param unknown_fields_refused: whether a request body with an unknown field is a 400.
+    :param output_of_none: the output of an action that returns None: `null`, or absent.
+    :param version_in_response: whether `version` is the label of the request, or the version it resolves to.
+    :param queue_seconds: emulated seconds in the status `queued`; `math.inf` for ever.
     :param list_order: order of GET /invocations by start.
-    :param since_inclusive: whether `since` takes in what happened at exactly that time.
-    :param logs_without_since: whether an event stream opened without `since` carries only lines written
-        from then on, or all of them.
+    :param since_inclusive: whether `since` includes exactly that time.
+    :param logs_without_since: whether an event stream without `since` sends only new log lines, or all.
     :param heartbeat_seconds: real seconds of silence before an `sse_heartbeat`; None sends none.
-    :param max_concurrent: runs that may be queued or running at once; None for no limit.
+    :param max_concurrent: max invocations that are queued or running; None for no limit.
     :param max_concurrent_per_app: the same for each app.
     :param retry_after: the `Retry-After` seconds of a concurrency 429; None leaves the header out.
     :param capacity_exhausted: whether every create is a 529.
     :param not_found_code: `code` of a 404 body.
-    :param project_not_found_code: `code` of a 404 body about a project; this one is documented.
+    :param project_not_found_code: `code` of a 404 body about a project; documented.
     :param concurrency_code: `code` of a concurrency 429 body.
     :param rate_limit_code: `code` of any other 429 body, such as a fault's.
     :param capacity_code: `code` of a 529 body.
     :param conflict_code: `code` of a 409 body.
-    :param reason_failed: `status_reason` of a run whose action raised.
-    :param reason_patched: `status_reason` of a run that PATCH ended as failed.
-    :param reason_timeout: `status_reason` of a run that timed out; `{seconds}` is filled in.
+    :param reason_failed: `status_reason` of an invocation whose action raised.
+    :param reason_patched: `status_reason` of an invocation that PATCH ended as failed.
+    :param reason_timeout: `status_reason` of an invocation that timed out; `{seconds}` is replaced.
     """
 
     patch_on_finished: PatchOnFinished = "unchanged"
@@ -96,16 +95,16 @@ class Switches:
     }
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse a switch that does not exist and a position that it does not have."""
+        """Refuse unknown switches and invalid values."""
         kinds = {field.name: field.type for field in fields(self)}
         if name not in kinds:
             raise AttributeError(f"there is no switch {name!r}; the switches are {', '.join(sorted(kinds))}")
         choices = self._CHOICES.get(name)
         if choices is not None and value not in choices:
             allowed = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(f"switch {name} was set to {value!r}; it takes one of {allowed}")
+            raise ValueError(f"switch {name} is {value!r}; it must be one of {allowed}")
         if kinds[name] == "bool" and not isinstance(value, bool):
-            raise ValueError(f"switch {name} was set to {value!r}; it takes True or False")
+            raise ValueError(f"switch {name} is {value!r}; it must be True or False")
         if isinstance(value, (int, float)) and (math.isnan(value) or value < 0):
-            raise ValueError(f"switch {name} was set to {value!r}; it takes 0 or more")
+            raise ValueError(f"switch {name} is {value!r}; it must be 0 or more")
         object.__setattr__(self, name, value)

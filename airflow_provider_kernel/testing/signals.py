@@ -1,4 +1,4 @@
-"""Waiting for a change from threads and from coroutines, without polling."""
+"""Conditions that threads and coroutines wait on without polling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Listener:
-    """An event of one loop, which other threads set; many changes make one wake-up."""
+    """An event of one event loop that other threads set; several changes cause one wake-up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.event = asyncio.Event()
@@ -32,10 +32,10 @@ class _Listener:
 
 class Signal:
     """
-    A condition that threads and coroutines can both wait on.
+    A condition that both threads and coroutines can wait on.
 
-    Used as a context manager it is the lock over whatever state it guards; the lock is re-entrant and is
-    only ever held for a moment, so that the event loop may take it too.
+    As a context manager it is the lock of the state that it guards. The lock is re-entrant, and held only
+    briefly, so that the event loop may take it too.
     """
 
     def __init__(self) -> None:
@@ -50,17 +50,17 @@ class Signal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._condition.release()
 
     def notify(self) -> None:
-        """Wake every waiter; they look at the state again."""
+        """Wake all waiters; they check the state again."""
         with self:
             self._condition.notify_all()
             for listener in list(self._listeners):
                 try:
                     listener.wake()
-                except RuntimeError:  # its loop was closed while it listened: nobody is left to wake
+                except RuntimeError:  # its event loop was closed
                     self._listeners.discard(listener)
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float | None) -> bool:
@@ -76,7 +76,7 @@ class Signal:
 
     @contextmanager
     def listen(self) -> Iterator[asyncio.Event]:
-        """Give the running event loop an event that is set at every change."""
+        """Yield an event of the running event loop that is set at every change."""
         listener = _Listener(asyncio.get_running_loop())
         with self:
             self._listeners.add(listener)
@@ -113,7 +113,7 @@ class Signal:
 
 
 class Stop:
-    """A request to stop that code can wait on, or be called back on."""
+    """A request to stop; code can wait for it, or register a callback."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -121,7 +121,7 @@ class Stop:
         self._callbacks: list[Callable[[], object]] = []
 
     def set(self) -> None:
-        """Ask for the stop; only the first time counts."""
+        """Request the stop; only the first call has an effect."""
         with self._lock:
             if self._event.is_set():
                 return
@@ -131,7 +131,7 @@ class Stop:
                 callback()
 
     def is_set(self) -> bool:
-        """Tell whether the stop was asked for."""
+        """Return whether the stop was requested."""
         return self._event.is_set()
 
     def wait(self, timeout: float | None) -> bool:
@@ -139,13 +139,13 @@ class Stop:
         Wait for the stop.
 
         :param timeout: real seconds, or None for no limit.
-        :return: whether the stop was asked for.
+        :return: whether the stop was requested.
         """
         return self._event.wait(timeout)
 
     @contextmanager
     def calling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Call back when the stop is asked for while the block runs, at once if it was before."""
+        """Call the callback when the stop is requested while the block runs, or now if it was requested before."""
         with self._lock:
             self._callbacks.append(callback)
             if self._event.is_set():

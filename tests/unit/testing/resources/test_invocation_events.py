@@ -36,7 +36,7 @@ def written(kernel, running):
     return invocation_id, go
 
 
-def test_state_then_live_logs_then_the_final_state(follow, written):
+def test_stream_sends_state_then_new_lines_then_the_final_state(follow, written):
     invocation_id, go = written
     events = follow(invocation_id)
     first = next(events)
@@ -48,7 +48,7 @@ def test_state_then_live_logs_then_the_final_state(follow, written):
     assert rest[-1]["timestamp"] == rest[-1]["invocation"]["finished_at"]
 
 
-def test_since_replays_logs(follow, written):
+def test_stream_with_since_replays_log_lines(follow, written):
     invocation_id, go = written
     events = follow(invocation_id, since="5m")
     first = next(events)
@@ -57,7 +57,7 @@ def test_since_replays_logs(follow, written):
 
 
 @pytest.mark.parametrize(("inclusive", "lines"), [(True, ["old 2\n", "old 3\n"]), (False, ["old 3\n"])])
-def test_since_a_time(kernel, follow, written, inclusive, lines):
+def test_stream_since_a_time_replays_from_that_time(kernel, follow, written, inclusive, lines):
     kernel.switches.since_inclusive = inclusive
     invocation_id, go = written
     go.set()
@@ -67,7 +67,7 @@ def test_since_a_time(kernel, follow, written, inclusive, lines):
 
 
 @pytest.mark.parametrize(("setting", "lines"), [("live", []), ("all", ["old 1\n", "old 2\n", "old 3\n", "new"])])
-def test_without_since(kernel, follow, written, setting, lines):
+def test_stream_without_since_replays_as_the_switch_says(kernel, follow, written, setting, lines):
     kernel.switches.logs_without_since = setting
     invocation_id, go = written
     go.set()
@@ -75,7 +75,7 @@ def test_without_since(kernel, follow, written, setting, lines):
     assert kinds(follow(invocation_id)) == [*lines, "succeeded"]
 
 
-def test_a_patch_ends_the_stream_with_the_reason(kernel, client, follow, running):
+def test_patch_ends_the_stream_with_the_reason(kernel, client, follow, running):
     invocation_id = running()
     events = follow(invocation_id)
     next(events)
@@ -89,7 +89,7 @@ def test_a_patch_ends_the_stream_with_the_reason(kernel, client, follow, running
     assert last["invocation"]["status_reason"]
 
 
-def test_heartbeats_when_nothing_happens(kernel, follow, running):
+def test_silent_stream_sends_heartbeats(kernel, follow, running):
     kernel.switches.heartbeat_seconds = 0.01
     invocation_id = running()
     events = follow(invocation_id)
@@ -98,7 +98,7 @@ def test_heartbeats_when_nothing_happens(kernel, follow, running):
     assert kinds(events) == ["succeeded"]
 
 
-def test_heartbeats_while_another_run_is_busy(kernel, follow, running):
+def test_stream_sends_heartbeats_while_another_invocation_is_busy(kernel, follow, running):
     @kernel.action("own", "chatter")
     def chatter(ctx):
         while not ctx.wait(0.005):
@@ -111,21 +111,21 @@ def test_heartbeats_while_another_run_is_busy(kernel, follow, running):
     assert [next(events)["event"] for _ in range(3)] == ["invocation_state", "sse_heartbeat", "sse_heartbeat"]
 
 
-def test_a_line_is_cut_at_64_kib(kernel, invoke, follow):
+def test_log_line_is_truncated_at_64_kib(kernel, invoke, follow):
     kernel.register("own", "long", lambda ctx: ctx.log("ü" * 65_536))
     invocation_id = invoke("long", app="own").json()["id"]
     (line, _) = kinds(follow(invocation_id, since="1m"))
     assert line == "ü" * 32_768
 
 
-def test_timestamps_never_repeat(kernel, invoke, follow):
+def test_log_timestamps_are_unique(kernel, invoke, follow):
     invocation_id = invoke("logs", {"lines": 50, "message": "m"}).json()["id"]
     logs = [event for event in follow(invocation_id, since="1m") if event["event"] == "log"]
     assert [event["message"] for event in logs] == [f"m {number}" for number in range(1, 51)]
     assert len({event["timestamp"] for event in logs}) == 50
 
 
-def test_a_client_that_leaves_does_not_disturb(kernel, client, follow, running):
+def test_client_that_disconnects_leaves_the_invocation_running(kernel, client, follow, running):
     invocation_id = running()
     events = follow(invocation_id)
     next(events)
@@ -133,7 +133,7 @@ def test_a_client_that_leaves_does_not_disturb(kernel, client, follow, running):
     assert client.get(f"/invocations/{invocation_id}").json()["status"] == "running"
 
 
-def test_stopping_while_lines_pour_in_is_quiet(caplog):
+def test_stopping_the_emulator_under_a_busy_stream_logs_nothing(caplog):
     kernel = KernelEmulator().start()
     pouring = threading.Event()
 
@@ -158,7 +158,7 @@ def test_stopping_while_lines_pour_in_is_quiet(caplog):
 
 
 @pytest.mark.parametrize(("path", "status"), [("nosuch", 404), ("{id}?since=never", 400)])
-def test_refusals_are_no_streams(client, running, path, status):
+def test_refused_stream_is_an_error_answer(client, running, path, status):
     path, _, query = path.format(id=running()).partition("?")
     answer = client.get(f"/invocations/{path}/events?{query}")
     assert answer.status_code == status

@@ -10,7 +10,7 @@ from airflow_provider_kernel.testing.fixtures import kernel_connection, kernel_e
 __all__ = ["kernel_connection", "kernel_emulator"]
 
 
-def test_the_connection_leads_to_the_emulator(kernel_connection, kernel_emulator):
+def test_kernel_connection_points_at_the_emulator(kernel_connection, kernel_emulator):
     assert kernel_connection == "kernel_default"
     connection = json.loads(os.environ["AIRFLOW_CONN_KERNEL_DEFAULT"])
     assert connection == {
@@ -22,5 +22,5 @@ def test_the_connection_leads_to_the_emulator(kernel_connection, kernel_emulator
     assert httpx.get(f"{connection['host']}/apps", headers=headers).status_code == 200
 
 
-def test_state_is_fresh_again(kernel_emulator):
+def test_kernel_emulator_is_new_for_each_test(kernel_emulator):
     assert kernel_emulator.journal == ()

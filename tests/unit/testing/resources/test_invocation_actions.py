@@ -14,31 +14,31 @@ def output(answer):
 
 
 class TestDemo:
-    def test_sleep(self, invoke):
+    def test_demo_sleep_waits(self, invoke):
         assert output(invoke("sleep", {"seconds": 0})) == {"slept": 0}
 
-    def test_fail_with_json_or_plain_text(self, invoke):
+    def test_demo_fail_leaves_json_or_plain_text(self, invoke):
         assert invoke("fail", {"message": "m"}).json()["output"] == '{"error": "m"}'
         assert invoke("fail", {"message": "m", "plain": True}).json()["output"] == "m"
 
-    def test_logs(self, kernel, invoke):
+    def test_demo_logs_writes_lines(self, kernel, invoke):
         kernel.time_scale = 1000
         answer = invoke("logs", {"lines": 3, "per_second": 10, "message": "m"})
         assert output(answer) == {"lines": 3}
         assert kernel.invocations[0].logs == ("m 1", "m 2", "m 3")
 
-    def test_browsers(self, kernel, invoke):
+    def test_demo_browsers_opens_browsers(self, kernel, invoke):
         assert len(output(invoke("browsers", {"count": 2, "seconds": 0}))["sessions"]) == 2
         assert kernel.invocations[0].browsers_opened == 2
 
-    def test_a_payload_of_another_shape_fails_the_run(self, invoke):
+    def test_demo_action_fails_on_a_payload_of_another_type(self, invoke):
         answer = invoke("sleep", [1])
         assert answer.json()["status"] == "failed"
         assert "JSON object" in output(answer)["error"]
 
 
 class TestOwn:
-    def test_sync_and_async_with_and_without_payload(self, kernel, invoke):
+    def test_actions_may_be_async_and_may_take_the_payload(self, kernel, invoke):
         async def both(ctx, payload):
             await ctx.sleep(0)
             return {"id": ctx.invocation_id, "payload": payload}
@@ -57,13 +57,13 @@ class TestOwn:
         answer = invoke("async", {"x": 1}, app="own")
         assert output(answer) == {"id": answer.json()["id"], "payload": {"x": 1}}
 
-    def test_versions_are_apart(self, kernel, invoke):
+    def test_actions_of_two_versions_are_separate(self, kernel, invoke):
         kernel.register("own", "v", lambda ctx: 1, version="1")
         kernel.register("own", "v", lambda ctx: 2, version="2")
         assert output(invoke("v", app="own", version="1")) == 1
         assert output(invoke("v", app="own", version="2")) == 2
 
-    def test_the_decorator_gives_the_function_back(self, kernel, invoke):
+    def test_action_decorator_returns_the_function(self, kernel, invoke):
         @kernel.action("own", "three")
         def three(ctx):
             return 3
@@ -81,7 +81,7 @@ class TestOwn:
             (SystemExit(3), '{"error": "3"}'),
         ],
     )
-    def test_an_exception_fails_the_run(self, kernel, invoke, error, left):
+    def test_exception_in_an_action_fails_the_invocation(self, kernel, invoke, error, left):
         def broken(ctx):
             raise error
 
@@ -91,11 +91,11 @@ class TestOwn:
         assert body["status_reason"] == kernel.switches.reason_failed
 
     @pytest.mark.parametrize("value", [object(), float("nan")])
-    def test_a_result_that_is_no_json_fails_the_run(self, kernel, invoke, value):
+    def test_action_result_that_is_not_json_fails_the_invocation(self, kernel, invoke, value):
         kernel.register("own", "odd", lambda ctx: value)
         assert invoke("odd", app="own").json()["status"] == "failed"
 
-    def test_wait_tells_whether_it_was_ended(self, kernel, running):
+    def test_action_wait_returns_whether_the_invocation_was_ended(self, kernel, running):
         seen = []
         begun, done = threading.Event(), threading.Event()
 
@@ -112,7 +112,7 @@ class TestOwn:
         assert done.wait(5)
         assert seen == [False, False, True, True]
 
-    def test_a_coroutine_is_cancelled(self, kernel, running):
+    def test_async_action_is_cancelled_when_the_invocation_ends(self, kernel, running):
         begun, cancelled = threading.Event(), threading.Event()
 
         @kernel.action("own", "sleeps")
@@ -131,7 +131,7 @@ class TestOwn:
         (record,) = kernel.invocations
         assert (record.status, record.output) == ("failed", "by hand")
 
-    def test_no_browser_for_an_ended_run(self, kernel, running):
+    def test_ended_invocation_opens_no_browser(self, kernel, running):
         errors = []
         done = threading.Event()
 
@@ -150,10 +150,10 @@ class TestOwn:
         assert kernel.invocations[0].browsers_opened == 0
 
     @pytest.mark.parametrize("function", [lambda: None, lambda a, b, c: None])
-    def test_a_function_of_another_shape_is_refused(self, kernel, function):
+    def test_register_refuses_a_function_with_other_parameters(self, kernel, function):
         with pytest.raises(TypeError, match=r"must take \(ctx\) or \(ctx, payload\)"):
             kernel.register("own", "x", function)
 
-    def test_what_is_no_function_is_refused(self, kernel):
+    def test_register_refuses_a_value_that_is_not_callable(self, kernel):
         with pytest.raises(TypeError, match="not callable"):
             kernel.register("own", "x", 3)

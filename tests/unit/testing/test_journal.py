@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_kernel.testing import Fault
 
 
-def test_requests_are_recorded_in_order(kernel, client, invoke):
+def test_journal_records_requests_in_order(kernel, client, invoke):
     invoke("echo", {"a": 1}, wait=False)
     client.get("/invocations", params={"limit": "5", "query": "a b"})
     client.get("/invocations/x%20y")
@@ -23,7 +23,7 @@ def test_requests_are_recorded_in_order(kernel, client, invoke):
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("Bearer sk-emulator", "Bearer"), ("sk-emulator", "[redacted]")])
-def test_headers_are_lower_case_and_the_key_is_not_kept(kernel, client, sent, kept):
+def test_journal_has_lower_case_headers_and_no_key(kernel, client, sent, kept):
     client.get("/apps", headers={"X-Kernel-Project": "default", "Authorization": sent})
     (request,) = kernel.journal
     assert request.headers["x-kernel-project"] == "default"
@@ -31,7 +31,7 @@ def test_headers_are_lower_case_and_the_key_is_not_kept(kernel, client, sent, ke
     assert "sk-emulator" not in f"{request!r} {request} {dict(request.headers)}"
 
 
-def test_filtered(kernel, client):
+def test_journal_is_filtered_by_method_and_path(kernel, client):
     client.get("/apps")
     client.get("/invocations/a")
     client.get("/invocations/a/browsers")
@@ -40,7 +40,7 @@ def test_filtered(kernel, client):
     assert kernel.requests("POST") == ()
 
 
-def test_waiting_returns_when_enough_have_come(kernel):
+def test_wait_for_returns_when_enough_requests_were_received(kernel):
     def later():
         for _ in range(2):
             httpx.get(f"{kernel.base_url}/apps")
@@ -51,13 +51,13 @@ def test_waiting_returns_when_enough_have_come(kernel):
     thread.join(5)
 
 
-def test_waiting_in_vain_shows_the_journal(kernel, client):
+def test_wait_for_shows_the_journal_after_its_timeout(kernel, client):
     client.get("/apps", params={"limit": "3"})
-    with pytest.raises(AssertionError, match=r"2 x GET /apps, 1 came[\s\S]*#1 GET /apps\?limit=3 -> 200"):
+    with pytest.raises(AssertionError, match=r"2 x GET /apps, received 1[\s\S]*#1 GET /apps\?limit=3 -> 200"):
         kernel.wait_for("GET", "/apps", count=2, timeout=0.01)
 
 
-def test_an_answer_after_a_reset_is_not_noted_on_a_new_request(kernel, invoke):
+def test_answer_after_a_reset_is_not_recorded_on_a_new_request(kernel, invoke):
     fault = Fault("POST", "/invocations", hold=True)
     kernel.add_fault(fault)
     thread = threading.Thread(target=invoke, args=("hang",), kwargs={"wait": False})

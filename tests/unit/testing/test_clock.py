@@ -22,30 +22,30 @@ SECOND = 1_000_000_000
         ("20ms", NOW - SECOND // 50),
     ],
 )
-def test_since(text, expected):
+def test_since_is_parsed(text, expected):
     assert parse_since(text, NOW) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "5", "m", "-5m", "2025-06-20", "2025-06-20T12:00:00", "2025-13-01T00:00:00Z", "5m ago"]
 )
-def test_what_is_no_since(text):
+def test_invalid_since_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
         parse_since(text, NOW)
 
 
-def test_written_with_nine_digits_and_read_back():
+def test_times_have_nine_digits_and_can_be_parsed():
     assert format_time(NOW + 1) == "2025-06-20T12:00:00.000000001Z"
     assert parse_since(format_time(NOW + 123), 0) == NOW + 123
 
 
-def test_the_clock_never_repeats_itself():
+def test_clock_never_returns_a_value_twice():
     clock = Clock()
     moments = [clock.now() for _ in range(10_000)]
     assert moments == sorted(set(moments))
 
 
-def test_the_clock_scales():
+def test_clock_scales_timeouts():
     assert Clock(1000).real(900) == 0.9
     assert Clock().real(float("inf")) is None
     assert Clock().real(None) is None

@@ -19,7 +19,7 @@ def get(emulator, path="/apps"):
 
 
 class TestStop:
-    def test_soon_while_actions_hang_streams_are_open_and_answers_are_held(self, caplog):
+    def test_stop_is_quick_with_hanging_actions_open_streams_and_held_answers(self, caplog):
         with KernelEmulator() as kernel:
             kernel.register("own", "deaf", lambda ctx: threading.Event().wait())
             headers = {"Authorization": f"Bearer {kernel.api_key}"}
@@ -52,7 +52,7 @@ class TestStop:
             list(lines)
         assert kernel.invocation(invocation_id).status == "running", "nobody ended it"
 
-    def test_quietly(self, caplog, running, kernel):
+    def test_stop_logs_nothing(self, caplog, running, kernel):
         running()
         stream = httpx.stream(
             "GET",
@@ -63,18 +63,18 @@ class TestStop:
             kernel.stop()
         assert caplog.records == []
 
-    def test_connections_are_refused_after(self):
+    def test_stopped_emulator_refuses_connections(self):
         with KernelEmulator() as kernel:
             assert get(kernel).status_code == 200
         with pytest.raises(httpx.ConnectError):
             get(kernel)
 
-    def test_twice_does_no_harm(self):
+    def test_stop_may_be_called_twice(self):
         kernel = KernelEmulator().start()
         kernel.stop()
         kernel.stop()
 
-    def test_a_forked_child_is_a_client_and_cannot_stop_it(self, kernel):
+    def test_forked_child_is_a_client_and_cannot_stop_the_emulator(self, kernel):
         held, forked = threading.Event(), threading.Event()
 
         def hold_the_lock():
@@ -96,7 +96,7 @@ class TestStop:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert get(kernel).status_code == 200
 
-    def test_a_drop_is_seen_although_a_forked_child_holds_the_socket(self, kernel, client):
+    def test_dropped_connection_closes_although_a_forked_child_holds_the_socket(self, kernel, client):
         client.get("/apps")
         child = os.fork()
         if child == 0:
@@ -114,19 +114,19 @@ class TestStop:
 
 
 class TestStart:
-    def test_a_port_that_is_taken(self, kernel):
+    def test_start_on_a_port_in_use_fails(self, kernel):
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{kernel.port}.*port 0"):
             KernelEmulator(port=kernel.port).start()
 
-    def test_twice_is_refused(self, kernel):
+    def test_start_twice_fails(self, kernel):
         with pytest.raises(RuntimeError, match="running already"):
             kernel.start()
 
-    def test_no_url_before(self):
+    def test_emulator_has_no_url_before_start(self):
         with pytest.raises(RuntimeError, match="start"):
             _ = KernelEmulator().base_url
 
-    def test_again_on_the_same_port(self):
+    def test_restart_keeps_the_port(self):
         kernel = KernelEmulator().start()
         url = kernel.base_url
         kernel.stop()
@@ -134,7 +134,7 @@ class TestStart:
             assert kernel.base_url == url
             assert get(kernel).status_code == 200
 
-    def test_leaves_signals_and_logging_alone(self):
+    def test_start_leaves_signals_and_logging_unchanged(self):
         handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
         access = logging.getLogger("uvicorn.access")
         handler = logging.NullHandler()
@@ -150,20 +150,20 @@ class TestStart:
         finally:
             access.removeHandler(handler)
 
-    def test_no_access_log(self, caplog, kernel):
+    def test_emulator_writes_no_access_log(self, caplog, kernel):
         with caplog.at_level(logging.DEBUG):
             get(kernel)
         assert "uvicorn.access" not in {record.name for record in caplog.records}
 
 
-def test_an_outage_refuses_connections_and_runs_go_on(kernel, running):
+def test_outage_refuses_connections_while_invocations_continue(kernel, running):
     invocation_id = running()
     with kernel.outage(), pytest.raises(httpx.ConnectError):
         get(kernel)
     assert get(kernel, f"/invocations/{invocation_id}").json()["status"] == "running"
 
 
-def test_reset_forgets_what_happened_and_keeps_what_was_set_up(kernel, client, invoke, running):
+def test_reset_deletes_the_past_and_keeps_the_setup(kernel, client, invoke, running):
     stopped = threading.Event()
     kernel.register("own", "work", lambda ctx: stopped.set() if ctx.wait() else None)
     running("work", app="own")
@@ -188,12 +188,12 @@ class TestRecords:
         assert kernel.most_active_at_once(action_name="echo") == 1
         assert kernel.most_active_at_once("nosuch") == 0
 
-    def test_one_that_starts_when_the_other_has_ended_is_not_at_once(self, kernel, invoke):
+    def test_consecutive_invocations_are_not_active_at_once(self, kernel, invoke):
         for number in range(3):
             invoke("echo", number)
         assert kernel.most_active_at_once() == 1
 
-    def test_finish_by_hand(self, kernel, client, running):
+    def test_finish_ends_an_invocation(self, kernel, client, running):
         invocation_id = running()
         record = kernel.finish(invocation_id, output={"a": 1})
         assert (record.status, record.output_json) == ("succeeded", {"a": 1})
@@ -201,7 +201,7 @@ class TestRecords:
         with pytest.raises(ValueError, match="has ended already: succeeded"):
             kernel.finish(invocation_id)
 
-    def test_waiting_for_a_status_it_will_not_have(self, kernel, running):
+    def test_wait_for_status_fails_on_a_timeout_and_on_another_end(self, kernel, running):
         invocation_id = running()
         with pytest.raises(AssertionError, match=r"waited 0.01 s .* to be succeeded"):
             kernel.wait_for_status(invocation_id, "succeeded", timeout=0.01)
@@ -212,13 +212,13 @@ class TestRecords:
         with pytest.raises(ValueError, match="cancelled"):
             kernel.wait_for_status(invocation_id, "cancelled")
 
-    def test_an_unknown_invocation(self, kernel, running):
+    def test_unknown_invocation_error_names_the_known_ones(self, kernel, running):
         known = running()
         with pytest.raises(KeyError, match=f"nosuch.*{known}"):
             kernel.invocation("nosuch")
 
 
-def test_run_emulator_says_how_to_connect_and_serves():
+def test_run_emulator_prints_how_to_connect_and_serves():
     until, served = threading.Event(), threading.Event()
 
     class Stream(io.StringIO):

@@ -25,7 +25,7 @@ class TestWhich:
             (None, [503, 503, 503, 503]),
         ],
     )
-    def test_nth(self, kernel, client, nth, statuses):
+    def test_fault_applies_to_the_nth_request(self, kernel, client, nth, statuses):
         kernel.add_fault(Fault("GET", "/apps", nth, status=503))
         assert self.statuses(client) == statuses
 
@@ -41,11 +41,11 @@ class TestWhich:
             ("GET", "/invocations/*", False),
         ],
     )
-    def test_method_and_path(self, kernel, client, method, path, hit):
+    def test_fault_matches_method_and_path(self, kernel, client, method, path, hit):
         kernel.add_fault(Fault(method, path, status=503))
         assert client.get("/apps").status_code == (503 if hit else 200)
 
-    def test_a_star_stays_within_its_segment(self, kernel, client, running):
+    def test_fault_path_star_matches_within_one_segment(self, kernel, client, running):
         invocation_id = running()
         kernel.add_fault(Fault("GET", "/invocations/*", None, status=503))
         assert client.get(f"/invocations/{invocation_id}/browsers").status_code == 200
@@ -54,26 +54,26 @@ class TestWhich:
         kernel.add_fault(Fault("GET", "/invocations/**", None, status=503))
         assert client.get(f"/invocations/{invocation_id}/browsers").status_code == 503
 
-    def test_the_first_that_fires_is_taken_and_all_count(self, kernel, client):
+    def test_first_fault_that_applies_wins_and_all_count(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", (2,), status=500))
         kernel.add_fault(Fault("GET", "/apps", range(1, 4), status=503))
         assert self.statuses(client) == [503, 500, 503, 200]
 
-    def test_cleared(self, kernel, client):
+    def test_cleared_faults_do_not_apply(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", None, status=503))
         kernel.clear_faults()
         assert client.get("/apps").status_code == 200
 
 
 class TestAnswers:
-    def test_a_status_is_answered_without_processing(self, kernel, invoke):
+    def test_fault_status_is_sent_without_processing(self, kernel, invoke):
         kernel.add_fault(Fault("POST", "/invocations", status=429, headers={"Retry-After": "90"}))
         answer = invoke("echo", 1)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "90")
         assert set(answer.json()) == {"code", "message"}
         assert kernel.invocations == ()
 
-    def test_a_status_after_processing(self, kernel, invoke):
+    def test_fault_status_is_sent_after_processing(self, kernel, invoke):
         kernel.add_fault(Fault("POST", "/invocations", status=500, processed=True))
         assert invoke("hang", wait=False).status_code == 500
         assert len(kernel.invocations) == 1
@@ -88,30 +88,30 @@ class TestAnswers:
             (b"", b"", None),
         ],
     )
-    def test_bodies(self, kernel, client, body, content, media_type):
+    def test_fault_sends_bodies_of_all_types(self, kernel, client, body, content, media_type):
         kernel.add_fault(Fault("GET", "/apps", body=body))
         answer = client.get("/apps")
         assert (answer.status_code, answer.content) == (200, content)
         assert answer.headers.get("content-type") == media_type
 
     @pytest.mark.parametrize("status", [204, 529])
-    def test_any_status(self, kernel, client, status):
+    def test_fault_sends_unusual_statuses(self, kernel, client, status):
         kernel.add_fault(Fault("GET", "/apps", status=status))
         assert client.get("/apps").status_code == status
 
-    def test_headers_alone_are_added_to_the_real_answer(self, kernel, client):
+    def test_fault_headers_alone_are_added_to_the_real_answer(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", headers={"X-Extra": "1"}))
         answer = client.get("/apps")
         assert answer.headers["X-Extra"] == "1"
         assert answer.json()
 
-    def test_a_truncated_body(self, kernel, client):
+    def test_fault_truncates_the_real_body(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", truncate=True))
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
             client.get("/apps")
         assert client.get("/apps").json()
 
-    def test_a_truncated_body_of_its_own(self, kernel, client):
+    def test_fault_truncates_its_own_body(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", status=502, body="x" * 100, truncate=True))
         with pytest.raises(httpx.RemoteProtocolError, match="received 50 bytes, expected 100"):
             client.get("/apps")
@@ -120,21 +120,21 @@ class TestAnswers:
 class TestDrops:
     @pytest.mark.parametrize(("reset", "error"), [(False, httpx.RemoteProtocolError), (True, httpx.ReadError)])
     @pytest.mark.parametrize(("drop", "made"), [("before", 0), ("after", 1)])
-    def test_the_client_gets_no_answer(self, kernel, client, invoke, drop, made, reset, error):
+    def test_dropped_request_has_no_answer(self, kernel, client, invoke, drop, made, reset, error):
         kernel.add_fault(Fault("POST", "/invocations", drop=drop, reset=reset))
         with pytest.raises(error):
             invoke("hang", wait=False)
         assert len(kernel.invocations) == made
         assert [request.status for request in kernel.journal] == [None]
 
-    def test_a_patch_whose_answer_is_lost_has_its_effect(self, kernel, client, running):
+    def test_patch_with_a_lost_answer_has_its_effect(self, kernel, client, running):
         invocation_id = running()
         kernel.add_fault(Fault("PATCH", "/invocations/*", drop="after"))
         with pytest.raises(httpx.RemoteProtocolError):
             client.patch(f"/invocations/{invocation_id}", json={"status": "failed"})
         assert kernel.invocation(invocation_id).status == "failed"
 
-    def test_other_connections_live_on(self, kernel, follow, running):
+    def test_drop_leaves_other_connections_open(self, kernel, follow, running):
         invocation_id = running()
         events = follow(invocation_id)
         next(events)
@@ -161,13 +161,13 @@ class TestTiming:
             client.post("/invocations", json=self.body, timeout=0.2)
         kernel.wait_for_invocations(1)
 
-    def test_delays_pass(self, kernel, client):
+    def test_delayed_request_is_answered(self, kernel, client):
         kernel.add_fault(Fault("GET", "/apps", delay=0.02, delay_answer=0.02))
         begun = time.monotonic()
         assert client.get("/apps").status_code == 200
         assert time.monotonic() - begun >= 0.04
 
-    def test_held_until_released(self, kernel, invoke):
+    def test_held_answer_is_sent_on_release(self, kernel, invoke):
         fault = kernel.add_fault(Fault("POST", "/invocations", hold=True))
         answers = []
         thread = threading.Thread(target=lambda: answers.append(invoke("hang", wait=False)))
@@ -179,18 +179,18 @@ class TestTiming:
         thread.join(5)
         assert answers[0].status_code == 202
 
-    def test_held_then_dropped(self, kernel, invoke):
+    def test_held_answer_may_be_dropped(self, kernel, invoke):
         fault = kernel.add_fault(Fault("POST", "/invocations", hold=True, drop="after"))
         threading.Timer(0, lambda: (fault.wait_until_held(), fault.release())).start()
         with pytest.raises(httpx.RemoteProtocolError):
             invoke("hang", wait=False)
 
-    def test_clearing_lets_held_answers_go(self, kernel, client):
+    def test_clearing_faults_releases_held_answers(self, kernel, client):
         fault = kernel.add_fault(Fault("GET", "/apps", hold=True))
         threading.Timer(0, lambda: (fault.wait_until_held(), kernel.clear_faults())).start()
         assert client.get("/apps").status_code == 200
 
-    def test_waiting_for_a_hold_in_vain(self, kernel):
+    def test_wait_until_held_fails_after_its_timeout(self, kernel):
         fault = kernel.add_fault(Fault("GET", "/apps", hold=True))
         with pytest.raises(AssertionError, match=r"waited 0\.01 s for 1 held"):
             fault.wait_until_held(timeout=0.01)
@@ -201,7 +201,7 @@ class TestStreams:
     def finished(self, invoke):
         return invoke("logs", {"lines": 5, "message": "m"}).json()["id"]
 
-    def test_dropped_after_n_events(self, kernel, follow, finished):
+    def test_stream_is_dropped_after_n_events(self, kernel, follow, finished):
         kernel.add_fault(Fault("GET", "/invocations/*/events", cut_after=2))
         events = follow(finished, since="1m")
         assert [next(events)["message"], next(events)["message"]] == ["m 1", "m 2"]
@@ -209,12 +209,12 @@ class TestStreams:
             next(events)
         assert len(list(follow(finished, since="1m"))) == 6
 
-    def test_ended_early_as_if_complete(self, kernel, follow, finished):
+    def test_stream_is_ended_early_as_if_complete(self, kernel, follow, finished):
         kernel.add_fault(Fault("GET", "/invocations/*/events", cut_after=2, cut="end"))
         assert [event["message"] for event in follow(finished, since="1m")] == ["m 1", "m 2"]
 
     @pytest.mark.parametrize("cut", ["drop", "end"])
-    def test_cut_before_the_first_event_of_a_run_that_goes_on(self, kernel, follow, running, cut):
+    def test_stream_is_cut_before_its_first_event(self, kernel, follow, running, cut):
         kernel.add_fault(Fault("GET", "/invocations/*/events", cut_after=0, cut=cut))
         events = follow(running())
         if cut == "drop":
@@ -223,7 +223,7 @@ class TestStreams:
         else:
             assert list(events) == []
 
-    def test_an_error_event_of_its_own(self, kernel, follow, finished):
+    def test_fault_sends_an_error_event(self, kernel, follow, finished):
         event = {"event": "error", "error": {"code": "x", "message": "y"}, "timestamp": "t"}
         kernel.add_fault(
             Fault(
@@ -246,20 +246,20 @@ class TestMisuse:
             ({"status": 700}, "from 200 to 599"),
             ({"delay": -1}, "negative"),
             ({"cut_after": -1}, "0 or more"),
-            ({"drop": "before", "status": 500}, "give two faults"),
+            ({"drop": "before", "status": 500}, "add two faults"),
             ({"drop": "before", "hold": True}, 'drop="after"'),
             ({"processed": True}, "status"),
         ],
     )
-    def test_what_could_not_work_is_refused(self, arguments, message):
+    def test_fault_refuses_arguments_that_exclude_each_other(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             Fault(**{"method": "GET", "path": "/apps", **arguments})
 
-    def test_nth_of_a_wrong_type(self):
+    def test_fault_refuses_nth_of_a_wrong_type(self):
         with pytest.raises(TypeError, match=r"nth is 1\.5"):
             Fault("GET", "/apps", 1.5)
 
-    def test_added_twice(self, kernel):
+    def test_fault_cannot_be_added_twice(self, kernel):
         fault = kernel.add_fault(Fault("GET", "/apps", status=500))
         with pytest.raises(ValueError, match="added already"):
             kernel.add_fault(fault)

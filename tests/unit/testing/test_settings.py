@@ -22,13 +22,13 @@ class TestPatchOnFinished:
 
         return send
 
-    def test_unchanged_unless_told(self, client, finished, patch):
+    def test_patch_of_a_finished_invocation_changes_nothing_by_default(self, client, finished, patch):
         before = client.get(f"/invocations/{finished}").json()
         answer = patch()
         assert (answer.status_code, answer.json()) == (200, before)
         assert client.get(f"/invocations/{finished}").json() == before
 
-    def test_overwrite(self, kernel, client, finished, patch):
+    def test_patch_of_a_finished_invocation_may_overwrite(self, kernel, client, finished, patch):
         kernel.switches.patch_on_finished = "overwrite"
         answer = patch()
         assert answer.status_code == 200
@@ -37,7 +37,7 @@ class TestPatchOnFinished:
         assert client.get(f"/invocations/{finished}").json() == answer.json()
 
     @pytest.mark.parametrize("status", [400, 404, 409])
-    def test_refused(self, kernel, client, finished, patch, status):
+    def test_patch_of_a_finished_invocation_may_be_refused(self, kernel, client, finished, patch, status):
         kernel.switches.patch_on_finished = status
         answer = patch()
         assert answer.status_code == status
@@ -48,7 +48,7 @@ class TestPatchOnFinished:
 class TestPatch:
     @pytest.mark.parametrize("status", ["failed", "succeeded"])
     @pytest.mark.parametrize("ends", [True, False])
-    def test_ends_browsers_or_not(self, kernel, client, running, status, ends):
+    def test_patch_ends_browsers_or_not(self, kernel, client, running, status, ends):
         setattr(kernel.switches, f"patch_{status}_ends_browsers", ends)
         invocation_id = running("browsers", {"count": 2, "seconds": 3600})
         kernel.wait_until(lambda: kernel.invocation(invocation_id).browsers == 2)
@@ -56,13 +56,13 @@ class TestPatch:
         left = client.get(f"/invocations/{invocation_id}/browsers").json()["browsers"]
         assert len(left) == (0 if ends else 2)
 
-    def test_stops_the_code(self, kernel, client, running):
+    def test_patch_stops_the_code(self, kernel, client, running):
         stopped = threading.Event()
         kernel.register("own", "work", lambda ctx: stopped.set() if ctx.wait() and ctx.cancelled else None)
         client.patch(f"/invocations/{running('work', app='own')}", json={"status": "failed"})
         assert stopped.wait(5)
 
-    def test_or_only_detaches_it(self, kernel, client, running):
+    def test_patch_may_only_detach_the_code(self, kernel, client, running):
         kernel.switches.patch_stops_code = False
         go, opened = threading.Event(), threading.Event()
 
@@ -82,7 +82,7 @@ class TestPatch:
         assert kernel.invocation(invocation_id).output is None
         assert len(client.get(f"/invocations/{invocation_id}/browsers").json()["browsers"]) == 1
 
-    def test_may_insist_on_json(self, kernel, client, running):
+    def test_patch_may_require_json_output(self, kernel, client, running):
         invocation_id = running()
         body = {"status": "succeeded", "output": "a bare word"}
         kernel.switches.patch_output_must_be_json = True
@@ -92,7 +92,7 @@ class TestPatch:
 
 
 class TestConcurrency:
-    def test_over_the_limit_is_a_429_at_once(self, kernel, invoke, running):
+    def test_create_over_the_concurrency_limit_is_a_429(self, kernel, invoke, running):
         kernel.switches.max_concurrent = 2
         kernel.switches.retry_after = 7
         first = running()
@@ -104,27 +104,27 @@ class TestConcurrency:
         kernel.finish(first)
         assert invoke("echo", 1, wait=False).status_code == 202
 
-    def test_the_header_may_be_left_out(self, kernel, invoke):
+    def test_concurrency_429_may_have_no_retry_after(self, kernel, invoke):
         kernel.switches.max_concurrent = 0
         kernel.switches.retry_after = None
         answer = invoke("echo", 1)
         assert answer.status_code == 429
         assert "Retry-After" not in answer.headers
 
-    def test_each_app_has_its_own_limit(self, kernel, invoke, running):
+    def test_each_app_has_its_own_concurrency_limit(self, kernel, invoke, running):
         kernel.register("own", "work", lambda ctx: ctx.wait())
         kernel.switches.max_concurrent_per_app = 1
         running()
         assert invoke("echo", 1).status_code == 429
         assert running("work", app="own")
 
-    def test_a_queued_run_counts(self, kernel, invoke):
+    def test_queued_invocation_counts_as_concurrent(self, kernel, invoke):
         kernel.switches.queue_seconds = math.inf
         kernel.switches.max_concurrent = 1
         assert invoke("echo", 1, wait=False).status_code == 202
         assert invoke("echo", 1, wait=False).status_code == 429
 
-    def test_no_capacity_is_a_529(self, kernel, invoke):
+    def test_exhausted_capacity_is_a_529(self, kernel, invoke):
         kernel.switches.capacity_exhausted = True
         kernel.switches.capacity_code = "full"
         answer = invoke("echo", 1)
@@ -133,19 +133,19 @@ class TestConcurrency:
 
 class TestRest:
     @pytest.mark.parametrize(("order", "step"), [("newest", -1), ("oldest", 1)])
-    def test_list_order(self, kernel, client, invoke, order, step):
+    def test_list_order_switch(self, kernel, client, invoke, order, step):
         kernel.switches.list_order = order
         ids = [invoke("echo", number).json()["id"] for number in range(3)]
         assert [row["id"] for row in client.get("/invocations").json()] == ids[::step]
 
     @pytest.mark.parametrize(("setting", "version"), [("label", "latest"), ("resolved", "1.0.0")])
-    def test_version_in_response(self, kernel, client, invoke, setting, version):
+    def test_version_in_response_switch(self, kernel, client, invoke, setting, version):
         kernel.switches.version_in_response = setting
         invocation_id = invoke("echo", 1).json()["id"]
         assert client.get(f"/invocations/{invocation_id}").json()["version"] == version
 
     @pytest.mark.parametrize(("setting", "expected"), [("null", "null"), ("absent", None)])
-    def test_output_of_none(self, kernel, invoke, setting, expected):
+    def test_output_of_none_switch(self, kernel, invoke, setting, expected):
         kernel.switches.output_of_none = setting
         kernel.register("own", "nothing", lambda ctx: None)
         assert invoke("nothing", app="own").json().get("output") == expected
@@ -154,19 +154,19 @@ class TestRest:
         kernel.switches.unknown_fields_refused = False
         assert invoke("echo", 1, colour="red").status_code == 200
 
-    def test_payload_may_be_anything(self, kernel, client):
+    def test_payload_may_be_plain_text(self, kernel, client):
         kernel.switches.payload_must_be_json = False
         body = {"app_name": "demo", "version": "latest", "action_name": "echo", "payload": "bare", "async": True}
         invocation_id = client.post("/invocations", json=body).json()["id"]
         assert kernel.wait_for_status(invocation_id, "succeeded").output == '"bare"'
 
-    def test_codes_of_404_bodies(self, kernel, client):
+    def test_codes_of_404_bodies_are_switches(self, kernel, client):
         kernel.switches.not_found_code = "gone"
         kernel.switches.project_not_found_code = "no_project"
         assert client.get("/invocations/x").json()["code"] == "gone"
         assert client.get("/apps", headers={"X-Kernel-Project": "x"}).json()["code"] == "no_project"
 
-    def test_queued_for_ever(self, kernel, client, invoke):
+    def test_invocation_may_stay_queued(self, kernel, client, invoke):
         kernel.switches.queue_seconds = math.inf
         invocation_id = invoke("echo", 1, wait=False).json()["id"]
         assert client.get(f"/invocations/{invocation_id}").json()["status"] == "queued"
@@ -181,14 +181,14 @@ class TestRest:
 
 
 class TestTime:
-    def test_a_run_times_out_on_the_scaled_clock(self, kernel, invoke):
+    def test_invocation_times_out_on_the_scaled_clock(self, kernel, invoke):
         kernel.time_scale = 100_000
         invocation_id = invoke("hang", wait=False).json()["id"]
         record = kernel.wait_for_status(invocation_id, "failed")
         assert "900" in record.status_reason
         assert record.output is None
 
-    def test_a_timed_out_run_loses_its_browsers_and_its_code_is_stopped(self, kernel, invoke):
+    def test_timed_out_invocation_loses_its_browsers_and_its_code_is_stopped(self, kernel, invoke):
         kernel.time_scale = 50
         stopped = threading.Event()
 
@@ -208,13 +208,13 @@ class TestTime:
         assert json.loads(invoke("sleep", {"seconds": 80}).json()["output"]) == {"slept": 80}
 
     @pytest.mark.parametrize("scale", [0, -1, math.inf, math.nan])
-    def test_the_scale_must_make_sense(self, scale):
+    def test_time_scale_must_be_positive_and_finite(self, scale):
         with pytest.raises(ValueError, match="time_scale"):
             KernelEmulator(time_scale=scale)
 
 
 class TestMisuse:
-    def test_a_position_that_a_switch_does_not_have(self):
+    def test_switch_refuses_an_invalid_value(self):
         with pytest.raises(ValueError, match=r"patch_on_finished.*'ignore'.*'unchanged', 'overwrite', 400"):
             Switches(patch_on_finished="ignore")
         with pytest.raises(ValueError, match="True or False"):
@@ -222,6 +222,6 @@ class TestMisuse:
         with pytest.raises(ValueError, match="0 or more"):
             Switches(max_concurrent=-1)
 
-    def test_a_switch_that_does_not_exist(self):
+    def test_unknown_switch_is_refused(self):
         with pytest.raises(AttributeError, match=r"patch_on_finish'.*patch_on_finished"):
             Switches().patch_on_finish = 409
