@@ -234,7 +234,7 @@ class Ending:
                 # An output that Kernel does not take must not leave the caller waiting.
                 why = sanitize_line(f"{type(refusal).__name__}: {refusal}")
                 return (yield from Ending(self.invocation_id, reason=why).flow())
-        before: Invocation = yield requests.get_invocation(self.invocation_id)
+        before = yield from requests.get_invocation(self.invocation_id)
         if before.is_final:
             return before, True
         cancellation = yield from flows.cancel_invocation(self.invocation_id, self.reason)

@@ -255,7 +255,7 @@ class Answer:
         if reason is None:
             return [(logging.INFO, f"Invocation {self.invocation_id} is left to the next try (task: {state})")]
         try:
-            cancellation = client.run(flows.cancel_invocation(self.invocation_id, reason, hasty=True))
+            cancellation = client.run(flows.cancel_invocation(self.invocation_id, reason, urgent=True))
         except KernelError as error:
             return [(logging.ERROR, f"Invocation {self.invocation_id} could not be ended: {error}")]
         self._is_settled = True

@@ -263,7 +263,7 @@ class InvocationGuard:
         started = time.monotonic()
         hasty = client is not self._client
         try:
-            cancellation = client.run(flows.cancel_invocation(invocation_id, reason, hasty=hasty))
+            cancellation = client.run(flows.cancel_invocation(invocation_id, reason, urgent=hasty))
         except KernelError as error:
             return [(logging.ERROR, f"Invocation {invocation_id} could not be cancelled: {error}")]
         took = f" (in {time.monotonic() - started:.1f} s)"

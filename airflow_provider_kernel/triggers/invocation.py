@@ -213,7 +213,7 @@ class KernelInvocationTrigger(BaseTrigger):
         config = replace(config, read_timeout=min(config.read_timeout, _CANCEL_ANSWER_SECONDS))
         async with shared_client(config) as client:
             return await client.run(
-                flows.cancel_invocation(self.invocation_id, "The Airflow task was killed", hasty=True)
+                flows.cancel_invocation(self.invocation_id, "The Airflow task was killed", urgent=True)
             )
 
     async def _is_still_wanted(self, *, if_unknown: bool) -> bool:

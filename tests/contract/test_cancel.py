@@ -164,6 +164,6 @@ class TestInHaste:
     def test_the_look_gets_one_attempt_and_the_rest_gets_all(self, client, kernel_emulator, browsing, sent):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=503))
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", (1, 2), status=503))
-        client.run(flows.cancel_invocation(browsing, REASON, hasty=True))
+        client.run(flows.cancel_invocation(browsing, REASON, urgent=True))
         assert sent() == ["GET", "PATCH", "PATCH", "PATCH", "DELETE"]
         assert kernel_emulator.invocation(browsing).status == "failed"

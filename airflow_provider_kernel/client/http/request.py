@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -48,6 +48,11 @@ class Request(Generic[T]):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def __iter__(self) -> Generator[Request[T], Any, T]:
+        """Let a flow write ``answer = yield from request``, which type checkers know to be a ``T``."""
+        answer: T = yield self
+        return answer
 
     def receive(self, response: Response) -> T:
         """

@@ -88,7 +88,7 @@ def list_recently_ended(starts: Mapping[str, datetime | None]) -> Flow[BulkStatu
 
 
 def _page(request: Request[Page[Invocation]], wanted: Collection[str], roll: BulkStatus) -> Flow[Page[Invocation]]:
-    page: Page[Invocation] = yield request
+    page = yield from request
     roll.requests += 1
     roll.found.update((invocation.id, invocation) for invocation in page.items if invocation.id in wanted)
     return page

@@ -128,7 +128,7 @@ def find_started(
         found: list[Invocation] = []
         request: Request[Page[Invocation]] | None = first
         while request is not None:
-            page: Page[Invocation] = yield request
+            page = yield from request
             earliest = _by_the_servers_clock(since, now + timedelta(seconds=waited), page.server_time)
             found += [i for i in page.items if asked.matches(i) and _started_from(i, earliest)]
             request = next_page(request, page)

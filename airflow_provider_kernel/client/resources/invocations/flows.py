@@ -1,9 +1,7 @@
 """
 What takes more than one request, written once for both clients.
 
-A flow is a generator: it yields a request, is sent the answer or thrown the error, and returns its result; a
-:class:`Sleep` that it yields is slept. So the decisions stand here and the clients only send and sleep
-(``KernelClient.run``, ``AsyncKernelClient.run``).
+See :mod:`airflow_provider_kernel.client.flow` for what a flow is and how a client carries it out.
 """
 
 from __future__ import annotations
@@ -45,12 +43,11 @@ def start_invocation(request: Request[Invocation]) -> Flow[Invocation]:
     :raises KernelAmbiguousStartError: when the server may have started it although no usable answer came.
     """
     try:
-        started: Invocation = yield request
+        return (yield from request)
     except KernelError as error:
         if may_have_acted(error):
             raise KernelAmbiguousStartError(f"Whether the invocation was started is unknown: {error}") from error
         raise
-    return started
 
 
 def update_invocation(invocation_id: str, status: InvocationStatus | str, output: Any = UNSET) -> Flow[Invocation]:
@@ -68,11 +65,11 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
     """
     refusal: KernelError | None = None
     try:
-        invocation: Invocation = yield requests.update_invocation(invocation_id, status, output)
+        invocation = yield from requests.update_invocation(invocation_id, status, output)
     except _PERHAPS_FINISHED as error:
         refusal = error
         try:
-            invocation = yield requests.get_invocation(invocation_id)
+            invocation = yield from requests.get_invocation(invocation_id)
         except KernelError:
             raise refusal from None
     if invocation.status == str(status):
@@ -94,7 +91,7 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
     :return: the invocation, which has succeeded with this output.
     :raises KernelInvocationFinishedError: when it was over before, in whichever state.
     """
-    before: Invocation = yield requests.get_invocation(invocation_id)
+    before = yield from requests.get_invocation(invocation_id)
     if before.is_final:
         raise KernelInvocationFinishedError(before, InvocationStatus.SUCCEEDED.value)
     return (yield from update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output))
@@ -132,7 +129,7 @@ class Cancellation:
 
 
 def cancel_invocation(
-    invocation_id: str, reason: str, *, hasty: bool = False, details: Mapping[str, Any] | None = None
+    invocation_id: str, reason: str, *, urgent: bool = False, details: Mapping[str, Any] | None = None
 ) -> Flow[Cancellation]:
     """
     Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
@@ -142,14 +139,15 @@ def cancel_invocation(
 
     :param invocation_id: the invocation.
     :param reason: why, for the invocation's output.
-    :param hasty: whether every second counts: then the look at its state gets one attempt only.
+    :param urgent: whether every second counts: then the request for its state gets one attempt only.
     :param details: what to put into the output beside the reason.
     :return: its true state, and what was left undone.
     :raises KernelError: when it could not be cancelled.
     """
-    look = requests.get_invocation(invocation_id)
+    get = requests.get_invocation(invocation_id)
+    before: Invocation | None
     try:
-        before: Invocation | None = yield replace(look, resend=Resend.NEVER) if hasty else look
+        before = yield from replace(get, resend=Resend.NEVER) if urgent else get
     except KernelError as error:
         if error.permanent:
             raise
@@ -172,7 +170,7 @@ def cancel_invocation(
 
     browsers_error: KernelError | None = None
     try:
-        yield requests.delete_invocation_browsers(invocation_id)
+        yield from requests.delete_invocation_browsers(invocation_id)
     except KernelNotFoundError:
         pass  # none are left
     except KernelError as error:

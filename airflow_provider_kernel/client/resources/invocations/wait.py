@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from airflow_provider_kernel.client.errors import (
     KernelAPIError,
@@ -40,15 +40,26 @@ MAX_RETRY_AFTER_SECONDS = 300.0
 MAX_BROWSER_POLLS = 20
 
 
-def poll_request(invocation_id: str) -> Request[Invocation]:
+@dataclass(frozen=True)
+class Poll(Request[Invocation]):
     """
-    Build the request with which a watch looks at its invocation.
+    One poll of a waiting flow, which whoever drives the flow may answer from elsewhere.
 
-    :param invocation_id: the invocation.
+    :param invocation_id: the invocation that it asks for.
+    """
+
+    invocation_id: str = field(kw_only=True)
+
+
+def poll_request(invocation_id: str) -> Poll:
+    """
+    Build the request that polls an invocation.
+
     :raises KernelInputError: when the id cannot be one.
     """
-    # The next look is the next attempt.
-    return replace(requests.get_invocation(invocation_id), resend=Resend.NEVER)
+    get = requests.get_invocation(invocation_id)
+    # Never resent: the next poll is the next attempt.
+    return Poll(get.method, get.path, get.parse, resend=Resend.NEVER, invocation_id=invocation_id)
 
 
 def wait_for_invocation(
@@ -77,7 +88,7 @@ def wait_for_invocation(
     :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
     :raises KernelError: when a look went wrong in a way that will not pass.
     """
-    look = poll_request(invocation_id)
+    poll = poll_request(invocation_id)
     began = time.time()
     status: str | None = None
     failed_looks, in_contact = 0, began
@@ -85,7 +96,7 @@ def wait_for_invocation(
     for delay in poll_delays(poll_interval):
         wait = delay
         try:
-            invocation: Invocation = yield look
+            invocation = yield from poll
         except KernelError as error:
             not_there_yet = is_new and status is None and time.time() < began + NOT_FOUND_GRACE_SECONDS
             if not _may_pass(error, not_there_yet=not_there_yet):
@@ -127,9 +138,7 @@ def wait_for_invocation(
 
 def _first_browser(invocation_id: str) -> Flow[Browser | None]:
     try:
-        browsers: list[Browser] = yield replace(
-            requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER
-        )
+        browsers = yield from replace(requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER)
     except KernelError:
         # It is for a link only: whatever is wrong, the looks at the invocation itself tell of it.
         return None

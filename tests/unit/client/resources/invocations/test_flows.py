@@ -264,7 +264,7 @@ class TestCancel:
 
     @pytest.mark.parametrize(
         ("options", "resend"),
-        [({}, Resend.ALWAYS), ({"hasty": False}, Resend.ALWAYS), ({"hasty": True}, Resend.NEVER)],
+        [({}, Resend.ALWAYS), ({"urgent": False}, Resend.ALWAYS), ({"urgent": True}, Resend.NEVER)],
         ids=["by default", "at leisure", "in haste"],
     )
     def test_the_look_gets_one_attempt_in_haste_and_the_rest_all(self, options, resend):
