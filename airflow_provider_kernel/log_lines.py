@@ -6,8 +6,8 @@ import re
 import threading
 from typing import Any, Protocol
 
-from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES as DEFAULT_MAX_LOG_LINES
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES as DEFAULT_MAX_LOG_LINES
 
 #: Kernel itself cuts lines here.
 MAX_LINE_LENGTH = 64 * 1024

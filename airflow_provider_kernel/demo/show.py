@@ -10,7 +10,7 @@ from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import Example
 from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, abridged, differences
 from airflow_provider_kernel.demo.watch import Watcher
-from airflow_provider_kernel.handing_over import CONF_KEY
+from airflow_provider_kernel.handoff import CONF_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

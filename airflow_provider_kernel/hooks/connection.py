@@ -1,10 +1,9 @@
-"""From an Airflow connection, or the environment, to the configuration of a client."""
+"""Build a client's configuration from an Airflow connection or from the environment."""
 
 from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.validation import is_number, is_whole_number
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ def config_from_connection(connection: Connection) -> KernelConfig:
     """
     Read a connection of type ``kernel``.
 
-    :param connection: password = API key, host (and port) = base URL, the rest in the extra.
-    :return: what a client needs.
-    :raises KernelConfigurationError: naming the connection, the field, what it holds and what it may hold; never
-        the key.
+    :param connection: its password is the API key, its host and port are the base URL, its extra holds the rest.
+    :raises KernelConfigurationError: when a field is invalid. The message names the connection, the field, its
+        value and the allowed values, but never the key.
     """
     try:
         extra = _extra(connection)
@@ -51,8 +50,8 @@ def config_from_environment() -> KernelConfig | None:
     """
     Read ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``, which Kernel's own tools use too.
 
-    :return: what a client needs, or ``None`` when there is no key in the environment.
-    :raises KernelConfigurationError: when one of them cannot work.
+    :return: ``None`` when the environment holds no key.
+    :raises KernelConfigurationError: when one of them is invalid.
     """
     key = os.environ.get("KERNEL_API_KEY")
     if not key:
@@ -75,7 +74,7 @@ def user_agent() -> str:
 
 def _api_key(password: Any) -> str:
     if password is not None and not isinstance(password, str):
-        # Not the value, which may be the key all the same.
+        # The message leaves the value out: it may still be the key.
         raise KernelConfigurationError(
             f"the password is of type {type(password).__name__}; it takes the API key, as text"
         )
@@ -83,22 +82,22 @@ def _api_key(password: Any) -> str:
 
 
 def _base_url(connection: Connection) -> str:
-    # A connection in the environment is whatever somebody wrote.
+    # Airflow does not check the types of a connection from the environment.
     given: Any = connection.host
     if given is not None and not isinstance(given, str):
         raise KernelConfigurationError(f"the host is {short_repr(given)}; it takes text")
     port: Any = connection.port
-    if port and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
+    if port and (not is_whole_number(port) or not 0 < port < 65536):
         raise KernelConfigurationError(f"the port is {short_repr(port)}; it takes a number from 1 to 65535")
     host = (given or "").strip() or DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
-    # 0 is none: the button in Airflow's list of connections sends it, and works for one that has it stored.
+    # Port 0 means unset: Airflow's Test button sends 0 for an empty port, and only works if one is stored.
     if connection.port:
         bare = host.rstrip("/")
         authority = bare.rpartition("://")[2]
         named = re.search(r":(\d*)$", authority.rpartition("]")[2])
-        # One with credentials is refused later, with an error that does not show them.
+        # A host with credentials is refused later, with an error that does not show them.
         if named and "@" not in authority:
             if named.group(1) == str(connection.port):
                 return host
@@ -112,31 +111,31 @@ def _base_url(connection: Connection) -> str:
 
 
 def _extra(connection: Connection) -> dict[str, Any]:
-    # Not extra_dejson: it takes broken JSON for an empty extra, and it writes to the supervisor and waits, which
-    # the event loop of a triggerer must not.
+    # Not extra_dejson: it reads broken JSON as an empty extra, and its blocking call to the supervisor would stall
+    # the triggerer's event loop.
     given: Any = connection.extra or {}
     try:
-        # Airflow 3.2 makes an object of the query of a URI.
+        # Airflow 3.2 sets a dict for the query of a connection URI.
         given = given if isinstance(given, dict) else json.loads(given)
     except (ValueError, RecursionError, TypeError):
         given = None
     if not isinstance(given, dict):
         raise KernelConfigurationError("the extra is not a JSON object")
-    return {field.name: _read(field, given.get(field.name)) for field in EXTRA_FIELDS}
+    return {field.name: _read_field(field, given.get(field.name)) for field in EXTRA_FIELDS}
 
 
-def _read(field: ExtraField, value: Any) -> Any:
-    """Read one field; a connection URI holds everything as text, the form holds null for what was left empty."""
+def _read_field(field: ExtraField, value: Any) -> Any:
+    """Read one field. A connection URI holds all values as text; the form stores null for an empty field."""
     if isinstance(value, str):
         value = value.strip()
     if value is None or value == "":
         return field.default
     if field.type == "string":
-        # verify_tls is text in the form, and true or false in hand-written JSON.
+        # verify_tls is text in the form, but true or false in hand-written JSON.
         if isinstance(value, str) or (isinstance(value, bool) and field.name == "verify_tls"):
             return value
         raise KernelConfigurationError(f"{field.name} in the extra is {short_repr(value)}; it takes text")
-    number = _number(value, whole=field.type == "integer")
+    number = _parse_number(value, whole=field.type == "integer")
     low, high = field.minimum, field.maximum
     if number is None or (low is not None and number < low) or (high is not None and number > high):
         kind = "a whole number" if field.type == "integer" else "a number"
@@ -146,14 +145,15 @@ def _read(field: ExtraField, value: Any) -> Any:
     return number
 
 
-def _number(value: Any, *, whole: bool) -> float | int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+def _parse_number(value: Any, *, whole: bool) -> float | int | None:
+    """Read a number, or text that spells one; ``None`` for anything else, and for 2.5 where it must be whole."""
+    if not isinstance(value, str) and not is_number(value):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    if not math.isfinite(number):
+    if not is_number(number):
         return None
     if whole:
         return int(number) if number.is_integer() else None

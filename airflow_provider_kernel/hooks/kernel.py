@@ -26,7 +26,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
-from airflow_provider_kernel.hooks.verdict import why_it_does_not, why_it_works
+from airflow_provider_kernel.hooks.connection_test import describe_failure, describe_success
 
 
 class KernelHook(BaseHook):
@@ -381,5 +381,5 @@ class KernelHook(BaseHook):
             with KernelClient(impatient) as client:
                 context = client.send(get_auth_context())
         except KernelError as error:
-            return False, why_it_does_not(error, self._config)
-        return True, why_it_works(context, config)
+            return False, describe_failure(error, self._config)
+        return True, describe_success(context, config)

@@ -16,13 +16,13 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.handing_over import (
+from airflow_provider_kernel.handoff import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
     MAX_OUTPUT_BYTES,
     RUN_ID_PREFIX,
     check_output,
-    redacted,
+    redact,
 )
 from airflow_provider_kernel.task_state import read_task_states, run_id_of
 
@@ -188,7 +188,7 @@ class KernelInvocationNotifier(BaseNotifier):
         status = self.status or _status_of_run(context)
         if status == InvocationStatus.SUCCEEDED.value:
             return None
-        return sanitize_line(redacted(self.reason or _why_it_failed(context)))
+        return sanitize_line(redact(self.reason or _why_it_failed(context)))
 
     def _output(self, context: Context) -> Any:
         if self.output_from is None:

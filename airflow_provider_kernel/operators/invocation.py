@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
-from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_poll_interval, check_whole_number
 from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError, KernelLostContactError
@@ -31,6 +30,7 @@ from airflow_provider_kernel.operators.ending import (
     KernelCompleteInvocationOperator,
     KernelUpdateInvocationOperator,
 )
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, check_poll_interval, check_whole_number
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context

@@ -16,12 +16,12 @@ from airflow_provider_kernel._compat import (
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.sanitize import sanitize_line
-from airflow_provider_kernel.handing_over import (
+from airflow_provider_kernel.handoff import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
     MAX_OUTPUT_BYTES,
     check_output,
-    redacted,
+    redact,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import CallsKernel
@@ -214,7 +214,7 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
         if not self.include_traceback:
             return {}
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        return {"traceback": redacted(text)[-_TRACEBACK_CHARACTERS:]}
+        return {"traceback": redact(text)[-_TRACEBACK_CHARACTERS:]}
 
     def _require_an_id(self) -> None:
         if not self.invocation_id or self.invocation_id == "None":
@@ -247,9 +247,9 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
 def _reason(error: BaseException) -> str:
     """Put an error into one line, without secrets that Airflow knows of."""
     if isinstance(error, AirflowSkipException):
-        message = sanitize_line(redacted(str(error)))
+        message = sanitize_line(redact(str(error)))
         return f"The Airflow task was skipped: {message}" if message else "The Airflow task was skipped"
     # "KernelInputError: output[...]" and "AirflowFailException: sold out" tell the caller what it can understand.
     name = type(error).__name__
-    message = sanitize_line(redacted(str(error)))
+    message = sanitize_line(redact(str(error)))
     return f"{name}: {message}" if message else name

@@ -14,7 +14,6 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     conf,
 )
-from airflow_provider_kernel.arguments import DEFAULT_MAX_LOG_LINES, check_whole_number
 from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
@@ -22,6 +21,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import CallsKernel
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, check_whole_number
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.arguments import check_poll_interval
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.completions import DeliveryCursor, Finished
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
 from airflow_provider_kernel.triggers.finished_stream import Look, looks, stream_key, wish
+from airflow_provider_kernel.validation import check_poll_interval
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer

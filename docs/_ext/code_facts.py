@@ -7,7 +7,7 @@ import re
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_kernel.handing_over import INVOCATION_ID_FROM_CONF
+from airflow_provider_kernel.handoff import INVOCATION_ID_FROM_CONF
 
 PACKAGE = "airflow_provider_kernel"
 FIELD = re.compile(r"^:param (\w+): (.*(?:\n[ \t]+.*)*)", re.MULTILINE)

@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.http import response
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria
-from airflow_provider_kernel.handing_over import check_output
+from airflow_provider_kernel.handoff import check_output
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import Ending, KernelInvocationNotifier
 from airflow_provider_kernel.operators.answering import Answer

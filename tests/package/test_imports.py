@@ -55,15 +55,16 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.resources.invocations.status",
         "airflow_provider_kernel.client.sanitize",
         "airflow_provider_kernel.client.unset",
+        "airflow_provider_kernel.client.validation",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators.base",
-        "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.operators.ending",
         "airflow_provider_kernel.operators.invocation",
         "airflow_provider_kernel.provider_info",
+        "airflow_provider_kernel.validation",
     }
 
 

@@ -34,8 +34,8 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.hooks.connection_test import describe_failure
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.hooks.verdict import why_it_does_not
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
 KEY = "sk-very-secret"
@@ -516,27 +516,27 @@ class TestTestConnection:
             ),
             (
                 {"status": 429, "body": {"code": "slow", "message": "no"}},
-                "{url} takes no more requests just now; wait a moment and test again.",
+                "{url} limits the rate of requests; wait a moment and test again.",
                 "429 slow: no",
             ),
             (
                 {"status": 500, "body": {"code": "internal", "message": "no"}},
-                "The Kernel API at {url} has a fault of its own; wait a moment and test again.",
+                "The Kernel API at {url} has an internal error; wait a moment and test again.",
                 "500 internal: no",
             ),
             (
                 {"status": 400, "body": {"code": "bad", "message": "no"}},
-                "{url} does not answer as it should.",
+                "{url} does not answer as expected.",
                 "400 bad: no",
             ),
             (
                 {"drop": "before"},
-                "The connection to {url} fails on the way.",
+                "The connection to {url} breaks.",
                 "the connection was cut before the answer was complete",
             ),
             (
                 {"truncate": True},
-                "The connection to {url} fails on the way.",
+                "The connection to {url} breaks.",
                 "the connection was cut before the answer was complete",
             ),
         ],
@@ -563,7 +563,7 @@ class TestTestConnection:
     def test_every_way_not_to_reach_it_has_a_sentence_of_its_own(self):
         config = KernelConfig(KEY)
         told = {
-            why_it_does_not(KernelConnectionError("m", problem=problem), config).partition(".")[0]
+            describe_failure(KernelConnectionError("m", problem=problem), config).partition(".")[0]
             for problem in ConnectionProblem
         }
         assert len(told) == len(ConnectionProblem)
@@ -602,9 +602,9 @@ class TestTestConnection:
             ({"status": 404, "body": {"code": "not_found", "message": "no such route"}}, "404 not_found"),
             (
                 {"status": 403, "body": "<html>Forbidden</html>"},
-                "or a proxy stands before it. GET /auth/context: 403",
+                "or a proxy is in front of it. GET /auth/context: 403",
             ),
-            ({"status": 502, "body": "<html>Bad Gateway</html>"}, "or a proxy stands before it."),
+            ({"status": 502, "body": "<html>Bad Gateway</html>"}, "or a proxy is in front of it."),
         ],
         ids=["HTML", "other JSON", "empty", "redirect", "404 HTML", "404 JSON", "403 HTML", "502 HTML"],
     )
@@ -623,8 +623,8 @@ class TestTestConnection:
         worked, sentence = verdict(host="nonexistent.invalid")
         assert not worked
         assert sentence.startswith(
-            "The host of https://nonexistent.invalid is not known here. GET /auth/context: the host name cannot be "
-            "resolved (Name or service"
+            "The host of https://nonexistent.invalid cannot be resolved. GET /auth/context: the host name cannot "
+            "be resolved (Name or service"
         )
         assert "Check the host's name in the Airflow connection" in sentence
 

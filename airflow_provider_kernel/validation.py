@@ -1,24 +1,23 @@
-"""Checks of arguments, made when the DAG is parsed: a task should not have to run to tell of a typing error."""
+"""Argument checks that run when the DAG file is parsed, so that a wrong argument fails before its task runs."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.validation import is_number, is_whole_number
 
 DEFAULT_MAX_LOG_LINES = 10_000
 
 
 def check_poll_interval(value: Any) -> None:
     """
-    Check seconds between two looks.
+    Check the seconds between two polls.
 
-    :param value: what was given.
-    :raises KernelInputError: when it is no finite number above 0.
+    :raises KernelInputError: unless it is a finite number above 0.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_number(value) or value <= 0:
         raise KernelInputError(f"poll_interval is {short_repr(value)}; it takes seconds above 0")
 
 
@@ -26,9 +25,8 @@ def check_whole_number(name: str, value: Any) -> None:
     """
     Check a limit.
 
-    :param name: the argument.
-    :param value: what was given.
-    :raises KernelInputError: when it is no whole number from 0.
+    :param name: the argument's name, for the message.
+    :raises KernelInputError: unless it is a whole number from 0.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not is_whole_number(value) or value < 0:
         raise KernelInputError(f"{name} is {short_repr(value)}; it takes a whole number from 0")

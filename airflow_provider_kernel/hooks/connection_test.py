@@ -1,4 +1,4 @@
-"""What a test of a connection tells a person: one sentence for each way it can end, and then the details."""
+"""The message of a connection test (the Test button): one sentence for each outcome, followed by the details."""
 
 from __future__ import annotations
 
@@ -17,54 +17,48 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.resources.auth import AuthContext
 
-_NOT_REACHED = {
-    ConnectionProblem.NAME: "The host of {url} is not known here",
+_CONNECTION_PROBLEMS = {
+    ConnectionProblem.NAME: "The host of {url} cannot be resolved",
     ConnectionProblem.REFUSED: "Nothing listens at {url}",
     ConnectionProblem.TLS: "No secure connection to {url} can be made",
     ConnectionProblem.TIMEOUT: "{url} does not answer in time",
-    ConnectionProblem.NETWORK: "The connection to {url} fails on the way",
+    ConnectionProblem.NETWORK: "The connection to {url} breaks",
 }
 
 
-def why_it_works(context: AuthContext, config: KernelConfig) -> str:
-    """
-    Say whose key it is.
-
-    :param context: what the API says of the key.
-    :param config: what was tested.
-    """
+def describe_success(context: AuthContext, config: KernelConfig) -> str:
+    """Name the organization and the project of the tested key."""
     where = f"project {context.project_id}" if context.project_id else "its default project"
     owner = context.organization.id
     return f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}"
 
 
-def why_it_does_not(error: KernelError, config: KernelConfig | None) -> str:
+def describe_failure(error: KernelError, config: KernelConfig | None) -> str:
     """
-    Say what is wrong.
+    Name the cause, followed by the error itself.
 
-    :param error: what went wrong.
-    :param config: what was tested; ``None`` when the connection itself cannot be right.
+    :param config: what was tested; ``None`` when the connection itself is invalid.
     """
-    return str(error) if config is None else f"{_kind(error, config)}. {error}"
+    return str(error) if config is None else f"{_summarize_failure(error, config)}. {error}"
 
 
-def _kind(error: KernelError, config: KernelConfig) -> str:
+def _summarize_failure(error: KernelError, config: KernelConfig) -> str:
     url = config.base_url
     if isinstance(error, KernelConnectionError):
-        return _NOT_REACHED[error.problem].format(url=url)
+        return _CONNECTION_PROBLEMS[error.problem].format(url=url)
     if isinstance(error, KernelNotFoundError) and error.code == "project_not_found":
         return f"The project {config.project!r} is unknown, or archived"
     if isinstance(error, (KernelResponseError, KernelNotFoundError)):
         return f"Something answers at {url}, but it is not the Kernel API"
     if isinstance(error, KernelAPIError) and error.code is None:
-        return f"Something answers at {url}, but it is not the Kernel API, or a proxy stands before it"
+        return f"Something answers at {url}, but it is not the Kernel API, or a proxy is in front of it"
     if isinstance(error, KernelAuthenticationError):
         return f"{url} does not accept the API key"
     if isinstance(error, KernelPermissionError):
         where = "in its own project" if config.project is None else f"in the project {config.project!r}"
         return f"The API key is valid, but it may not act {where}"
     if isinstance(error, KernelRateLimitError):
-        return f"{url} takes no more requests just now; wait a moment and test again"
+        return f"{url} limits the rate of requests; wait a moment and test again"
     if isinstance(error, KernelServerError):
-        return f"The Kernel API at {url} has a fault of its own; wait a moment and test again"
-    return f"{url} does not answer as it should"
+        return f"The Kernel API at {url} has an internal error; wait a moment and test again"
+    return f"{url} does not answer as expected"
