@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.status import (
         InvocationStatus as InvocationStatus,
     )
+    from airflow_provider_kernel.client.resources.limits import OrgLimits as OrgLimits
     from airflow_provider_kernel.client.retry import (
         Resend as Resend,
         RetryPolicy as RetryPolicy,
@@ -151,6 +152,7 @@ _PUBLIC = {
         "UnknownEvent",
     ),
     "resources.invocations.status": ("InvocationStatus",),
+    "resources.limits": ("OrgLimits",),
     "retry": (
         "Resend",
         "RetryPolicy",

@@ -12,8 +12,11 @@ from airflow_provider_kernel.client.resources.apps import list_apps
 from airflow_provider_kernel.client.resources.auth import get_auth_context
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.limits import get_limits
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.testing.resources.limits import Limits
 
 
 @pytest.fixture
@@ -278,6 +281,24 @@ class TestAuthContext:
         kernel_emulator.add_key("sk-team", "team")
         context = connect(kernel_emulator, api_key="sk-team").send(get_auth_context())
         assert context.authorization.credential_scope.project_id == project.id
+
+
+class TestLimits:
+    def test_limits_have_their_use(self, client, kernel_emulator):
+        kernel_emulator.room(Limits).concurrent_sessions_used = 4
+        limits = client.send(get_limits())
+        assert (limits.max_concurrent_sessions, limits.max_auth_connections) == (5, 3)
+        assert (limits.concurrent_sessions_used, limits.concurrent_sessions_available) == (4, 1)
+        assert limits.default_project_max_concurrent_sessions is None
+
+    def test_limits_whose_use_cannot_be_read_are_none(self, client, kernel_emulator):
+        kernel_emulator.room(Limits).concurrent_sessions_used = None
+        assert client.send(get_limits()).concurrent_sessions_available is None
+
+    def test_limits_of_an_older_api_may_lack_fields(self, client, kernel_emulator):
+        kernel_emulator.add_fault(Fault("GET", "/org/limits", body={"max_concurrent_sessions": 500}))
+        limits = client.send(get_limits())
+        assert (limits.max_concurrent_sessions, limits.concurrent_sessions_available) == (500, None)
 
 
 ODD_IDS = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_kernel.testing.resources.apps import Apps
 from airflow_provider_kernel.testing.resources.auth import Auth
 from airflow_provider_kernel.testing.resources.invocations import Invocations
+from airflow_provider_kernel.testing.resources.limits import Limits
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.testing.room import Room
@@ -15,4 +16,5 @@ ROOMS: tuple[type[Room], ...] = (
     Apps,
     Auth,
     Invocations,
+    Limits,
 )
