@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 ALL = ("tests/unit", "tests/contract")
 #: What may differ by the version of Python: the clients, and what runs on an event loop.
 NARROW = (
-    "tests/unit/api",
+    "tests/unit/client",
     "tests/unit/hooks",
     "tests/unit/operators/test_deferral.py",
     "tests/unit/operators/test_invoke.py",
