@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.task_state import run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

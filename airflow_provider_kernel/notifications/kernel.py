@@ -24,7 +24,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
-from airflow_provider_kernel.task_state import read_task_states, run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import fetch_task_states, run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -272,7 +272,7 @@ def _why_it_failed(context: Context) -> str:
 
 def _failed_tasks(context: Context) -> list[str]:
     dag: Any = context["dag"]
-    found = [name for name, state in read_task_states(dag.dag_id, run_id_of(context)).items() if state == "failed"]
+    found = [name for name, state in fetch_task_states(dag.dag_id, run_id_of(context)).items() if state == "failed"]
     return sorted(_display_name(name, dag.task_ids) for name in found)
 
 
@@ -300,7 +300,7 @@ def _returned_by(task_id: str, context: Context) -> Any:
         return list(found or ())
     if found:
         return found[0]
-    state = read_task_states(dag.dag_id, run_id_of(context), task_ids=[task_id]).get(task_id)
+    state = fetch_task_states(dag.dag_id, run_id_of(context), task_ids=[task_id]).get(task_id)
     if state != "success":
         raise KernelInputError(f"task {task_id!r} is {state or 'not there'}, so that there is no output")
     return None

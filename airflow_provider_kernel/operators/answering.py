@@ -24,9 +24,9 @@ from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.operators.hasty import ANSWER_SECONDS, KILL_SECONDS, hasty
-from airflow_provider_kernel.operators.kill_verdict import UNKNOWN, why_end
-from airflow_provider_kernel.task_state import read_task_state
+from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
+from airflow_provider_kernel.lifecycle.kill_decision import reason_to_end
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ class Answer:
         self._is_closed = False
         self._looked_at = -CHECK_SECONDS
         self._client = KernelClient(config, sleep=self._pause)
-        self._hasty_client = KernelClient(hasty(config), logger=None)
+        self._hasty_client = KernelClient(within_kill_budget(config), logger=None)
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._kills: SimpleQueue[bool] = SimpleQueue()
         self._questions: SimpleQueue[bool] = SimpleQueue()
-        self._states: SimpleQueue[str | None] = SimpleQueue()
+        self._states: SimpleQueue[TaskState] = SimpleQueue()
         self._dealt_with: SimpleQueue[None] = SimpleQueue()
         self._wake_up: SimpleQueue[None] = SimpleQueue()
         for work in (self._work, self._await_kill, self._ask):
@@ -228,9 +228,9 @@ class Answer:
     def _ask(self) -> None:
         if self._questions.get():
             try:
-                self._states.put(read_task_state(self._ti))
+                self._states.put(fetch_task_state(self._ti))
             except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from telling)
-                self._states.put(UNKNOWN)
+                self._states.put(TaskState.UNKNOWN)
                 log.warning("Airflow does not tell the state of the task: %s", type(error).__name__)
 
     def _await_kill(self) -> None:
@@ -248,10 +248,10 @@ class Answer:
     def _end_or_keep(self, client: KernelClient) -> list[tuple[int, str]]:
         state = self._state()
         # An answer on its way comes first: it is the better one, and must not be overwritten.
-        self._await_orders(ANSWER_SECONDS)
+        self._await_orders(IN_FLIGHT_SECONDS)
         if self._is_settled:
             return []
-        reason = why_end(state, retries_left=self._retries_left)
+        reason = reason_to_end(state, retries_left=self._retries_left)
         if reason is None:
             return [(logging.INFO, f"Invocation {self.invocation_id} is left to the next try (task: {state})")]
         try:
@@ -261,11 +261,11 @@ class Answer:
         self._is_settled = True
         return list(cancellation.report())
 
-    def _state(self) -> str | None:
+    def _state(self) -> TaskState:
         try:
-            return self._states.get(timeout=ANSWER_SECONDS)
+            return self._states.get(timeout=IN_FLIGHT_SECONDS)
         except Empty:
-            return UNKNOWN
+            return TaskState.UNKNOWN
 
     def _await_orders(self, seconds: float) -> None:
         if self._is_closed:

@@ -29,7 +29,7 @@ from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations import flows
 from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria, find_started, utc_now
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
-from airflow_provider_kernel.operators.hasty import ANSWER_SECONDS, KILL_SECONDS, hasty
+from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class InvocationGuard:
         self._cancel_ordered = False
         # The main thread is waiting in start() while the first of them works, so that one may log.
         self._client = KernelClient(config, sleep=self._pause)
-        self._hasty_client = KernelClient(hasty(config), logger=None)
-        self._rescue_client = KernelClient(hasty(config), logger=None)
+        self._hasty_client = KernelClient(within_kill_budget(config), logger=None)
+        self._rescue_client = KernelClient(within_kill_budget(config), logger=None)
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._started: SimpleQueue[Invocation | BaseException] = SimpleQueue()
         self._cancelled: SimpleQueue[None] = SimpleQueue()
@@ -153,11 +153,11 @@ class InvocationGuard:
         self._wake_up.put(None)
         self._wake_up_worker.put(None)
         reason = "The Airflow task was killed"
-        if self._order_cancel(reason) and not self._await_cancel(ANSWER_SECONDS):
+        if self._order_cancel(reason) and not self._await_cancel(IN_FLIGHT_SECONDS):
             if self.invocation_id is None:
                 # The create request still waits for its answer, and the cancel behind it; the list may tell.
                 self._rescues.put(reason)
-            self._await_cancel(KILL_SECONDS - ANSWER_SECONDS)
+            self._await_cancel(KILL_SECONDS - IN_FLIGHT_SECONDS)
 
     def cancel(self, reason: str) -> None:
         """

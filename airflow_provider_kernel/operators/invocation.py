@@ -312,10 +312,10 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _refuse_unless_running(self, context: Context) -> None:
         """Notice that the task was marked or cleared: nobody tells a worker that is about to defer."""
-        from airflow_provider_kernel.task_state import read_task_state
+        from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 
-        state = read_task_state(context["ti"])
-        if state != "running":
+        state = fetch_task_state(context["ti"])
+        if state is not TaskState.RUNNING:
             raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
 
     def _defer(self, invocation_id: str, deadline: float) -> NoReturn:

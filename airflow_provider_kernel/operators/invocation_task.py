@@ -140,8 +140,8 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
         :raises AirflowFailException: when the invocation was over before, or cannot take what was returned.
         :raises KernelInvocationKilledError: when the task was killed meanwhile.
         """
+        from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
         from airflow_provider_kernel.operators.answering import Answer
-        from airflow_provider_kernel.task_state import has_retries_left
 
         with self.calling_kernel():
             self._require_an_id()
@@ -196,7 +196,7 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
 
     def _end_badly(self, answer: Answer, error: BaseException, context: Context) -> None:
         """Leave the invocation to the next try, or end it."""
-        from airflow_provider_kernel.task_state import will_be_tried_again
+        from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 
         if isinstance(error, KernelInvocationFinishedError):
             answer.settle()
@@ -205,7 +205,7 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
             return  # it goes on later
         answer.check_killed()  # raises: what follows from a kill has been seen to
         final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
-        if not final and will_be_tried_again(context["ti"], error, context):
+        if not final and will_be_retried(context["ti"], error, context):
             self.log.info("Invocation %s is left to the next try", self.invocation_id)
             return
         answer.fail(_reason(error), self._details(error))

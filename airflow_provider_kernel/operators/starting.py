@@ -21,6 +21,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.ledger import Entry, Ledger, fingerprint, new_token
+from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 from airflow_provider_kernel.operators.guard import InvocationGuard
 
 log = logging.getLogger(__name__)
@@ -203,14 +204,11 @@ class Starter:
         return single_match(self._hook.get_conn().run(flow))
 
     def _cannot_be_a_siblings(self) -> bool:
-        return self._wanted.correlation_key is not None or not self._is_mapped()
-
-    def _is_mapped(self) -> bool:
-        return self._ti.map_index is not None and self._ti.map_index >= 0
+        return self._wanted.correlation_key is not None or not is_mapped(self._ti)
 
     def _of_siblings(self) -> frozenset[str]:
         """Name the invocations that other mapped task instances of this task have claimed."""
-        if not self._is_mapped():
+        if not is_mapped(self._ti):
             return frozenset()
         from airflow.sdk.execution_time.xcom import XCom
 

@@ -20,9 +20,9 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.task_instances import is_still_deferred_on, preload_state_api
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
-from airflow_provider_kernel.task_state import ask_in_advance, is_still_deferred_on
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 from airflow_provider_kernel.triggers.shared_client import shared_client
 from airflow_provider_kernel.triggers.shared_looks import waiting_for
@@ -109,7 +109,7 @@ class KernelInvocationTrigger(BaseTrigger):
         try:
             self._config = await KernelHook(self.kernel_conn_id).aget_config()
             if self.cancel_on_kill and self.task_instance is not None:
-                ask_in_advance(self.task_instance)
+                preload_state_api(self.task_instance)
             async with shared_client(self._config) as client:
                 await self._wait(client)
         except KernelInvocationTimeoutError:

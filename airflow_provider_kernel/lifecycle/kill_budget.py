@@ -1,4 +1,4 @@
-"""How requests are made when Airflow is about to kill the process."""
+"""How requests are sent when Airflow is about to kill the process."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from dataclasses import replace
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.retry import RetryPolicy
 
-#: What ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
+#: How long ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
 KILL_SECONDS = 3.5
-#: How long a killed task waits for an answer that is already under way.
-ANSWER_SECONDS = 1.5
+#: How long a killed task waits for the answer to a request that is already in flight.
+IN_FLIGHT_SECONDS = 1.5
 
 _TIMEOUT = 1.2
 _RETRY = RetryPolicy(max_attempts=3, max_seconds=3.0, base_seconds=0.05, cap_seconds=0.3)
 
 
-def hasty(config: KernelConfig) -> KernelConfig:
-    """
-    Make every request short, so that there is time for another attempt.
-
-    :param config: how to reach the API.
-    """
+def within_kill_budget(config: KernelConfig) -> KernelConfig:
+    """Shorten the timeouts of a connection, so that a second attempt fits into :data:`KILL_SECONDS`."""
     return replace(
         config,
         connect_timeout=min(config.connect_timeout, _TIMEOUT),

@@ -1,0 +1,194 @@
+"""
+The state of task instances, as Airflow's API server gives it.
+
+The triggerer calls ``on_kill`` also for a trigger that has only moved to another triggerer, and nothing tells a
+worker that its task was marked or cleared just before it defers. So both fetch the state before they decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_is_preloaded = False
+
+
+class TaskState(str, Enum):
+    """The state of a task instance: Airflow's own, and two for the lack of one."""
+
+    REMOVED = "removed"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    UP_FOR_RETRY = "up_for_retry"
+    UP_FOR_RESCHEDULE = "up_for_reschedule"
+    UPSTREAM_FAILED = "upstream_failed"
+    SKIPPED = "skipped"
+    DEFERRED = "deferred"
+    AWAITING_INPUT = "awaiting_input"
+    #: There is no such task instance, or it has no state.
+    GONE = "gone"
+    #: Airflow did not answer, or answered with a state that this package does not know.
+    UNKNOWN = "unknown"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskState:
+        return cls.UNKNOWN
+
+
+def is_mapped(ti: Any) -> bool:
+    """Return whether a task instance is one of a mapped task."""
+    return ti.map_index is not None and ti.map_index >= 0
+
+
+def has_retries_left(ti: Any) -> bool:
+    """Return whether the number of tries allows for another one."""
+    return bool(ti.max_tries and ti.try_number <= ti.max_tries)
+
+
+def will_be_retried(ti: Any, error: BaseException, context: Any) -> bool:
+    """
+    Return whether Airflow tries a running task again after an error, by Airflow's own rules.
+
+    :param ti: the task instance.
+    :param error: the error that it fails with.
+    :param context: the task's context, for its ``retry_policy`` (Airflow 3.3).
+    """
+    if isinstance(error, (AirflowFailException, AirflowSensorTimeout)) or not has_retries_left(ti):
+        return False
+    policy = getattr(ti.task, "retry_policy", None)  # Airflow 3.3
+    if policy is None:
+        return True
+    try:
+        decision = policy.evaluate(
+            exception=error, try_number=ti.try_number, max_tries=ti.max_tries, context=context
+        )
+    except Exception:
+        log.exception("The task's retry_policy failed; Airflow then goes by the number of tries")
+        return True
+    return str(getattr(decision.action, "value", decision.action)) != "fail"
+
+
+def fetch_task_state(ti: Any) -> TaskState:
+    """Fetch the state of a task instance. Blocks until Airflow answers."""
+    map_index = ti.map_index if is_mapped(ti) else None
+    states = fetch_task_states(ti.dag_id, ti.run_id, task_ids=[ti.task_id], map_index=map_index)
+    state = states.get(ti.task_id if map_index is None else f"{ti.task_id}_{map_index}")
+    return TaskState.GONE if state is None else TaskState(state)
+
+
+def fetch_task_states(
+    dag_id: str, run_id: str, *, task_ids: list[str] | None = None, map_index: int | None = None
+) -> dict[str, str]:
+    """
+    Fetch the states of the task instances of a DAG run. Blocks until Airflow answers.
+
+    :param dag_id: the DAG.
+    :param run_id: its run.
+    :param task_ids: these tasks; ``None`` for all.
+    :param map_index: this instance of a mapped task; ``None`` for all.
+    :return: the states that there are, by task id; of mapped tasks by ``<task id>_<map index>``.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    by_run = RuntimeTaskInstance.get_task_states(
+        dag_id=dag_id, task_ids=task_ids, run_ids=[run_id], map_index=map_index
+    )
+    states = by_run.get(run_id, {})
+    return {name: str(getattr(state, "value", state)) for name, state in states.items() if state is not None}
+
+
+def preload_state_api(ti: Any) -> None:
+    """
+    Fetch a state once in a process, without waiting for the answer.
+
+    The first call makes a triggerer load the whole of Airflow's API, which takes many seconds. Done in advance, it
+    does not delay the end of what a killed task owns.
+    """
+    global _is_preloaded
+    if not _is_preloaded:
+        _is_preloaded = True
+        _call_on_own_thread(lambda: fetch_task_state(ti), lambda answer, error: None)
+
+
+async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:
+    """
+    Fetch whether a task is deferred, and waits for this invocation rather than for a later try's.
+
+    :param ti: the task instance of the trigger.
+    :param invocation_id: the invocation that the trigger waits for.
+    """
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[bool] = loop.create_future()
+
+    def settle(answer: bool | None, error: Exception | None) -> None:
+        if answered.done():  # the caller was cancelled
+            return
+        if error is not None:
+            answered.set_exception(error)
+        else:
+            answered.set_result(bool(answer))
+
+    def pass_on(answer: bool | None, error: Exception | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, answer, error)
+
+    _call_on_own_thread(lambda: _is_deferred_on(ti, invocation_id), pass_on)
+    return await answered
+
+
+def run_id_of(context: Context) -> str:
+    """Return the DAG run that a callback is about: Airflow passes a more or less complete context to it."""
+    run_id: Any = context.get("run_id")
+    return str(run_id or context["dag_run"].run_id)
+
+
+def _is_deferred_on(ti: Any, invocation_id: str) -> bool:
+    from airflow.sdk.execution_time.xcom import XCom
+
+    if fetch_task_state(ti) is not TaskState.DEFERRED:
+        return False
+    latest = XCom.get_one(
+        key="invocation_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+    return bool(latest == invocation_id)
+
+
+def _call_on_own_thread(function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None]) -> None:
+    """
+    Call Airflow on a daemon thread of its own: the call waits for the triggerer's supervisor, perhaps for ever.
+
+    A thread of the loop's executor would be lost to it, and would keep the triggerer from ending.
+    """
+
+    def work() -> None:
+        try:
+            answer = function()
+        except Exception as error:  # noqa: BLE001 (the caller gets it)
+            on_done(None, error)
+        else:
+            on_done(answer, None)
+
+    # Airflow keeps what its calls need in context variables.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="kernel-task-state", daemon=True).start()
