@@ -1,0 +1,197 @@
+"""
+What a task remembers over its tries: that it was about to start something, and what it was.
+
+A worker may die at any moment, also between sending the request and reading its answer. So the intent is stored
+before the request and the id after it, in Airflow 3.3's task state store. The next try then knows what to search
+for. On older versions of Airflow nothing is remembered.
+
+``airflow.sdk.ResumableJobMixin`` has the same purpose and is not subclassed. It documents a "small window" between
+the submit and the store, in which a crash makes the next try submit again. The intent closes that window. The words
+are the mixin's: external id, reconnect, durable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+#: The version of the record's format. A record of another version is not readable.
+RECORD_VERSION = 1
+
+_NO_TIME = "1970-01-01T00:00:00+00:00"
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """
+    One start, as the task state store holds it.
+
+    :param version: the version of the format; 0 for a record that cannot be read, of which only the id is known.
+    :param input_fingerprint: names what was to be started, the same in every try.
+    :param token: a random name of this start.
+    :param intended_at: when the request was about to be sent, RFC 3339.
+    :param try_number: the try that started it, or reconnected to it.
+    :param max_tries: how many tries the task had then; a clear raises it, a crash does not.
+    :param external_id: the id of what was started, once that is known.
+    :param predecessor_id: the id of what an earlier try had started: it is not what this start started.
+    :param is_over: whether the try ended in good order, whatever became of the object.
+    """
+
+    version: int = RECORD_VERSION
+    input_fingerprint: str = ""
+    token: str = ""
+    intended_at: str = _NO_TIME
+    try_number: int = 0
+    max_tries: int = 0
+    external_id: str | None = None
+    predecessor_id: str | None = None
+    is_over: bool = False
+
+    @classmethod
+    def naming(cls, external_id: str) -> StartRecord:
+        """Make a record of which only the id is known."""
+        return cls(version=0, external_id=external_id)
+
+    @classmethod
+    def parse(cls, stored: Any) -> StartRecord:
+        """
+        Read a stored record. One that cannot be read is no reason to start a second object: its id counts.
+
+        :param stored: what the store holds.
+        """
+        stored = stored if isinstance(stored, Mapping) else {}
+        if stored.get("version") == RECORD_VERSION and all(
+            isinstance(stored.get(name), kinds) for name, kinds in _TYPES.items()
+        ):
+            record = cls(**{field.name: stored[field.name] for field in fields(cls)})
+            if parse_timestamp(record.intended_at) is not None:
+                return record
+        external_id = stored.get("external_id")
+        return cls(version=0, external_id=external_id if isinstance(external_id, str) and external_id else None)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the whole record could be read, rather than its id at most."""
+        return self.version == RECORD_VERSION
+
+    @property
+    def intended(self) -> datetime:
+        """When the request was about to be sent."""
+        return parse_timestamp(self.intended_at) or datetime.now(timezone.utc)
+
+
+#: The types of the stored fields.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "input_fingerprint": str,
+    "token": str,
+    "intended_at": str,
+    "try_number": int,
+    "max_tries": int,
+    "external_id": (str, type(None)),
+    "predecessor_id": (str, type(None)),
+    "is_over": bool,
+}
+
+
+class Ledger:
+    """
+    The memory of a task instance for one kind of object.
+
+    :param kind: the kind.
+    :param store: Airflow's task state store; ``None`` remembers nothing.
+    :param ti: the task instance.
+    """
+
+    def __init__(self, kind: str, store: Any | None, ti: Any) -> None:
+        self.key = ledger_key(kind)
+        self._store = store
+        self._ti = ti
+        self._record: StartRecord | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a later try can read what this one writes."""
+        return self._store is not None
+
+    def last(self) -> StartRecord | None:
+        """
+        Read the last record.
+
+        :return: ``None`` if nothing is stored, so that nothing was started. A record that cannot be read is another
+            fact: see :attr:`StartRecord.is_readable`.
+        """
+        stored = self._store.get(self.key) if self._store is not None else None
+        return None if stored is None else StartRecord.parse(stored)
+
+    def belongs_to_cleared_try(self, record: StartRecord) -> bool:
+        """
+        Say whether a record is of a try that was cleared, rather than of one that crashed.
+
+        A clear of a task that is not running raises ``max_tries``; a running one has ended in good order by then.
+        A task instance that was deleted and made anew counts its tries from 1 again.
+
+        :param record: what an earlier try stored.
+        """
+        return bool(record.max_tries != self._ti.max_tries or record.try_number >= self._ti.try_number)
+
+    def record_intent(self, input_fingerprint: str, predecessor_id: str | None = None) -> StartRecord:
+        """
+        Store that a start is about to be sent.
+
+        :param input_fingerprint: names what is to be started.
+        :param predecessor_id: what an earlier try had started.
+        """
+        return self._write(
+            StartRecord(
+                input_fingerprint=input_fingerprint,
+                token=secrets.token_hex(16),
+                intended_at=datetime.now(timezone.utc).isoformat(),
+                try_number=self._ti.try_number,
+                max_tries=self._ti.max_tries,
+                predecessor_id=predecessor_id,
+            )
+        )
+
+    def record_start(self, record: StartRecord, external_id: str) -> StartRecord:
+        """
+        Store what was started or found. It is this try's from now on.
+
+        :param record: the intent.
+        :param external_id: the object.
+        """
+        return self._write(
+            replace(
+                record,
+                external_id=external_id,
+                try_number=self._ti.try_number,
+                max_tries=self._ti.max_tries,
+            )
+        )
+
+    def close(self) -> None:
+        """Store that the try ended in good order, so that the next one starts anew."""
+        record = self._record or self.last()
+        if record is not None and record.is_readable and not record.is_over:
+            self._write(replace(record, is_over=True))
+
+    def _write(self, record: StartRecord) -> StartRecord:
+        self._record = record
+        if self._store is not None:
+            self._store.set(self.key, asdict(record))
+        return record
+
+
+def ledger_key(kind: str) -> str:
+    """Name the key in the task state store under which a task remembers a kind of object."""
+    return f"kernel_{kind}"
+
+
+def fingerprint(*parts: str | None) -> str:
+    """Make a short text that differs when a part differs."""
+    return hashlib.sha256("\0".join(repr(part) for part in parts).encode("utf-8", "surrogatepass")).hexdigest()

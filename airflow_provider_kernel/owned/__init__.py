@@ -1,0 +1,18 @@
+"""
+What tasks and DAG runs can own at Kernel: one module for each kind.
+
+The safety net and the sweep go through :func:`kinds`, so that a new kind is one module and one line here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_kernel.lifecycle.resource import EndableResource
+
+
+def kinds() -> dict[str, EndableResource[Any]]:
+    """Return how to read and end an object of each kind, by the name of the kind."""
+    from airflow_provider_kernel.owned.invocation import EndableInvocation
+
+    return {kind.kind: kind for kind in (EndableInvocation(),)}

@@ -1,0 +1,166 @@
+"""How Airflow starts, finds and ends an invocation that it owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.find_started import (
+    LOOKUP_SECONDS,
+    StartCriteria,
+    find_started,
+    utc_now,
+)
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.unset import UNSET, Unset
+from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
+from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, is_mapped, published_ids
+
+
+class EndableInvocation:
+    """An invocation of which only the id is known: enough to end it, not to start or find one."""
+
+    kind: ClassVar[str] = "invocation"
+
+    def get(self, external_id: str) -> Flow[Invocation]:
+        """Fetch it."""
+        return (yield from requests.get_invocation(external_id))
+
+    def is_over(self, found: Invocation) -> bool:
+        """Say whether it has ended."""
+        return found.is_final
+
+    def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
+        """
+        Cancel it, and end its browsers.
+
+        :param record: names it.
+        :param reason: why; it becomes the invocation's output.
+        :param urgent: whether the request for its state gets one attempt only.
+        """
+        if record.external_id is None:
+            return EndReport(found=False)
+        cancellation = yield from flows.cancel_invocation(record.external_id, str(reason), urgent=urgent)
+        return EndReport(tuple(cancellation.report()))
+
+
+class OwnedInvocation(EndableInvocation):
+    """
+    The invocation that a task starts.
+
+    Kernel has no idempotency key for invocations. What a start may have started is found in the list: by the mark
+    in the payload if there is one, else by equal bytes, which those of mapped siblings may be as well.
+
+    :param build: builds the create request for a payload.
+    :param payload: the payload, without the mark.
+    :param correlation_key: the key in the payload under which to put the mark, if any.
+    :param ti: the task instance.
+    """
+
+    listing_lag_seconds: ClassVar[float] = LOOKUP_SECONDS
+
+    def __init__(
+        self,
+        build: Callable[[Any], Request[Invocation]],
+        *,
+        payload: Any | Unset,
+        correlation_key: str | None,
+        ti: Any,
+    ) -> None:
+        self._build = build
+        self._payload = payload
+        self._correlation_key = correlation_key
+        self._ti = ti
+
+    def input_fingerprint(self) -> str:
+        """Name what is to be started, the same in every try."""
+        wanted = StartCriteria.by(self._build(self._payload))
+        return fingerprint(wanted.app_name, wanted.action_name, wanted.version, wanted.payload)
+
+    def create(self, mark: StartMark) -> Flow[Invocation]:
+        """
+        Start it.
+
+        :param mark: goes into the payload, if there is a key for it.
+        :raises KernelInputError: when the payload cannot carry the mark.
+        """
+        return flows.start_invocation(self._request(mark))
+
+    def find(self, record: StartRecord, *, patience: float) -> Flow[list[Invocation]]:
+        """
+        Search the list for what a start may have started. Asks Airflow what siblings have started.
+
+        :param record: the start.
+        :param patience: for how many seconds to search again while none is found.
+        """
+        siblings = (
+            published_ids(self.kind, dag_id=self._ti.dag_id, task_id=self._ti.task_id, run_id=self._ti.run_id)
+            if is_mapped(self._ti)
+            else ()
+        )
+        return self._find(record, excluded=frozenset(siblings), patience=patience)
+
+    def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
+        """
+        Cancel it, and end its browsers. One whose id is unknown is ended if it can be no other.
+
+        :param record: names it, or its start.
+        :param reason: why; it becomes the invocation's output.
+        :param urgent: whether the request for its state gets one attempt only.
+        """
+        if record.external_id is None:
+            # Which ones are the siblings' only Airflow knows, and it must not be asked here.
+            if self._correlation_key is None and is_mapped(self._ti):
+                return EndReport(found=False)
+            found = yield from self._find(record, excluded=frozenset(), patience=0.0)
+            if len(found) != 1:
+                return EndReport(found=False)
+            record = StartRecord.naming(found[0].id)
+        return (yield from super().end(record, reason, urgent=urgent))
+
+    def external_id(self, found: Invocation) -> str:
+        """Return its id."""
+        return found.id
+
+    def describe(self, found: Invocation) -> str:
+        """Return its status."""
+        return str(found.status)
+
+    def can_reconnect(self, found: Invocation) -> bool:
+        """Say whether a retry can still get, or has, a result from it."""
+        return found.status != InvocationStatus.FAILED
+
+    def _find(self, record: StartRecord, *, excluded: frozenset[str], patience: float) -> Flow[list[Invocation]]:
+        mark = StartMark.of(self._ti, record.token)
+        correlation = None if self._correlation_key is None else (self._correlation_key, record.token)
+        if record.predecessor_id is not None:
+            excluded |= {record.predecessor_id}
+        return find_started(
+            StartCriteria.by(self._request(mark), correlation),
+            since=record.intended,
+            now=utc_now(),
+            excluded=excluded,
+            patience=patience,
+        )
+
+    def _request(self, mark: StartMark) -> Request[Invocation]:
+        key = self._correlation_key
+        if key is None:
+            return self._build(self._payload)
+        payload = {} if self._payload is UNSET else self._payload
+        if not isinstance(payload, dict) or key in payload:
+            # The type alone: payloads belong into no message.
+            has = (
+                f"one that has a {key!r} already"
+                if isinstance(payload, dict)
+                else f"of type {type(payload).__name__}"
+            )
+            raise KernelInputError(
+                f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
+            )
+        return self._build({**payload, key: mark.as_dict()})
