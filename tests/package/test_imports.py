@@ -19,7 +19,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 def loaded_by(then, *, first=""):
-    """Name the modules that a statement loads beyond those that another one had loaded."""
+    """Return the modules that a statement loads in addition to those of another one."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(first=first, then=then)], check=True, capture_output=True, text=True
     )
@@ -30,7 +30,7 @@ def packages(modules):
     return {module.partition(".")[0] for module in modules}
 
 
-def test_the_operators_load_no_library_that_airflow_sdk_has_not_loaded():
+def test_operators_load_no_library_beyond_those_of_airflow_sdk():
     loaded = loaded_by(
         "import airflow_provider_kernel.operators.invocation",
         first="from airflow.sdk import DAG, BaseOperator",
@@ -39,7 +39,7 @@ def test_the_operators_load_no_library_that_airflow_sdk_has_not_loaded():
     assert foreign == set()
 
 
-def test_the_operators_load_neither_the_clients_nor_the_emulator():
+def test_operators_load_neither_the_clients_nor_the_emulator():
     loaded = loaded_by("import airflow_provider_kernel.operators.invocation")
     ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
     assert ours == {
@@ -68,12 +68,12 @@ def test_the_operators_load_neither_the_clients_nor_the_emulator():
     }
 
 
-def test_provider_discovery_loads_no_library_at_all():
+def test_provider_discovery_loads_no_library():
     loaded = loaded_by("import airflow_provider_kernel; airflow_provider_kernel.get_provider_info()")
     assert packages(loaded) - {"airflow_provider_kernel"} - sys.stdlib_module_names == set()
 
 
-def test_the_api_package_knows_nothing_of_airflow():
+def test_client_loads_nothing_of_airflow():
     loaded = loaded_by(
         "import airflow_provider_kernel.client.client;"
         "from airflow_provider_kernel.client.resources.invocations import flows, result, wait"
@@ -82,7 +82,7 @@ def test_the_api_package_knows_nothing_of_airflow():
 
 
 def imported_by(path):
-    """Name the modules that a file imports, at whatever place in it."""
+    """Yield the modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -97,7 +97,7 @@ def test_only_emulator_and_demo_import_the_modules_of_the_extra():
     assert {name.partition("/")[0] for name in importers} == {"demo", "testing"}
 
 
-def test_the_emulator_imports_nothing_of_the_client():
+def test_emulator_imports_nothing_of_the_client():
     root = Path(airflow_provider_kernel.__file__).parent
     imported = {name for path in (root / "testing").rglob("*.py") for name in imported_by(path)}
     ours = {name for name in imported if name.startswith("airflow_provider_kernel")}

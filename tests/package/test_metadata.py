@@ -39,12 +39,12 @@ def info():
     return get_provider_info()
 
 
-def test_it_fits_the_schema_that_airflow_checks_it_with(info):
+def test_provider_info_fits_the_schema_of_airflow(info):
     schema = json.loads((resources.files("airflow") / "provider_info.schema.json").read_text())
     jsonschema.validate(info, schema)
 
 
-def test_each_part_fits_the_schema_of_provider_yaml(info):
+def test_provider_info_parts_fit_the_schema_of_provider_yaml(info):
     """That one is stricter; it also asks for what only Airflow's own repository has."""
     whole = json.loads((resources.files("airflow") / "provider.yaml.schema.json").read_text())
     for key, value in info.items():
@@ -52,14 +52,14 @@ def test_each_part_fits_the_schema_of_provider_yaml(info):
             jsonschema.validate(value, {**whole["properties"][key], "definitions": whole.get("definitions", {})})
 
 
-def test_the_connection_form_fits_the_schema_of_provider_yaml(info):
+def test_connection_form_fits_the_schema_of_provider_yaml(info):
     """The form is missing in the run-time schema; the one of provider.yaml has it."""
     whole = json.loads((resources.files("airflow") / "provider.yaml.schema.json").read_text())
     schema = {**whole["properties"]["connection-types"], "definitions": whole.get("definitions", {})}
     jsonschema.validate(info["connection-types"], schema)
 
 
-def test_the_entry_point_leads_to_it():
+def test_entry_point_returns_the_provider_info():
     (point,) = (
         point
         for point in entry_points(group="apache_airflow_provider")
@@ -68,7 +68,7 @@ def test_the_entry_point_leads_to_it():
     assert point.load()() == get_provider_info()
 
 
-def test_every_module_and_class_that_it_names_is_there(info):
+def test_provider_info_names_existing_modules_and_classes(info):
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[kind]:
             for module in entry["python-modules"]:
@@ -95,7 +95,7 @@ def classes(info, *kinds):
                         yield found
 
 
-def test_it_leaves_out_no_module_of_the_package(info):
+def test_provider_info_names_every_public_class(info):
     root = Path(airflow_provider_kernel.__file__).parent
     named = {
         module
@@ -128,7 +128,7 @@ def test_links_of_all_operators_are_among_the_extra_links(info):
             assert f"{type(link).__module__}.{type(link).__name__}" in info["extra-links"]
 
 
-def test_the_logo_is_a_drawing_in_the_package(info):
+def test_logo_is_an_svg_of_the_package(info):
     (integration,) = info["integrations"]
     logo = resources.files("airflow_provider_kernel") / integration["logo"].lstrip("/")
     drawing = ElementTree.fromstring(logo.read_text())  # noqa: S314 (our own file)
@@ -143,7 +143,7 @@ def luminance(color):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_every_operator_has_a_colour_of_its_own_on_which_its_name_can_be_read(info):
+def test_operator_colours_are_unique_and_legible(info):
     operators = {found for found in classes(info, "operators", "sensors") if issubclass(found, BaseOperator)}
     assert len(operators) == 7
     assert len({operator.ui_color for operator in operators}) == len(operators)
@@ -152,14 +152,14 @@ def test_every_operator_has_a_colour_of_its_own_on_which_its_name_can_be_read(in
         assert contrast > 7, operator.__name__
 
 
-def test_what_holds_json_is_rendered_as_json(info):
+def test_json_template_fields_are_rendered_as_json(info):
     for operator in classes(info, "operators", "sensors"):
         if issubclass(operator, BaseOperator):
             json_fields = {"payload", "invocation_output"} & set(operator.template_fields)
             assert dict(operator.template_fields_renderers).items() >= dict.fromkeys(json_fields, "json").items()
 
 
-def test_the_form_that_airflow_serves(info):
+def test_airflow_serves_the_connection_form(info):
     """What ``GET /ui/connections/hook_meta`` answers."""
     (served,) = (m for m in HookMetaService.hook_meta_data() if m.connection_type == "kernel")
     fields = served.standard_fields
@@ -178,7 +178,7 @@ def test_the_form_that_airflow_serves(info):
         assert (schema.get("minimum"), schema.get("maximum")) == (field.minimum, field.maximum)
 
 
-def test_the_decorator_and_the_notifier_that_it_names_are_there(info):
+def test_provider_info_names_existing_decorators_and_notifiers(info):
     named = [*info["notifications"], *(decorator["class-name"] for decorator in info["task-decorators"])]
     for path in named:
         module, _, name = path.rpartition(".")
@@ -186,7 +186,7 @@ def test_the_decorator_and_the_notifier_that_it_names_are_there(info):
     assert [decorator["name"] for decorator in info["task-decorators"]] == ["kernel_invocation"]
 
 
-def test_the_defaults_that_the_form_shows_are_the_ones_that_apply(info):
+def test_connection_form_shows_the_defaults_that_apply(info):
     (connection,) = info["connection-types"]
     shown = {name: field["schema"]["default"] for name, field in connection["conn-fields"].items()}
     applied = KernelConfig(api_key="k")
@@ -199,7 +199,7 @@ def test_the_defaults_that_the_form_shows_are_the_ones_that_apply(info):
     assert applied.verify_tls is True
 
 
-def test_every_field_says_what_it_is_and_takes_null(info):
+def test_connection_form_fields_have_descriptions_and_accept_null(info):
     (connection,) = info["connection-types"]
     for name, field in connection["conn-fields"].items():
         assert field["label"], name
@@ -207,7 +207,7 @@ def test_every_field_says_what_it_is_and_takes_null(info):
         assert "null" in field["schema"]["type"], name
 
 
-def test_airflow_gets_the_provider():
+def test_airflow_shows_the_provider():
     (provider,) = airflow("providers", "get", "airflow-provider-kernel")
     assert provider["Provider"] == "airflow-provider-kernel"
     assert provider["Version"] == __version__

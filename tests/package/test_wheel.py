@@ -1,4 +1,4 @@
-"""The wheel, as somebody installs it who has no checkout."""
+"""The wheel, as users install it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def wheel(tmp_path_factory):
     return wheel
 
 
-def test_it_holds_the_package_its_typing_marker_its_logo_and_the_examples(wheel):
+def test_wheel_has_package_typing_marker_logo_and_examples(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "airflow_provider_kernel/integration-logos/airflow-provider-kernel.svg" in names
     assert "airflow_provider_kernel/py.typed" in names
@@ -47,7 +47,7 @@ def test_it_holds_the_package_its_typing_marker_its_logo_and_the_examples(wheel)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_only_the_extra_emulator_requires_the_server_and_the_tables(wheel):
+def test_wheel_requires_server_and_tables_only_for_the_extra_emulator(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     required = re.findall(r"^Requires-Dist: ([\w-]+).*?(; .*)?$", archive.read(metadata).decode(), re.MULTILINE)
@@ -55,7 +55,7 @@ def test_only_the_extra_emulator_requires_the_server_and_the_tables(wheel):
     assert {marker for _, marker in required} == {"", "; extra == 'emulator'"}
 
 
-def test_airflow_lists_it_in_an_empty_environment(wheel, tmp_path):
+def test_wheel_in_an_empty_environment_is_listed_by_airflow(wheel, tmp_path):
     run(uv(), "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     # The versions that this project is tested with, as a range: the same ones that its own environment has.
@@ -74,5 +74,5 @@ def test_airflow_lists_it_in_an_empty_environment(wheel, tmp_path):
     providers = {row["package_name"]: row for row in json.loads(listed[listed.index("[") :])}
     assert "airflow-provider-kernel" in providers
     assert "Kernel" in providers["airflow-provider-kernel"]["description"]
-    told = run(tmp_path / "venv" / "bin" / "airflow-kernel", "--version")
-    assert told.startswith("airflow-provider-kernel ")
+    printed = run(tmp_path / "venv" / "bin" / "airflow-kernel", "--version")
+    assert printed.startswith("airflow-provider-kernel ")
