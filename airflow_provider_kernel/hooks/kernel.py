@@ -31,17 +31,17 @@ from airflow_provider_kernel.hooks.connection_test import describe_failure, desc
 
 class KernelHook(BaseHook):
     """
-    Talk to the Kernel API as an Airflow connection says.
+    Call the Kernel API with the settings of an Airflow connection.
 
-    The connection is looked up once, and one client is kept alive for all calls, also from several threads: use
-    the hook as a context manager, or :meth:`close` it. Every method raises only errors of
-    :mod:`airflow_provider_kernel.client.errors`.
+    The hook reads the connection once and keeps one client for all calls; it is thread-safe. Use it as a context
+    manager, or :meth:`close` it. Every method raises only errors of :mod:`airflow_provider_kernel.client.errors`.
 
-    Without a connection of that id, ``KERNEL_API_KEY`` (with ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``) is used.
+    If no connection has that id, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT`` from
+    the environment.
 
-    :param kernel_conn_id: the Airflow connection, of type ``kernel``.
-    :param retry: when to send a request again, in place of what the connection says.
-    :param sleep: waits between attempts, in seconds; replace it to make the waiting end early.
+    :param kernel_conn_id: id of an Airflow connection of type ``kernel``.
+    :param retry: replaces the retry settings of the connection.
+    :param sleep: called with the seconds to wait between attempts and between polls.
     """
 
     conn_name_attr = "kernel_conn_id"
@@ -49,9 +49,9 @@ class KernelHook(BaseHook):
     conn_type = "kernel"
     hook_name = "Kernel"
 
-    #: Held while a hook looks up its connection or makes its client, so that threads that come at once get the
-    #: same. One for all hooks, since a hook that holds a lock cannot be copied with its operator.
-    _making = threading.RLock()
+    #: Held while a hook reads its connection or creates its client, so that concurrent threads share them. One lock
+    #: for all hooks: a hook with a lock of its own could not be copied with its operator.
+    _lock = threading.RLock()
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class KernelHook(BaseHook):
         self._config: KernelConfig | None = None
         self._client: KernelClient | None = None
 
-    # --- the connection form of Airflow 3.1; later versions read the provider metadata, from the same table ---
+    # --- connection form of Airflow 3.1; later versions read the provider metadata (same table of fields) ------
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Build the form fields of Airflow 3.1."""
         from wtforms import IntegerField, StringField
 
-        # Airflow 3.1 takes no field for numbers with a fraction; they are typed as text and read as numbers.
+        # The form of Airflow 3.1 has no field for fractions: they are entered as text and read as numbers.
         kinds = {"string": StringField, "number": StringField, "integer": IntegerField}
         return {
             field.name: kinds[field.type](
@@ -95,38 +95,38 @@ class KernelHook(BaseHook):
     @property
     def config(self) -> KernelConfig:
         """
-        What the connection says, looked up at the first use.
+        The client's configuration, read from the connection at the first use.
 
-        :raises KernelConfigurationError: when there is no such connection, or when it cannot work.
+        :raises KernelConfigurationError: when there is no such connection, or when a field of it is invalid.
         """
         config = self._config
         if config is None:
-            with self._making:
-                config = self._config = self._config or self._look_up()
+            with self._lock:
+                config = self._config = self._config or self._load_config()
         return config
 
-    def _look_up(self) -> KernelConfig:
+    def _load_config(self) -> KernelConfig:
         try:
             connection = self.get_connection(self.kernel_conn_id)
         except AirflowNotFoundException:
             connection = None
-        return self._read(connection)
+        return self._build_config(connection)
 
     async def aget_config(self) -> KernelConfig:
         """
-        Do what :attr:`config` does, without holding up the event loop.
+        Do what :attr:`config` does, without blocking the event loop.
 
-        :raises KernelConfigurationError: when there is no such connection, or when it cannot work.
+        :raises KernelConfigurationError: when there is no such connection, or when a field of it is invalid.
         """
         if self._config is None:
             try:
                 connection = await self.aget_connection(self.kernel_conn_id)
             except AirflowNotFoundException:
                 connection = None
-            self._config = self._read(connection)
+            self._config = self._build_config(connection)
         return self._config
 
-    def _read(self, connection: Connection | None) -> KernelConfig:
+    def _build_config(self, connection: Connection | None) -> KernelConfig:
         config = config_from_connection(connection) if connection else config_from_environment()
         if config is None:
             raise KernelConfigurationError(
@@ -143,19 +143,19 @@ class KernelHook(BaseHook):
         return replace(config, retry=self._retry) if self._retry else config
 
     def get_conn(self) -> KernelClient:
-        """Give the hook's client, made at the first use and kept until :meth:`close`."""
+        """Return the hook's client. It is created at the first use and kept until :meth:`close`."""
         client = self._client
         if client is None:
-            with self._making:
+            with self._lock:
                 client = self._client = self._client or KernelClient(self.config, sleep=self._sleep)
         return client
 
     async def get_async_conn(self) -> AsyncKernelClient:
-        """Make a client for the running event loop. It belongs to the caller, who closes it."""
+        """Create a client for the running event loop. The caller must close it."""
         return AsyncKernelClient(await self.aget_config())
 
     def close(self) -> None:
-        """Close the client's connections. The hook can be used again and then makes a new client."""
+        """Close the client's connections. The next call creates a new client."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -178,17 +178,18 @@ class KernelHook(BaseHook):
         async_timeout_seconds: int | None = None,
     ) -> Invocation:
         """
-        Start an invocation, and return as soon as Kernel has taken it.
+        Start an invocation, and return as soon as Kernel has accepted it.
 
-        The request is never sent twice unless the server provably did not take the first one.
+        The request is sent again only if the server provably did not accept it.
 
-        :param app_name: the app.
-        :param action_name: one of its actions.
-        :param payload: any value that JSON can hold; text is sent as a JSON string. Left out, none is sent.
+        :param app_name: name of the app.
+        :param action_name: name of one of its actions.
+        :param payload: any value that JSON can hold; text is sent as a JSON string. Default: no payload.
         :param version: the app's version label.
-        :param async_timeout_seconds: when Kernel ends it by itself, 10 to 3600; by default Kernel's 900.
-        :return: the invocation as far as the answer tells it: id, action and status.
-        :raises KernelAmbiguousStartError: when the server may have started it although no usable answer came.
+        :param async_timeout_seconds: Kernel ends the invocation after this time, 10 to 3600. Default: Kernel's own,
+            which is 900.
+        :return: id, action and status; the answer holds no more.
+        :raises KernelAmbiguousStartError: when the server may have started it, but sent no usable answer.
         :raises KernelError: when it was not started.
         """
         request = requests.create_invocation(
@@ -202,10 +203,11 @@ class KernelHook(BaseHook):
 
     def get_invocation(self, invocation_id: str) -> Invocation:
         """
-        Look at an invocation.
+        Fetch an invocation.
 
-        :param invocation_id: the invocation.
-        :raises KernelError: when it cannot be had.
+        :param invocation_id: id of the invocation.
+        :raises KernelNotFoundError: when the project has no such invocation.
+        :raises KernelError: when it cannot be fetched.
         """
         return self.get_conn().send(requests.get_invocation(invocation_id))
 
@@ -219,17 +221,18 @@ class KernelHook(BaseHook):
         on_browser: Callable[[Invocation, Browser], None] | None = None,
     ) -> Invocation:
         """
-        Look at an invocation until it has ended. It is not cancelled, whatever happens.
+        Poll an invocation until it has ended, and never cancel it.
 
-        :param invocation_id: the invocation.
-        :param poll_interval: seconds between two looks; the first ones come sooner.
-        :param deadline: when to give up, in seconds since the epoch (``time.time()``); ``None`` for never.
-        :param is_new: whether it was started just now, so that it may not be found at first.
-        :param on_browser: told once of its first browser, should one be found while it runs. Without it, nobody
-            asks for browsers.
-        :return: the invocation, which has ended, in whichever way.
+        :param invocation_id: id of the invocation.
+        :param poll_interval: seconds between two polls; the first polls come sooner.
+        :param deadline: when to give up, in seconds since the epoch (``time.time()``). Default: never.
+        :param is_new: whether it has just been started; it may then be "not found" at first.
+        :param on_browser: called once, with its first browser, if one is found while it runs. Without it, browsers
+            are not fetched.
+        :return: the invocation, succeeded or failed.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
-        :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
+        :raises KernelLostContactError: when the last 20 polls and all polls of the last two minutes failed.
+        :raises KernelError: when a poll failed with an error that will not pass.
         """
         flow = wait_for_invocation(
             invocation_id,
@@ -237,20 +240,20 @@ class KernelHook(BaseHook):
             deadline=deadline,
             is_new=is_new,
             on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
-            on_trouble=lambda error: self.log.warning("%s; looking again", error),
+            on_trouble=lambda error: self.log.warning("%s; polling again", error),
             on_browser=on_browser,
         )
         return self.get_conn().run(flow)
 
     def follow_invocation(self, invocation_id: str) -> Iterator[LogLine | StreamError]:
         """
-        Follow an invocation's log, from its start, as it goes on, through cuts of the stream.
+        Stream an invocation's log from its start, and reconnect when the stream breaks.
 
-        The lines inform, no more: how the invocation ended is what :meth:`get_invocation` says.
+        The stream does not prove how the invocation ended; :meth:`get_invocation` does.
 
-        :param invocation_id: the invocation.
-        :return: each line once, as the action wrote it, and errors told in the stream, until the invocation ends or
-            the stream is gone for good.
+        :param invocation_id: id of the invocation.
+        :return: each line once, as the action wrote it, and the errors reported in the stream, until the invocation
+            ends or reconnecting fails for good.
         """
         return self.get_conn().follow(EventFollower(invocation_id))
 
@@ -266,16 +269,16 @@ class KernelHook(BaseHook):
         query: str | None = None,
     ) -> Iterator[Invocation]:
         """
-        Walk through the invocations of the project, all pages, each fetched only when it is reached.
+        Iterate over the invocations of the project. Each page is fetched when the iterator reaches it.
 
-        :param app_name: only this app's.
-        :param version: only this version label's.
-        :param action_name: only this action's.
+        :param app_name: only of this app.
+        :param version: only of this version label.
+        :param action_name: only of this action.
         :param deployment_id: only those that ran on this deployment.
         :param status: only those in this state.
-        :param since: only those started after this time (with its zone), or this long ago, such as ``"5m"``.
-        :param query: free search over id, app and action name.
-        :raises KernelError: when a page cannot be had.
+        :param since: only those started after this time: an aware ``datetime``, or an age such as ``"5m"``.
+        :param query: free-text search over id, app and action name.
+        :raises KernelError: when a page cannot be fetched.
         """
         return self.get_conn().pages(
             requests.list_invocations(
@@ -295,10 +298,10 @@ class KernelHook(BaseHook):
         """
         End an invocation: set its status, and its output if one is given.
 
-        :param invocation_id: the invocation.
+        :param invocation_id: id of the invocation.
         :param status: ``succeeded`` or ``failed``.
-        :param output: any value that JSON can hold; ``None`` is sent as ``null``, left out nothing is sent.
-        :return: the invocation afterwards.
+        :param output: any value that JSON can hold; ``None`` is sent as ``null``. Default: no output is sent.
+        :return: the invocation after the update.
         :raises KernelInvocationFinishedError: when it had already ended in the other state.
         :raises KernelError: when it could not be updated.
         """
@@ -308,9 +311,9 @@ class KernelHook(BaseHook):
         """
         End an invocation as ``succeeded``.
 
-        :param invocation_id: the invocation.
-        :param output: its result; see :meth:`update_invocation`.
-        :return: the invocation afterwards.
+        :param invocation_id: id of the invocation.
+        :param output: see :meth:`update_invocation`.
+        :return: the invocation after the update.
         :raises KernelInvocationFinishedError: when it had already failed.
         :raises KernelError: when it could not be updated.
         """
@@ -320,11 +323,11 @@ class KernelHook(BaseHook):
         """
         Cancel an invocation: end it as ``failed``, and end its browsers.
 
-        One that succeeded already is left alone.
+        An invocation that has already succeeded stays as it is.
 
-        :param invocation_id: the invocation.
-        :param reason: why; it becomes the invocation's output, ``{"error": reason}``.
-        :return: the invocation in its true state.
+        :param invocation_id: id of the invocation.
+        :param reason: becomes the invocation's output, ``{"error": reason}``.
+        :return: the invocation in its present state.
         :raises KernelError: when it could not be cancelled.
         """
         cancellation = self.get_conn().run(flows.cancel_invocation(invocation_id, reason))
@@ -334,18 +337,18 @@ class KernelHook(BaseHook):
 
     def list_invocation_browsers(self, invocation_id: str) -> list[Browser]:
         """
-        List an invocation's browsers that are alive. Their URLs carry access tokens: treat them as secrets.
+        List an invocation's running browsers. Their URLs hold access tokens: treat them as secrets.
 
-        :param invocation_id: the invocation.
-        :raises KernelError: when they cannot be had.
+        :param invocation_id: id of the invocation.
+        :raises KernelError: when they cannot be fetched.
         """
         return self.get_conn().send(requests.list_invocation_browsers(invocation_id))
 
     def delete_invocation_browsers(self, invocation_id: str) -> None:
         """
-        End an invocation's browsers. Its status stays as it is.
+        End an invocation's browsers. Its status does not change.
 
-        :param invocation_id: the invocation.
+        :param invocation_id: id of the invocation.
         :raises KernelError: when they could not be ended.
         """
         self.get_conn().send(requests.delete_invocation_browsers(invocation_id))
@@ -354,31 +357,31 @@ class KernelHook(BaseHook):
         self, *, app_name: str | None = None, version: str | None = None, query: str | None = None
     ) -> Iterator[AppVersion]:
         """
-        Walk through the deployed app versions of the project, all pages.
+        Iterate over the deployed app versions of the project. Each page is fetched when the iterator reaches it.
 
-        :param app_name: only this app's.
-        :param version: only this version label.
-        :param query: free search over app names.
-        :raises KernelError: when a page cannot be had.
+        :param app_name: only of this app.
+        :param version: only of this version label.
+        :param query: free-text search over app names.
+        :raises KernelError: when a page cannot be fetched.
         """
         return self.get_conn().pages(list_apps(app_name=app_name, version=version, query=query))
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Ask the API whose key this is; changes nothing there.
+        Ask the API for the key's organization and project. It changes nothing at Kernel.
 
-        :return: whether it worked, and a sentence for a person that never holds the key.
+        :return: whether it worked, and a message for the user, which never holds the key.
         """
         try:
             config = self.config
-            # A person waits for this: one attempt, and no long silence.
-            impatient = replace(
+            # A user waits for the answer: one attempt, with short timeouts.
+            interactive = replace(
                 config,
                 retry=RetryPolicy(max_attempts=1),
                 connect_timeout=min(config.connect_timeout, 10.0),
                 read_timeout=min(config.read_timeout, 15.0),
             )
-            with KernelClient(impatient) as client:
+            with KernelClient(interactive) as client:
                 context = client.send(get_auth_context())
         except KernelError as error:
             return False, describe_failure(error, self._config)

@@ -35,33 +35,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A callback must be done before the DAG processor loses its patience (50 s by default).
-_MAX_SECONDS = 25.0
+#: Max seconds of retries. The DAG processor kills a callback after 50 s by default, parsing included.
+_MAX_RETRY_SECONDS = 25.0
 _FAILED_RUN = frozenset({"task_failure", "all_tasks_deadlocked", "timed_out"})
 
 
 class KernelInvocationNotifier(BaseNotifier):
     """
-    End an invocation that waits for a DAG run, when that is over.
+    End the invocation that waits for a DAG run, when the run is over.
 
-    For a DAG's ``on_success_callback`` and ``on_failure_callback``, which run in the DAG processor and so also when
-    a task was killed without a word. The same object will do for both::
+    For a DAG's ``on_success_callback`` and ``on_failure_callback``. They run in the DAG processor, so they also run
+    after a task was killed by SIGKILL. One object serves as both::
 
         end = KernelInvocationNotifier(output_from="summarize")
         DAG(..., on_success_callback=end, on_failure_callback=end)
 
-    An invocation that is over already is left as it is, and so is a run without an invocation; the log says so.
-    Airflow (3.3.2) calls no callback of a DAG when somebody marks its run, rather than a task of it, by hand: a
-    running ``@task.kernel_invocation`` hears of that, this does not.
+    If the invocation has already ended, or the run has none, the notifier only logs that. Airflow (3.3.2) calls no
+    DAG callback when a user marks the run itself rather than one of its tasks; a running
+    ``@task.kernel_invocation`` does notice that.
 
-    :param status: ``"succeeded"`` or ``"failed"``; ``None``: as the DAG run ended.
-    :param output: for a success, the output: any value that JSON can hold (templated).
-    :param output_from: or the id of the task whose returned value is the output; of a mapped task, the list of all.
-    :param reason: for a failure, why (templated). Default: how the run failed, and the names of the tasks that did.
-    :param invocation_id: the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's ``conf``.
-        Of a run all of whose tasks were skipped Airflow does not tell that; a run id of ``kernel__<id>`` does then.
-    :param max_output_bytes: the largest output, as JSON. One that cannot be sent makes the invocation ``failed``.
-    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
+    :param status: ``"succeeded"`` or ``"failed"``. Default: the status of the DAG run.
+    :param output: the output of a success: any value that JSON can hold (templated).
+    :param output_from: instead of ``output``, the id of the task whose return value is the output; for a mapped
+        task, the list of all return values.
+    :param reason: the reason of a failure (templated). Default: how the run failed, and which tasks failed.
+    :param invocation_id: id of the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's
+        ``conf``. If all tasks of a run were skipped, Airflow passes no ``conf``; the id is then taken from a run id
+        of the form ``kernel__<id>``.
+    :param max_output_bytes: the largest output, in bytes of JSON. If the output is larger, or cannot be sent for
+        another reason, the invocation ends as ``failed``.
+    :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
+    :raises KernelInputError: when the arguments contradict each other.
     """
 
     template_fields: Sequence[str] = ("output", "reason", "invocation_id", "kernel_conn_id")
@@ -96,119 +100,111 @@ class KernelInvocationNotifier(BaseNotifier):
         """
         End the invocation.
 
-        :param args: the context that Airflow calls a callback with.
+        :param args: the context with which Airflow calls a callback.
         """
-        self._for(args[0]).notify(args[0])
+        self._rendered(args[0]).notify(args[0])
 
     def __await__(self) -> Generator[Any, None, None]:
         """End the invocation, from an event loop."""
-        return self._for(self.context).async_notify(self.context).__await__()
+        return self._rendered(self.context).async_notify(self.context).__await__()
 
     def notify(self, context: Context) -> None:
         """
         End the invocation.
 
-        :param context: the context of the DAG run.
-        :raises KernelError: when it could not be done.
+        :raises KernelError: when the invocation could not be ended within 25 s of retries.
         """
         from airflow_provider_kernel.hooks.kernel import KernelHook
 
-        ending = self._ending(context)
-        if ending is None:
+        end = self._decide_end(context)
+        if end is None:
             return
-        with KernelHook(self.kernel_conn_id, retry=_patience()) as hook:
-            self._tell(hook.get_conn().run(ending.flow()))
+        with KernelHook(self.kernel_conn_id, retry=_retry_policy()) as hook:
+            _log_end(hook.get_conn().run(end.flow()))
 
     async def async_notify(self, context: Context) -> None:
         """
-        Do what :meth:`notify` does, without holding up the event loop.
+        Do what :meth:`notify` does, without blocking the event loop.
 
-        :param context: the context of the DAG run.
-        :raises KernelError: when it could not be done.
+        :raises KernelError: when the invocation could not be ended within 25 s of retries.
         """
         from airflow_provider_kernel.hooks.kernel import KernelHook
 
-        # In a thread: it may read from Airflow, and wait for that.
-        ending = await asyncio.to_thread(self._ending, context)
-        if ending is None:
+        # In a thread: reading states and XCom from Airflow blocks.
+        end = await asyncio.to_thread(self._decide_end, context)
+        if end is None:
             return
-        async with await KernelHook(self.kernel_conn_id, retry=_patience()).get_async_conn() as client:
-            self._tell(await client.run(ending.flow()))
+        async with await KernelHook(self.kernel_conn_id, retry=_retry_policy()).get_async_conn() as client:
+            _log_end(await client.run(end.flow()))
 
-    def _for(self, context: Context) -> KernelInvocationNotifier:
-        """Render the templates in a copy: the DAG processor may use one notifier for many runs in a row."""
+    def _rendered(self, context: Context) -> KernelInvocationNotifier:
+        """Render the templates in a copy: the DAG processor may use one notifier for several runs."""
         rendered = copy.copy(self)
         dag: Any = context.get("dag")
-        # ``dag.test()`` calls back with a DAG as the database has it, which knows no templates.
+        # ``dag.test()`` passes the serialized DAG, which has no template environment.
         environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
         rendered.render_template_fields(context, environment)
         for name in self.template_fields:
             text = getattr(self, name)
             if isinstance(text, str) and getattr(rendered, name) is text:
-                # Before Airflow 3.3, a template that renders to nothing is left as it was.
+                # Before Airflow 3.3, a template that renders to an empty string is left unrendered.
                 setattr(rendered, name, rendered.render_template(text, context, environment))
         run_id = str(context.get("run_id") or "")
         if self.invocation_id == INVOCATION_ID_FROM_CONF and "dag_run" not in context:
-            # No task has run, and so Airflow makes no context; but the run's id may tell.
+            # If no task has run, Airflow passes no dag_run; the run id may still hold the invocation's id.
             rendered.invocation_id = run_id.removeprefix(RUN_ID_PREFIX) if run_id.startswith(RUN_ID_PREFIX) else ""
         return rendered
 
-    def _ending(self, context: Context) -> Ending | None:
-        """Say what is to be done."""
+    def _decide_end(self, context: Context) -> InvocationEnd | None:
+        """Decide how to end the invocation; ``None`` if there is none."""
         if not self.invocation_id or self.invocation_id == "None":
             if "dag_run" in context:
-                log.info("The DAG run has no %s in its conf: no invocation waits for it", CONF_KEY)
+                log.info("The DAG run has no %s in its conf, so no invocation waits for it", CONF_KEY)
             else:
                 log.error(
-                    "Airflow does not tell the conf of DAG run %s (no task of it has run), and so not which "
-                    "invocation may wait for it; that ends at its own time limit. A run id of %s and the "
-                    "invocation's id would tell",
+                    "No task of DAG run %s has run, so Airflow passes no conf, and the id of a waiting invocation "
+                    "is unknown. Such an invocation ends at its own time limit. To avoid this, trigger the DAG "
+                    "with the run id %s<invocation id>",
                     context.get("run_id"),
                     RUN_ID_PREFIX,
                 )
             return None
-        failure = self._failure(context)
+        failure = self._failure_reason(context)
         if failure is not None:
-            return Ending(self.invocation_id, reason=failure)
+            return InvocationEnd(self.invocation_id, reason=failure)
         try:
             output = self._output(context)
             if output is not UNSET:
                 check_output(output, self.max_output_bytes)
         except KernelInputError as error:
             log.error("Invocation %s gets no output: %s", self.invocation_id, error)  # noqa: TRY400
-            return Ending(self.invocation_id, reason=sanitize_line(str(error)))
+            return InvocationEnd(self.invocation_id, reason=sanitize_line(str(error)))
         except Exception:
-            # Whatever it is (dag.test(), say, has nobody to ask): the caller must not wait for ever.
+            # Any error, such as a missing supervisor in dag.test(): the caller must not wait forever.
             log.exception("The output for invocation %s cannot be read from Airflow", self.invocation_id)
-            return Ending(self.invocation_id, reason="The output could not be read from Airflow")
-        return Ending(self.invocation_id, output=output)
+            return InvocationEnd(self.invocation_id, reason="The output could not be read from Airflow")
+        return InvocationEnd(self.invocation_id, output=output)
 
-    def _failure(self, context: Context) -> str | None:
-        """Say why the invocation is to fail, if it is."""
+    def _failure_reason(self, context: Context) -> str | None:
+        """Say why the invocation is to fail; ``None`` if it is to succeed."""
         status = self.status or _status_of_run(context)
         if status == InvocationStatus.SUCCEEDED.value:
             return None
-        return sanitize_line(redact(self.reason or _why_it_failed(context)))
+        return sanitize_line(redact(self.reason or _describe_failed_run(context)))
 
     def _output(self, context: Context) -> Any:
         if self.output_from is None:
             return self.output
-        return _returned_by(self.output_from, context)
-
-    def _tell(self, ended: tuple[Invocation, bool]) -> None:
-        invocation, was_over = ended
-        what = "had already ended as" if was_over else "is now"
-        log.info("Invocation %s %s %s", invocation.id, what, invocation.status)
+        return _read_return_value(self.output_from, context)
 
 
 @dataclass(frozen=True)
-class Ending:
+class InvocationEnd:
     """
     How an invocation is to end.
 
-    :param invocation_id: the invocation.
     :param output: its output, if it is to succeed.
-    :param reason: why it is to fail, if it is.
+    :param reason: why it is to fail; ``None`` if it is to succeed.
     """
 
     invocation_id: str
@@ -217,9 +213,9 @@ class Ending:
 
     def flow(self) -> Flow[tuple[Invocation, bool]]:
         """
-        End it unless it is over.
+        End the invocation unless it has already ended.
 
-        :return: the invocation, and whether it was over before.
+        :return: the invocation, and whether it had already ended.
         """
         from airflow_provider_kernel.client.resources.invocations import flows, requests
 
@@ -231,9 +227,9 @@ class Ending:
             except KernelError as refusal:
                 if not refusal.permanent:
                     raise
-                # An output that Kernel does not take must not leave the caller waiting.
+                # If Kernel refuses the output, end as failed: the caller must not wait forever.
                 why = sanitize_line(f"{type(refusal).__name__}: {refusal}")
-                return (yield from Ending(self.invocation_id, reason=why).flow())
+                return (yield from InvocationEnd(self.invocation_id, reason=why).flow())
         before = yield from requests.get_invocation(self.invocation_id)
         if before.is_final:
             return before, True
@@ -241,26 +237,32 @@ class Ending:
         return cancellation.invocation, cancellation.was_over
 
 
-def _patience() -> RetryPolicy:
+def _retry_policy() -> RetryPolicy:
     from airflow_provider_kernel.client.retry import RetryPolicy
 
-    return RetryPolicy(max_seconds=_MAX_SECONDS)
+    return RetryPolicy(max_seconds=_MAX_RETRY_SECONDS)
+
+
+def _log_end(end: tuple[Invocation, bool]) -> None:
+    invocation, had_ended = end
+    what = "had already ended as" if had_ended else "is now"
+    log.info("Invocation %s %s %s", invocation.id, what, invocation.status)
 
 
 def _status_of_run(context: Context) -> str:
-    """Tell how the run ended; in doubt as failed, since nobody can take that for a result."""
+    """Return how the run ended. In doubt it is "failed", which nobody can mistake for a result."""
     state = str(getattr(getattr(context.get("dag_run"), "state", None), "value", ""))
-    # The run's state is what counts; without it, the reason that Airflow gives with the callback.
+    # The run's state decides; without it, the reason that Airflow passes to the callback.
     if state == "success" or (not state and context.get("reason") == "success"):
         return InvocationStatus.SUCCEEDED.value
     return InvocationStatus.FAILED.value
 
 
-def _why_it_failed(context: Context) -> str:
+def _describe_failed_run(context: Context) -> str:
     try:
         failed = _failed_tasks(context)
     except Exception:
-        log.exception("Airflow does not tell which tasks failed")
+        log.exception("The failed tasks cannot be read from Airflow")
         failed = []
     reason: Any = context.get("reason")
     why = f" ({reason})" if reason in _FAILED_RUN - {"task_failure"} else ""
@@ -282,9 +284,9 @@ def _display_name(name: str, task_ids: Sequence[str]) -> str:
     return name if name in task_ids or task_id not in task_ids else f"{task_id}[{index}]"
 
 
-def _returned_by(task_id: str, context: Context) -> Any:
+def _read_return_value(task_id: str, context: Context) -> Any:
     """
-    Read what a task returned.
+    Read a task's return value; for a mapped task, the list of all.
 
     :raises KernelInputError: when there is no such task, or when it has not succeeded.
     """

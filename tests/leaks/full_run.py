@@ -23,7 +23,7 @@ from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria
 from airflow_provider_kernel.handoff import check_output
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.notifications.kernel import Ending, KernelInvocationNotifier
+from airflow_provider_kernel.notifications.kernel import InvocationEnd, KernelInvocationNotifier
 from airflow_provider_kernel.operators.answering import Answer
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.starting import Wanted
@@ -86,7 +86,7 @@ def things(bag, bought):
             response.Response(200, {}, json.dumps({"output": OUTPUT, "payload": PAYLOAD}).encode()),
             StartCriteria.by(create),
             Wanted(lambda payload: create, payload, None, owned=True),
-            Ending(bought, output=output),
+            InvocationEnd(bought, output=output),
             KernelInvocationNotifier(output=output),
             Answer(hook.config, bought, ti=None, retries_left=False),
             operator,

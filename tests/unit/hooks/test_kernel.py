@@ -752,7 +752,7 @@ class TestWaiting:
         first, trouble, last = (text for _, text in log)
         assert (first, last) == (f"Invocation {run} is running", f"Invocation {run} has succeeded")
         assert trouble.startswith(f"GET /invocations/{run}: 500 ")
-        assert trouble.endswith("; looking again")
+        assert trouble.endswith("; polling again")
 
     def test_looks_at_the_interval_that_was_asked_for(self, kernel, patient, waits):
         run = patient.invoke("demo", "hang").id

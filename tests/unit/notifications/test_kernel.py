@@ -1,4 +1,4 @@
-"""What ends an invocation when a DAG run is over: called as Airflow's DAG processor calls a DAG's callbacks."""
+"""The notifier ends an invocation when a DAG run is over; it is called by Airflow's own DAG processor code."""
 
 import uuid
 from datetime import datetime, timezone
@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 class Supervisor:
-    """What the DAG processor's supervisor answers."""
+    """Stands in for the supervisor of the DAG processor."""
 
     def __init__(self):
         self.xcoms = {}
@@ -42,7 +42,7 @@ class Supervisor:
 
 
 @pytest.fixture(autouse=True)
-def _all_that_is_logged(caplog):
+def _log_at_info(caplog):
     caplog.set_level("INFO")
 
 
@@ -72,11 +72,11 @@ def waiting(start):
 
 
 @pytest.fixture
-def as_it_stands(kernel_emulator, waiting):
+def read_invocation(kernel_emulator, waiting):
     return lambda: kernel_emulator.invocation(waiting)
 
 
-def a_dag(**callbacks):
+def make_dag(**callbacks):
     with DAG("d", schedule=None, start_date=NOW, **callbacks) as dag:
 
         @task
@@ -89,7 +89,7 @@ def a_dag(**callbacks):
 
         @task
         def visit_1():
-            """Be called as the mapped ones are."""
+            """Have the name of a mapped task instance."""
 
         summarize()
         visit.expand(page=[1, 2, 3])
@@ -98,7 +98,7 @@ def a_dag(**callbacks):
 
 
 def end_run(dag, outcome, conf, *, reason=None, last_ti=True, run_id="r"):
-    """Let a DAG run end as the scheduler and the DAG processor do."""
+    """End a DAG run as the scheduler and the DAG processor do."""
     fields = {
         "dag_id": "d",
         "run_id": run_id,
@@ -115,7 +115,7 @@ def end_run(dag, outcome, conf, *, reason=None, last_ti=True, run_id="r"):
         "consumed_asset_events": [],
         "partition_key": None,
     }
-    # Each version of Airflow knows fields of its own, and takes no others.
+    # The fields differ between versions of Airflow, and unknown ones are refused.
     run = DagRun(**{name: value for name, value in fields.items() if name in DagRun.model_fields})
     ti = TaskInstance(
         id=uuid.uuid4(), task_id="summarize", dag_id="d", run_id=run_id, try_number=1, dag_version_id=uuid.uuid4()
@@ -139,7 +139,7 @@ def end(supervisor, waiting):
 
     def end(outcome, *, conf=None, last_ti=True, reason=None, run_id="r", **callbacks):
         conf = {"kernel_invocation_id": waiting} if conf is None else conf
-        end_run(a_dag(**callbacks), outcome, conf, last_ti=last_ti, reason=reason, run_id=run_id)
+        end_run(make_dag(**callbacks), outcome, conf, last_ti=last_ti, reason=reason, run_id=run_id)
 
     return end
 
@@ -150,62 +150,68 @@ def both(**arguments):
 
 
 class TestSuccess:
-    def test_the_output_is_what_a_task_returned(self, end, supervisor, as_it_stands):
+    def test_notifier_sends_the_return_value_of_a_task(self, end, supervisor, read_invocation):
         supervisor.xcoms["summarize"] = [{"orders": 42}]
         end("success", on_success_callback=complete_kernel_invocation(output_from="summarize"))
-        assert as_it_stands().status == "succeeded"
-        assert as_it_stands().output_json == {"orders": 42}
+        assert read_invocation().status == "succeeded"
+        assert read_invocation().output_json == {"orders": 42}
 
-    def test_of_a_mapped_task_it_is_the_list_of_all(self, end, supervisor, as_it_stands):
+    def test_notifier_sends_the_list_of_all_return_values_of_a_mapped_task(self, end, supervisor, read_invocation):
         supervisor.xcoms["visit"] = ["a", "b", "c"]
         end("success", on_success_callback=complete_kernel_invocation(output_from="visit"))
-        assert as_it_stands().output_json == ["a", "b", "c"]
+        assert read_invocation().output_json == ["a", "b", "c"]
 
-    def test_a_task_that_returned_nothing_gives_null(self, end, supervisor, as_it_stands):
+    def test_notifier_sends_null_for_a_task_that_returned_nothing(self, end, supervisor, read_invocation):
         supervisor.states["summarize"] = "success"
         end("success", on_success_callback=complete_kernel_invocation(output_from="summarize"))
-        assert (as_it_stands().status, as_it_stands().output) == ("succeeded", "null")
+        assert (read_invocation().status, read_invocation().output) == ("succeeded", "null")
 
-    def test_a_task_that_was_skipped_gives_a_failure(self, end, supervisor, as_it_stands):
+    def test_notifier_fails_the_invocation_when_the_output_task_was_skipped(self, end, supervisor, read_invocation):
         supervisor.states["summarize"] = "skipped"
         end("success", on_success_callback=complete_kernel_invocation(output_from="summarize"))
-        assert as_it_stands().output_json == {"error": "task 'summarize' is skipped, so that there is no output"}
+        assert read_invocation().output_json == {"error": "task 'summarize' is skipped, so that there is no output"}
 
-    def test_a_task_that_is_not_there_gives_a_failure(self, end, as_it_stands):
+    def test_notifier_fails_the_invocation_when_the_output_task_does_not_exist(self, end, read_invocation):
         end("success", on_success_callback=complete_kernel_invocation(output_from="sumarize"))
-        assert as_it_stands().output_json == {"error": "output_from is 'sumarize'; there is no such task in DAG d"}
+        assert read_invocation().output_json == {
+            "error": "output_from is 'sumarize'; there is no such task in DAG d"
+        }
 
-    def test_a_templated_output(self, end, supervisor, as_it_stands):
+    def test_notifier_renders_a_templated_output(self, end, supervisor, read_invocation):
         supervisor.xcoms["summarize"] = ["Lisbon"]
         output = {"run": "{{ run_id }}", "city": "{{ ti.xcom_pull(task_ids='summarize') }}"}
         end("success", on_success_callback=complete_kernel_invocation(output))
-        assert as_it_stands().output_json == {"run": "r", "city": "Lisbon"}
+        assert read_invocation().output_json == {"run": "r", "city": "Lisbon"}
 
-    def test_a_templated_output_that_renders_to_nothing(self, end, as_it_stands):
+    def test_notifier_sends_an_empty_string_for_a_template_that_renders_to_nothing(self, end, read_invocation):
         end("success", on_success_callback=complete_kernel_invocation("{{ dag_run.conf.get('city', '') }}"))
-        assert as_it_stands().output_json == ""
+        assert read_invocation().output_json == ""
 
-    def test_no_output(self, end, as_it_stands):
+    def test_notifier_sends_no_output_without_one(self, end, read_invocation):
         end("success", on_success_callback=complete_kernel_invocation())
-        assert (as_it_stands().status, as_it_stands().output) == ("succeeded", None)
+        assert (read_invocation().status, read_invocation().output) == ("succeeded", None)
 
     @pytest.mark.parametrize(
         ("output", "words"), [("x" * 101, "max_output_bytes allows 100"), ({1j}, "cannot be written as JSON")]
     )
-    def test_an_output_that_cannot_be_sent_gives_a_failure(self, output, words, end, as_it_stands):
+    def test_notifier_fails_the_invocation_when_the_output_cannot_be_sent(
+        self, output, words, end, read_invocation
+    ):
         end("success", on_success_callback=complete_kernel_invocation(output, max_output_bytes=100))
-        assert as_it_stands().status == "failed"
-        assert words in as_it_stands().output_json["error"]
+        assert read_invocation().status == "failed"
+        assert words in read_invocation().output_json["error"]
 
-    def test_an_output_that_kernel_refuses_gives_a_failure(self, end, as_it_stands, kernel_emulator):
+    def test_notifier_fails_the_invocation_when_kernel_refuses_the_output(
+        self, end, read_invocation, kernel_emulator
+    ):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", status=400))
         end("success", on_success_callback=complete_kernel_invocation("x"))
-        assert as_it_stands().status == "failed"
-        assert "KernelBadRequestError" in as_it_stands().output_json["error"]
+        assert read_invocation().status == "failed"
+        assert "KernelBadRequestError" in read_invocation().output_json["error"]
 
 
 class TestFailure:
-    def test_the_reason_names_the_tasks_that_failed(self, end, supervisor, as_it_stands):
+    def test_notifier_reason_names_the_failed_tasks(self, end, supervisor, read_invocation):
         supervisor.states = {
             "summarize": "failed",
             "visit_0": "success",
@@ -213,60 +219,62 @@ class TestFailure:
             "visit_2": "failed",
         }
         end("failed", on_failure_callback=fail_kernel_invocation())
-        assert as_it_stands().status == "failed"
-        assert as_it_stands().output_json == {
-            # visit_1 is a task of that name as well, and may be meant.
+        assert read_invocation().status == "failed"
+        assert read_invocation().output_json == {
+            # visit_1 may also be the task of that name.
             "error": "The Airflow DAG run failed; failed: summarize, visit[2], visit_1"
         }
-        assert as_it_stands().browsers == 0
+        assert read_invocation().browsers == 0
 
-    def test_many_of_them_are_counted(self, end, supervisor, as_it_stands):
+    def test_notifier_reason_counts_failed_tasks_beyond_ten(self, end, supervisor, read_invocation):
         supervisor.states = {f"visit_{number}": "failed" for number in range(2, 30)}
         end("failed", on_failure_callback=fail_kernel_invocation())
-        assert as_it_stands().output_json["error"].endswith("visit[19] and 18 more")
+        assert read_invocation().output_json["error"].endswith("visit[19] and 18 more")
 
     @pytest.mark.parametrize("reason", ["timed_out", "all_tasks_deadlocked"])
-    def test_a_run_may_fail_without_a_failed_task(self, reason, end, as_it_stands):
+    def test_notifier_reason_of_a_run_that_failed_without_a_failed_task(self, reason, end, read_invocation):
         end("failed", reason=reason, on_failure_callback=fail_kernel_invocation())
-        assert as_it_stands().output_json == {"error": f"The Airflow DAG run failed ({reason})"}
+        assert read_invocation().output_json == {"error": f"The Airflow DAG run failed ({reason})"}
 
-    def test_a_reason_of_ones_own(self, end, as_it_stands):
+    def test_notifier_renders_a_custom_reason(self, end, read_invocation):
         end("failed", on_failure_callback=fail_kernel_invocation("Run {{ run_id }} has no result"))
-        assert as_it_stands().output_json == {"error": "Run r has no result"}
+        assert read_invocation().output_json == {"error": "Run r has no result"}
 
 
-class TestWhenAirflowDoesNotTell:
-    """In ``dag.test()`` there is nobody to ask, and the DAG is the one of the database."""
+class TestAirflowUnreachable:
+    """In ``dag.test()`` there is no supervisor, and the DAG is the serialized one."""
 
     @pytest.fixture(autouse=True)
-    def _nobody_to_ask(self, supervisor, monkeypatch):
+    def _no_supervisor(self, supervisor, monkeypatch):
         monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS")
 
-    def test_a_success_without_its_output_is_a_failure(self, end, as_it_stands):
+    def test_notifier_fails_the_invocation_when_the_output_cannot_be_read(self, end, read_invocation):
         end("success", on_success_callback=complete_kernel_invocation(output_from="summarize"))
-        assert as_it_stands().output_json == {"error": "The output could not be read from Airflow"}
+        assert read_invocation().output_json == {"error": "The output could not be read from Airflow"}
 
-    def test_a_failure_is_told_without_names(self, end, as_it_stands):
+    def test_notifier_reason_has_no_task_names_when_states_cannot_be_read(self, end, read_invocation):
         end("failed", on_failure_callback=fail_kernel_invocation())
-        assert as_it_stands().output_json == {"error": "The Airflow DAG run failed"}
+        assert read_invocation().output_json == {"error": "The Airflow DAG run failed"}
 
-    def test_a_dag_that_knows_no_templates(self, waiting, as_it_stands):
+    def test_notifier_renders_templates_for_a_serialized_dag(self, waiting, read_invocation):
         dag = SimpleNamespace(dag_id="d", task_ids=[], render_template_as_native_obj=False)
         context = {"dag": dag, "run_id": "r", "dag_run": SimpleNamespace(conf={"kernel_invocation_id": waiting})}
         complete_kernel_invocation("{{ run_id }}")(context)
-        assert as_it_stands().output_json == "r"
+        assert read_invocation().output_json == "r"
 
 
-class TestOneForBoth:
+class TestStatusOfTheRun:
     @pytest.mark.parametrize(("outcome", "status"), [("success", "succeeded"), ("failed", "failed")])
-    def test_it_ends_as_the_run_does(self, outcome, status, end, supervisor, as_it_stands):
+    def test_notifier_ends_the_invocation_with_the_status_of_the_run(
+        self, outcome, status, end, supervisor, read_invocation
+    ):
         supervisor.xcoms["summarize"] = ["x"]
         supervisor.states["summarize"] = outcome
         end(outcome, **both(output_from="summarize"))
-        assert as_it_stands().status == status
+        assert read_invocation().status == status
 
-    def test_one_object_serves_many_runs(self, end, start, kernel_emulator):
-        """The DAG processor calls it for one run after the other, in one process."""
+    def test_one_notifier_serves_several_runs(self, end, start, kernel_emulator):
+        """The DAG processor calls it for several runs in one process."""
         callbacks = both(output="{{ dag_run.conf['kernel_invocation_id'] }}")
         started = [start() for _ in range(3)]
         for invocation_id in started:
@@ -277,60 +285,62 @@ class TestOneForBoth:
 class TestNothingToDo:
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
     @pytest.mark.parametrize("outcome", ["success", "failed"])
-    def test_one_that_is_over_is_left_as_it_is(
-        self, status, outcome, end, waiting, as_it_stands, kernel_emulator, caplog
+    def test_notifier_leaves_a_finished_invocation_unchanged(
+        self, status, outcome, end, waiting, read_invocation, kernel_emulator, caplog
     ):
         kernel_emulator.switches.patch_on_finished = "overwrite"
         kernel_emulator.finish(waiting, status, "theirs")
         end(outcome, **both(output="mine"))
-        assert as_it_stands().output_json == "theirs"
+        assert read_invocation().output_json == "theirs"
         assert kernel_emulator.requests("PATCH") == ()
         assert kernel_emulator.requests("DELETE") == ()
         assert f"had already ended as {status}" in caplog.text
 
     @pytest.mark.parametrize("conf", [{}, {"kernel_invocation_id": None}, {"other": 1}])
-    def test_a_run_that_nobody_waits_for(self, conf, end, kernel_emulator, caplog):
+    def test_notifier_sends_nothing_for_a_run_without_an_invocation(self, conf, end, kernel_emulator, caplog):
         before = len(kernel_emulator.journal)
         end("success", conf=conf, **both(output="x"))
         assert len(kernel_emulator.journal) == before
         assert "no invocation waits for it" in caplog.text
 
-    def test_a_run_whose_conf_airflow_does_not_tell(self, end, as_it_stands, caplog):
-        """When every task was skipped there is no task instance to make a context from."""
+    def test_notifier_logs_an_error_when_all_tasks_were_skipped(self, end, read_invocation, caplog):
+        """If every task was skipped, Airflow has no task instance to build a context from."""
         end("success", last_ti=False, **both(output="x"))
-        assert as_it_stands().status == "running"
-        assert "Airflow does not tell the conf of DAG run r" in caplog.text
+        assert read_invocation().status == "running"
+        assert "No task of DAG run r has run, so Airflow passes no conf" in caplog.text
 
-    def test_but_one_whose_id_is_in_the_runs_id_is_ended_even_then(self, end, waiting, as_it_stands):
+    def test_notifier_takes_the_invocation_id_from_the_run_id_when_all_tasks_were_skipped(
+        self, end, waiting, read_invocation
+    ):
         end("success", last_ti=False, run_id=f"kernel__{waiting}", **both(output="x"))
-        assert as_it_stands().output_json == "x"
+        assert read_invocation().output_json == "x"
 
-    def test_but_one_that_is_named_is_ended_even_then(self, end, waiting, as_it_stands):
+    def test_notifier_ends_an_explicit_invocation_when_all_tasks_were_skipped(self, end, waiting, read_invocation):
         end("success", last_ti=False, **both(output="x", invocation_id=waiting))
-        assert as_it_stands().output_json == "x"
-        assert as_it_stands().status == "succeeded"
+        assert read_invocation().output_json == "x"
+        assert read_invocation().status == "succeeded"
 
 
-def test_an_answer_whose_confirmation_is_lost_is_sent_again(end, as_it_stands, kernel_emulator):
+def test_notifier_resends_an_update_whose_answer_was_lost(end, read_invocation, kernel_emulator):
     kernel_emulator.switches.patch_on_finished = 400
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", drop="after"))
     end("success", **both(output="x"))
-    assert as_it_stands().output_json == "x"
+    assert read_invocation().output_json == "x"
 
 
-async def test_in_an_event_loop(waiting, as_it_stands):
+async def test_notifier_completes_in_an_event_loop(waiting, read_invocation):
     notifier = KernelInvocationNotifier(status="succeeded", output={"a": 1}, invocation_id=waiting)
     await notifier
-    assert as_it_stands().output_json == {"a": 1}
+    assert read_invocation().output_json == {"a": 1}
 
 
-async def test_in_an_event_loop_for_a_failure(waiting, as_it_stands):
+async def test_notifier_fails_in_an_event_loop(waiting, read_invocation):
     await fail_kernel_invocation("Too late", invocation_id=waiting)
-    assert as_it_stands().output_json == {"error": "Too late"}
-    assert as_it_stands().browsers == 0
+    assert read_invocation().output_json == {"error": "Too late"}
+    assert read_invocation().browsers == 0
 
 
 @pytest.mark.parametrize("arguments", [{"status": "done"}, {"output": 1, "output_from": "x"}])
-def test_arguments_that_cannot_be_right_are_refused(arguments):
+def test_notifier_refuses_contradictory_arguments(arguments):
     with pytest.raises(KernelInputError):
         KernelInvocationNotifier(**arguments)
