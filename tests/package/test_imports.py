@@ -103,3 +103,27 @@ def test_emulator_imports_nothing_of_the_client():
     ours = {name for name in imported if name.startswith("airflow_provider_kernel")}
     others = {name for name in ours if not name.startswith("airflow_provider_kernel.testing.")}
     assert others == {"airflow_provider_kernel.emulator_extra"}
+
+
+def test_only_demo_and_cli_import_the_emulator():
+    root = Path(airflow_provider_kernel.__file__).parent
+    importers = {
+        path.relative_to(root).parts[0]
+        for path in root.rglob("*.py")
+        if any(name.startswith("airflow_provider_kernel.testing") for name in imported_by(path))
+    }
+    assert importers == {"cli.py", "demo", "testing"}
+
+
+def test_emulated_resources_import_no_other_resource_but_apps():
+    prefix = "airflow_provider_kernel.testing.resources."
+    folder = Path(airflow_provider_kernel.__file__).parent / "testing" / "resources"
+    crossings = set()
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        others = {
+            name.removeprefix(prefix).partition(".")[0] for name in imported_by(path) if name.startswith(prefix)
+        }
+        crossings |= {(own, other) for other in others - {own} if own != "__init__"}
+    # An invocation runs an action of a deployed app.
+    assert crossings == {("invocations", "apps")}
