@@ -1,7 +1,7 @@
 """
-All that differs between the versions of Airflow that this package runs on.
+The differences between the supported versions of Airflow.
 
-A branch goes when its version is no longer supported: those for 3.1 with the floor at ``apache-airflow>=3.2``.
+A branch is deleted when its version is no longer supported: those for 3.1 with ``apache-airflow>=3.2``.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ def load_dag_folder(folder: Path, bundle_name: str) -> Any:
     """
     Parse a folder of DAG files.
 
-    :param folder: the folder.
-    :param bundle_name: the DAG bundle that it belongs to.
+    :param bundle_name: the DAG bundle that the folder belongs to.
     :return: Airflow's ``DagBag``, with ``dags`` and ``import_errors``.
     """
     try:
@@ -67,9 +66,9 @@ def load_dag_folder(folder: Path, bundle_name: str) -> Any:
 
 def triggers_have_on_kill() -> bool:
     """
-    Say whether Airflow tells a trigger that somebody acted on its task.
+    Return whether Airflow calls a trigger's ``on_kill`` when a user marks or clears its task.
 
-    Airflow 3.3 does. Before, the trigger is only cancelled, as it is when the triggerer stops.
+    Airflow 3.3 does. Earlier versions only cancel the trigger, as they do when the triggerer stops.
     """
     from airflow.triggers.base import BaseTrigger
 
@@ -78,9 +77,9 @@ def triggers_have_on_kill() -> bool:
 
 def asset_state_stores(accessors: Any | None) -> list[Any]:
     """
-    Name the state stores of all assets that a trigger is there for; Airflow keeps one trigger for equal watchers.
+    Return the state stores of all assets that a trigger serves: Airflow runs one trigger for equal watchers.
 
-    :param accessors: what Airflow 3.3 gives to the trigger; ``None`` before, and where no asset is watched.
+    :param accessors: set on the trigger by Airflow 3.3; ``None`` before 3.3, and if no asset is watched.
     """
     # There is no public way to iterate over them.
     stores: list[Any] = [*accessors._by_name.values(), *accessors._by_uri.values()] if accessors else []
@@ -89,7 +88,7 @@ def asset_state_stores(accessors: Any | None) -> list[Any]:
 
 def add_listener(listener: object) -> None:
     """
-    Have Airflow call a listener in this process.
+    Register a listener with Airflow in this process.
 
     :param listener: an object with methods marked as ``hookimpl``.
     """

@@ -1,8 +1,8 @@
 """
-The fields of a Kernel connection, as one table.
+The table of the fields of a Kernel connection.
 
-Airflow 3.2 and later draw the form from provider metadata, 3.1 from methods of the hook; both are built from here,
-and so is the check of what a connection holds. Imports nothing: provider discovery reads this in every process.
+Airflow 3.2 and later build the form from provider metadata, 3.1 from methods of the hook. Both use this table, and
+so does the check of a connection's extra. The module imports no library: every Airflow process loads it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class ExtraField:
     One field in a connection's extra.
 
     :param name: its key in the extra.
-    :param label: what the form calls it.
-    :param description: the line below it.
+    :param label: its name in the form.
+    :param description: the line below it in the form.
     :param type: its JSON type: ``string``, ``number`` or ``integer``. ``null`` always means the default.
-    :param default: what absent or ``null`` means, and what the form begins with; ``None`` for nothing.
-    :param minimum: the smallest value of a number.
-    :param maximum: the largest value of a number.
+    :param default: the value if the field is absent or ``null``, and the form's initial value.
+    :param minimum: the smallest allowed number.
+    :param maximum: the largest allowed number.
     """
 
     name: str
@@ -36,8 +36,8 @@ class ExtraField:
     maximum: float | None = None
 
     def conn_field(self) -> dict[str, Any]:
-        """Write it for ``conn-fields`` of the provider metadata."""
-        # The form posts null for what is left empty, and a schema without "null" would refuse that.
+        """Build its entry in ``conn-fields`` of the provider metadata."""
+        # The form posts null for an empty field; a schema without "null" would refuse it.
         schema: dict[str, Any] = {"type": [self.type, "null"], "default": self.default}
         if self.minimum is not None:
             schema["minimum"] = self.minimum
@@ -73,7 +73,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "max_attempts",
         "Attempts",
-        "How often one request is sent at most, where sending it again is safe, 1 to 100.",
+        "The most attempts for a request that is safe to send again, 1 to 100.",
         type="integer",
         default=5,
         minimum=1,
@@ -82,7 +82,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "max_retry_seconds",
         "Retry time",
-        "Seconds after which no further attempt of one request is started, 0 to 86400.",
+        "Seconds after its first attempt in which a request is sent again, 0 to 86400.",
         type="number",
         default=120,
         minimum=0,
@@ -91,7 +91,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "verify_tls",
         "Verify TLS",
-        # It begins empty: Airflow takes each text in an extra for a secret, and would warn in every task's log that
+        # Initially empty: Airflow treats each text in an extra as a secret, and would warn in every task's log that
         # "true" is too short to be masked.
         "Empty: yes. Or false, or the path of a CA bundle on the workers, the triggerer and the API server.",
     ),
@@ -105,9 +105,9 @@ EXTRA_FIELDS = (
 
 HIDDEN_FIELDS = ("schema", "login", "extra")
 RELABELING = {"password": "API key", "host": "Base URL"}
-# The only lines that the form shows for standard fields. For the port: the button in Airflow's list of connections
-# sends 0 for a port that is not there, and Airflow then takes it for another connection and refuses, before
-# anything of this package runs. With any port stored, 0 too, it works.
+# The form shows no other help for standard fields. For the port: the Test button in Airflow's list of connections
+# sends 0 for a missing port. Airflow then sees a changed connection and refuses the test before this package runs.
+# The button works if any port is stored, even 0.
 PLACEHOLDERS = {
     "host": f"{DEFAULT_BASE_URL} if left empty",
     "password": "from Kernel's dashboard, such as sk_...",

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider. It is read at the start of every Airflow process: no heavy imports."""
+"""The provider's metadata. Every Airflow process reads it at its start, so it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Describe the provider, for the entry point ``apache_airflow_provider``."""
+    """Return the provider's metadata for the entry point ``apache_airflow_provider``."""
     from airflow_provider_kernel import __version__
     from airflow_provider_kernel.connection_form import conn_fields, ui_field_behaviour
 
@@ -22,7 +22,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": integration,
                 "external-doc-url": "https://www.kernel.sh/docs",
-                # Our own drawing, in the package's folder of that name.
+                # Drawn for this package; see the folder integration-logos.
                 "logo": "/integration-logos/airflow-provider-kernel.svg",
                 "tags": ["service", "ai"],
             }
@@ -65,13 +65,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "kernel": {
-                "description": "Of the provider for Kernel.",
+                "description": "Settings of the provider for Kernel.",
                 "options": {
                     "max_streams": {
                         "description": (
-                            "How many log streams of deferred tasks a triggerer has open at once. Each takes a "
-                            "file descriptor. The lines of further invocations come when a stream ends, or when "
-                            "they end themselves; 0 shows all lines at the end only."
+                            "Max open log streams of deferred tasks in a triggerer; each takes a file descriptor. "
+                            "Further invocations are streamed when another stream ends, or when they end "
+                            "themselves. With 0, all lines are fetched after an invocation has ended."
                         ),
                         "version_added": "0.1.0",
                         "type": "integer",

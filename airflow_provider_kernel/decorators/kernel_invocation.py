@@ -1,4 +1,4 @@
-"""``@task.kernel_invocation``: a function whose return value an invocation waits for."""
+"""``@task.kernel_invocation``: a function whose return value becomes the output of a waiting invocation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class KernelInvocationDecoratedOperator(DecoratedOperator, KernelInvocationTaskO
     """
     The operator behind ``@task.kernel_invocation``.
 
-    :param python_callable: the function.
+    :param python_callable: the decorated function.
     :param op_args: its positional arguments (templated).
-    :param op_kwargs: its named arguments (templated).
+    :param op_kwargs: its keyword arguments (templated).
     """
 
     template_fields: Sequence[str] = KernelInvocationTaskOperator.template_fields
@@ -37,7 +37,7 @@ class KernelInvocationDecoratedOperator(DecoratedOperator, KernelInvocationTaskO
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # The argument that the task gives the function itself, so that it needs no default of None in the function.
+        # The operator itself passes this argument at run time, so the function needs no default for it.
         parameter = inspect.signature(python_callable).parameters.get(_PARAMETER)
         if parameter is not None and _PARAMETER not in (op_kwargs or {}):
             op_kwargs = {**(op_kwargs or {}), _PARAMETER: None}
@@ -56,13 +56,13 @@ def kernel_invocation_task(
     **kwargs: Any,
 ) -> TaskDecorator:
     """
-    Make a function a task that a waiting invocation is answered by.
+    Turn a function into a task that ends a waiting invocation with the function's result.
 
-    See :class:`~airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator` for what becomes of
-    the invocation, and for the arguments.
+    See :class:`~airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator` for how the
+    invocation ends, and for the other arguments.
 
-    :param python_callable: the function.
-    :param multiple_outputs: whether to push each item of a returned dict to XCom too.
+    :param python_callable: the function to decorate.
+    :param multiple_outputs: whether to also push each item of a returned dict to XCom.
     """
     return task_decorator_factory(
         python_callable=python_callable,

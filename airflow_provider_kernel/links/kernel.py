@@ -1,10 +1,9 @@
 """
 The links on a task's page.
 
-Airflow's API server only reads them from XCom, so that is where they are written as soon as they are known: they
-are there while the task runs and while it is deferred, and when it failed. Whenever a task's process ends, Airflow
-asks each link for its address once more and writes that down; it is told what is there already, since the process
-after a deferral knows no more.
+Airflow's API server reads them from XCom only. So a task writes them there as soon as it knows them, and they show
+while it runs, while it is deferred, and after it failed. When a task's process ends, Airflow calls ``get_link`` and
+stores the result; ``get_link`` returns what is stored already, since the process after a deferral knows no more.
 """
 
 from __future__ import annotations
@@ -23,66 +22,62 @@ class _Logger(Protocol):
     def warning(self, msg: str, /, *args: Any) -> Any: ...
 
 
-class _WrittenLink(BaseOperatorLink):
-    """A link that is written to XCom during the task, under ``_link_<class name>``."""
+class _StoredLink(BaseOperatorLink):
+    """A link that the task itself stores in XCom, under ``_link_<class name>``."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """
-        Read what was written. If Airflow cannot read it now, it logs that and leaves what is there.
+        Return the stored address. If this raises, Airflow logs the error and keeps what is stored.
 
-        :param operator: the task.
-        :param ti_key: its task instance.
-        :return: the address; empty when there is none, which shows no link.
+        :return: an empty string if none is stored; Airflow then shows no link.
         """
         from airflow.sdk.execution_time.xcom import XCom
 
-        written = XCom.get_one(key=self.xcom_key, **_where(ti_key))
-        return written if isinstance(written, str) else ""
+        stored = XCom.get_one(key=self.xcom_key, **_xcom_address(ti_key))
+        return stored if isinstance(stored, str) else ""
 
     def write(self, ti: Any, address: str, *, log: _Logger) -> None:
         """
-        Write the link. That this fails is logged, and does not harm the task.
+        Store the link. A failure is logged and does not fail the task.
 
         :param ti: the task instance, on a worker or in the triggerer.
-        :param address: where it leads.
-        :param log: the task's log.
+        :param address: the URL to link to.
         """
         from airflow.sdk.execution_time.xcom import XCom
 
         try:
-            XCom.set(key=self.xcom_key, value=address, **_where(ti))
-        except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from storing it, the task goes on)
-            # Not the address: that of a live view is a secret.
+            XCom.set(key=self.xcom_key, value=address, **_xcom_address(ti))
+        except Exception as error:  # noqa: BLE001 (the task goes on without the link)
+            # The address is left out: that of a live view is a secret.
             log.warning("Airflow did not store the link %r: %s", self.name, type(error).__name__)
 
 
-class KernelDashboardLink(_WrittenLink):
+class KernelDashboardLink(_StoredLink):
     """
-    Leads to Kernel's dashboard, or to where the connection's ``dashboard_url`` says.
+    Links to Kernel's dashboard, or to the connection's ``dashboard_url``.
 
-    That may be a template with ``{invocation_id}``, ``{app_name}`` and ``{session_id}``. Kernel documents no page
-    of an invocation, so the default is the dashboard's front page.
+    ``dashboard_url`` may be a template with ``{invocation_id}``, ``{app_name}`` and ``{session_id}``. Kernel
+    documents no URL for the page of an invocation, so the default is the dashboard's front page.
     """
 
     name = "Kernel dashboard"
 
 
-class KernelLiveViewLink(_WrittenLink):
+class KernelLiveViewLink(_StoredLink):
     """
-    Leads to the live view of the invocation's first browser, for tasks with ``live_view_link=True``.
+    Links to the live view of the invocation's first browser, for tasks with ``live_view_link=True``.
 
-    Its address carries a token: whoever can see the task can watch the browser, and use it, while it lives.
+    The address holds a token: every user who can see the task can watch and control the browser while it runs.
     """
 
     name = "Kernel live view"
 
     def write(self, ti: Any, address: str | None, *, log: _Logger) -> None:
         """
-        Write the link, unless there is none: a headless browser has no live view.
+        Store the link, unless there is none: a headless browser has no live view.
 
         :param ti: the task instance, on a worker or in the triggerer.
-        :param address: where it leads, as Kernel told it.
-        :param log: the task's log.
+        :param address: the URL that Kernel returned; any but http and https is ignored.
         """
         if address and urlsplit(address).scheme in ("http", "https"):
             super().write(ti, address, log=log)
@@ -92,10 +87,12 @@ DASHBOARD = KernelDashboardLink()
 LIVE_VIEW = KernelLiveViewLink()
 
 
-def _where(ti: Any) -> dict[str, Any]:
+def _xcom_address(ti: Any) -> dict[str, Any]:
+    from airflow_provider_kernel.lifecycle.task_instances import is_mapped
+
     return {
         "dag_id": ti.dag_id,
         "task_id": ti.task_id,
         "run_id": ti.run_id,
-        "map_index": -1 if ti.map_index is None else ti.map_index,
+        "map_index": ti.map_index if is_mapped(ti) else -1,
     }

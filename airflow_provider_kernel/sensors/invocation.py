@@ -28,26 +28,28 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
-#: What a ``poke_interval`` of 0 means in the triggerer, which is shared.
-_LEAST_POLL_SECONDS = 1.0
+#: Replaces a ``poke_interval`` of 0 in the triggerer, whose event loop all tasks share.
+_MIN_POLL_SECONDS = 1.0
 
 
 class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
     """
     Wait for an invocation that something else started, and return its output.
 
-    The invocation is not the sensor's: it is never cancelled. One that failed fails the sensor without a retry,
-    since it stays failed; ``soft_fail=True`` skips instead. All modes of a sensor work (``poke``, ``reschedule``),
-    and ``deferrable=True`` waits in the triggerer.
+    The sensor does not own the invocation and never cancels it. A failed invocation fails the sensor without a
+    retry, because it stays failed; with ``soft_fail=True`` the sensor is skipped instead. All sensor modes work
+    (``poke``, ``reschedule``); ``deferrable=True`` waits in the triggerer.
 
-    :param invocation_id: the invocation (templated).
-    :param deferrable: whether to wait in the triggerer. Default: what ``[operators] default_deferrable`` says.
-    :param stream_logs: whether to write the invocation's log lines into the sensor's log, when it is deferred.
-    :param max_log_lines: how many of them at most.
-    :param max_output_bytes: the largest output to put into XCom; a larger one fails the sensor.
-    :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
-    :param poke_interval: seconds between two looks, as for any sensor.
-    :param timeout: seconds to wait at most, as for any sensor; counted over deferrals too.
+    :param invocation_id: id of the invocation (templated).
+    :param deferrable: whether to wait in the triggerer. Default: ``[operators] default_deferrable`` in Airflow's
+        configuration.
+    :param stream_logs: whether to copy the invocation's log into the task's log while the sensor is deferred.
+    :param max_log_lines: the most log lines to copy.
+    :param max_output_bytes: the largest output to push to XCom, in bytes of JSON; a larger output fails the sensor.
+    :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
+    :param poke_interval: seconds between two polls, as for any sensor.
+    :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts.
+    :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0.
     """
 
     template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
@@ -78,11 +80,10 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Look once.
+        Poll the invocation once.
 
-        :param context: the task's context.
         :return: whether the invocation has ended, and its output.
-        :raises AirflowFailException: when it failed.
+        :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         """
         with self.calling_kernel():
             if self.dashboard is None:
@@ -92,27 +93,28 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
             if not invocation.is_final:
                 self.log.info("Invocation %s is %s", invocation.id, invocation.status)
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._finish(invocation))
+            return PokeReturnValue(is_done=True, xcom_value=self._return_output(invocation))
 
     def execute(self, context: Context) -> Any:  # noqa: RET503 (defer never returns)
         """
-        Wait in the way that was asked for.
+        Wait for the invocation.
 
-        :param context: the task's context.
         :return: the invocation's output.
+        :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
+        :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
         self.log.info("Waiting for invocation %s", self.invocation_id)
         if not self.deferrable:
             return super().execute(context)
         try:
-            looked = self.poke(context)
+            poked = self.poke(context)
         except AirflowFailException as error:
-            # What the base class does for the other modes, and for what comes after the deferral.
+            # As the base class does in the other modes and after a deferral.
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
-        if looked.is_done:
-            return looked.xcom_value
+        if poked.is_done:
+            return poked.xcom_value
         started = context["ti"].start_date
 
         from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -121,7 +123,7 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
                 kernel_conn_id=self.kernel_conn_id,
-                poll_interval=self.poke_interval or _LEAST_POLL_SECONDS,
+                poll_interval=self.poke_interval or _MIN_POLL_SECONDS,
                 deadline=(started.timestamp() if started else time.time()) + self.timeout,
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
@@ -133,22 +135,22 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """
-        Go on after the deferral.
+        Resume after the deferral.
 
-        :param context: the task's context.
-        :param event: what the trigger told.
+        :param event: the payload of the trigger's event.
         :return: the invocation's output.
-        :raises AirflowSensorTimeout: when the time is over.
+        :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
+        :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
         from airflow_provider_kernel.operators.resume import end_of_deferral
 
         try:
             with self.calling_kernel():
-                return self._finish(end_of_deferral(self.hook, event, self.invocation_id))
+                return self._return_output(end_of_deferral(self.hook, event, self.invocation_id))
         except KernelInvocationTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 
-    def _finish(self, invocation: Invocation) -> Any:
+    def _return_output(self, invocation: Invocation) -> Any:
         from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
         took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
@@ -157,5 +159,5 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
         try:
             return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelInvocationFailedError as error:
-            # It stays failed, however often it is looked at; soft_fail makes a skip of this exception.
+            # A failed invocation stays failed, so no retry; soft_fail turns this exception into a skip.
             raise AirflowFailException(str(error)) from error
