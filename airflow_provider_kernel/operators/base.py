@@ -18,6 +18,7 @@ from airflow_provider_kernel.links.kernel import DASHBOARD
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
@@ -67,6 +68,13 @@ class CallsKernel:
             self.dashboard = link
             DASHBOARD.write(ti, link, log=self.log)  # type: ignore[attr-defined]
         return link
+
+    def log_end(self, invocation: Invocation, link: str) -> None:
+        """Log how an invocation ended, how long it took, and the link to it."""
+        duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+        self.log.info(  # type: ignore[attr-defined]
+            "Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link
+        )
 
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:

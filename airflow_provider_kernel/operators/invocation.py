@@ -339,14 +339,7 @@ class KernelInvokeOperator(KernelBaseOperator):
     def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
         from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
-        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
-        self.log.info(
-            "Invocation %s %s%s; see %s",
-            invocation.id,
-            invocation.status,
-            took,
-            self._where_to_look(invocation.id),
-        )
+        self.log_end(invocation, self._where_to_look(invocation.id))
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)

@@ -153,9 +153,8 @@ class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
     def _return_output(self, invocation: Invocation) -> Any:
         from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
-        took = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
         link = dashboard_link(self.hook.config.dashboard_url, invocation.id, app_name=invocation.app_name)
-        self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, took, link)
+        self.log_end(invocation, link)
         try:
             return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
         except KernelInvocationFailedError as error:
