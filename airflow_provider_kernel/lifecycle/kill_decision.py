@@ -1,10 +1,11 @@
-"""Whether an invocation that waits for a task ends when that task is killed."""
+"""Whether what waits for a task ends when that task is killed."""
 
 from __future__ import annotations
 
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
-#: Another try is on its way, and answers the invocation.
+#: Another try is on its way, and takes over.
 _NEXT_TRY_FOLLOWS = frozenset(
     {
         TaskState.RESTARTING,
@@ -15,18 +16,18 @@ _NEXT_TRY_FOLLOWS = frozenset(
     }
 )
 _REASONS = {
-    TaskState.FAILED: "The Airflow task was marked as failed",
-    TaskState.UPSTREAM_FAILED: "The Airflow task was marked as failed",
-    TaskState.SUCCESS: "The Airflow task was marked as success by hand, so that there is no output",
-    TaskState.SKIPPED: "The Airflow task was skipped",
-    TaskState.REMOVED: "The Airflow task does not exist any more",
-    TaskState.GONE: "The Airflow task does not exist any more",
+    TaskState.FAILED: EndReason.TASK_FAILED,
+    TaskState.UPSTREAM_FAILED: EndReason.TASK_FAILED,
+    TaskState.SUCCESS: EndReason.TASK_SUCCEEDED,
+    TaskState.SKIPPED: EndReason.TASK_SKIPPED,
+    TaskState.REMOVED: EndReason.TASK_REMOVED,
+    TaskState.GONE: EndReason.TASK_REMOVED,
 }
 
 
-def reason_to_end(state: TaskState, *, retries_left: bool) -> str | None:
+def reason_to_end(state: TaskState, *, retries_left: bool) -> EndReason | None:
     """
-    Return the reason to end an invocation whose task got a SIGTERM; ``None`` leaves it to the next try.
+    Return the reason to end what waits for a task that got a SIGTERM; ``None`` leaves it to the next try.
 
     In doubt it ends: a caller that gets a failure can act, a caller that waits for ever cannot.
 
@@ -36,4 +37,4 @@ def reason_to_end(state: TaskState, *, retries_left: bool) -> str | None:
     """
     if state in _NEXT_TRY_FOLLOWS or (state is TaskState.RUNNING and retries_left):
         return None
-    return _REASONS.get(state, "The Airflow task was killed")
+    return _REASONS.get(state, EndReason.TASK_KILLED)

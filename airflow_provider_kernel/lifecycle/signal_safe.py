@@ -113,6 +113,7 @@ class WorkerThread:
 
     def __init__(self, name: str) -> None:
         self._is_closed = False
+        self._has_ended = SignalSafeEvent()
         self._queue: SimpleQueue[Work[object] | None] = SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
@@ -130,6 +131,17 @@ class WorkerThread:
         self._queue.put(work)  # type: ignore[arg-type]
         return work
 
+    def drain(self, timeout: float | None = None) -> bool:
+        """
+        Wait until everything that was submitted so far has ended.
+
+        :param timeout: in seconds; ``None`` waits without limit.
+        :return: whether it ended in time.
+        """
+        if self._is_closed:
+            return self._has_ended.wait(timeout)
+        return self.submit(lambda: None).wait(timeout)
+
     def close(self) -> None:
         """End the thread once it has done what was submitted. Waits for nothing; may be called more than once."""
         self._is_closed = True
@@ -139,3 +151,4 @@ class WorkerThread:
         while (work := self._queue.get()) is not None:
             work.run()
             del work  # the thread must not keep a result alive while it waits
+        self._has_ended.set()

@@ -1,4 +1,4 @@
-"""The operator for work that a waiting invocation is answered with."""
+"""The operator whose function responds to a waiting invocation."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import CallsKernel
 
@@ -30,37 +31,33 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
-    from airflow_provider_kernel.ledger import Ledger
-    from airflow_provider_kernel.operators.answering import Answer
+    from airflow_provider_kernel.lifecycle.ledger import Ledger
+    from airflow_provider_kernel.operators._responder import InvocationResponder
 
 _TRACEBACK_CHARACTERS = 20_000
 
 
 class WaitingInvocation:
-    """
-    The invocation that waits for a task's function, as the function sees it.
+    """The invocation that waits for a task's function, as the function sees it."""
 
-    :param answer: what is owed to it.
-    """
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, responder: InvocationResponder) -> None:
+        self._responder = responder
 
     @property
     def id(self) -> str:
-        """Its id."""
-        return self._answer.invocation_id
+        """The invocation's id."""
+        return self._responder.invocation_id
 
     def check(self) -> None:
         """
-        Stop the work when nobody waits for it any more. To be called now and then in a long function.
+        Stop the work when nobody waits for it any more. Call it now and then in a long function.
 
-        It asks Kernel at most once a second, and goes on when Kernel cannot be reached just now.
+        It sends a request at most once a second, and returns when Kernel cannot be reached at the moment.
 
-        :raises KernelInvocationFinishedError: when the invocation has been ended; the task fails without a retry.
+        :raises KernelInvocationFinishedError: when the invocation has ended; the task fails without a retry.
         :raises KernelInvocationKilledError: when the task was killed.
         """
-        self._answer.check()
+        self._responder.check()
 
     def __repr__(self) -> str:
         return f"<WaitingInvocation {self.id}>"
@@ -68,11 +65,13 @@ class WaitingInvocation:
 
 class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
     """
-    Run a Python function for an invocation that waits: what it returns becomes the invocation's output.
+    Run a Python function for an invocation that waits: its return value becomes the invocation's output.
 
-    A Kernel action hands its ``ctx.invocation_id`` to a DAG run and stays alive; this task ends it, so that whoever
-    started it sees Airflow's result. ``@task.kernel_invocation`` is its decorator. The rule: as long as another try
-    will follow, the invocation is left to it; when the task ends for good, so does the invocation.
+    A Kernel action hands its ``ctx.invocation_id`` to a DAG run and stays alive. This task ends it, so that the
+    caller of the action gets Airflow's result. ``@task.kernel_invocation`` is its decorator.
+
+    The rule: while another try will follow, the invocation is left to it; when the task ends for good, so does the
+    invocation.
 
     ===============================================  ==========================================================
     The task                                         The invocation
@@ -93,16 +92,16 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
     finds it ended by somebody else                  stays as it is; the task fails without a retry
     ===============================================  ==========================================================
 
-    The function can take an argument ``kernel_invocation``, a :class:`WaitingInvocation`: its ``id``, and its
-    ``check()``, which stops a long function when nobody waits any more.
+    The function can take an argument ``kernel_invocation``, a :class:`WaitingInvocation`. It has the invocation's
+    ``id``, and ``check()``, which stops a long function when nobody waits any more.
 
     :param python_callable: the function.
     :param op_args: its positional arguments, as for ``PythonOperator`` (templated).
     :param op_kwargs: its named arguments, as for ``PythonOperator`` (templated).
-    :param templates_dict: what it gets as ``templates_dict``, as for ``PythonOperator`` (templated).
+    :param templates_dict: its ``templates_dict``, as for ``PythonOperator`` (templated).
     :param invocation_id: the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's ``conf``.
-    :param include_traceback: whether to tell a failure's traceback too; it may show code and data.
-    :param max_output_bytes: the largest output, as JSON.
+    :param include_traceback: whether a failure's output has the traceback; it may show code and data.
+    :param max_output_bytes: the largest output, in bytes of JSON.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
@@ -121,94 +120,89 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
         kernel_conn_id: str = "kernel_default",
         **kwargs: Any,
     ) -> None:
-        # The return value is an output, which may be anything; it does not belong into a log.
+        # An output may hold anything, and is never logged.
         kwargs.setdefault("show_return_value_in_logs", False)
         super().__init__(**kwargs)
         self.invocation_id = invocation_id
         self.include_traceback = include_traceback
         self.max_output_bytes = max_output_bytes
         self.kernel_conn_id = kernel_conn_id
-        self._answer: Answer | None = None
+        self._responder: InvocationResponder | None = None
         self._killed = False
 
     def execute(self, context: Context) -> Any:
         """
-        Run the function and answer the invocation.
+        Run the function and end the invocation with its return value.
 
-        :param context: the task's context.
-        :return: what the function returned.
-        :raises AirflowFailException: when the invocation was over before, or cannot take what was returned.
+        :raises AirflowFailException: when the invocation had ended before, or cannot take the return value.
         :raises KernelInvocationKilledError: when the task was killed meanwhile.
         """
         from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
-        from airflow_provider_kernel.operators.answering import Answer
+        from airflow_provider_kernel.operators._responder import InvocationResponder
 
         with self.calling_kernel():
             self._require_an_id()
             retries_left = has_retries_left(context["ti"])
-            answer = self._answer = Answer(
+            responder = self._responder = InvocationResponder(
                 self.hook.config, self.invocation_id, ti=context["ti"], retries_left=retries_left
             )
             try:
-                if self._killed:  # by a signal that came before there was an answer
-                    answer.kill()
-                return self._run(answer, context)
+                if self._killed:  # by a signal that came before the responder was there
+                    responder.kill()
+                return self._run(responder, context)
             finally:
-                answer.close()
+                responder.close()
 
     def on_kill(self) -> None:
         """End the invocation, or leave it to the next try. Runs in a signal handler."""
         self._killed = True
-        if self._answer is not None:
-            self._answer.kill()
+        if self._responder is not None:
+            self._responder.kill()
 
-    def _run(self, answer: Answer, context: Context) -> Any:
+    def _run(self, responder: InvocationResponder, context: Context) -> Any:
         ledger = self._ledger(context)
         try:
-            answer.check_killed()
-            # Not before there is an answer, since Airflow may take its time, and a kill must find one.
+            responder.check_killed()
+            # Only now: Airflow may be slow here, and a kill must find the responder.
             self.show_dashboard(context["ti"], self.invocation_id)
-            before = answer.look()
+            before = responder.fetch()
             self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
             if before.is_final:
-                answer.settle()
-                return self._of_a_crashed_try(before, ledger)
-            returned = self._call(answer, context)
-            answer.check_killed()
-            ledger.intend(self._fingerprint(), "")
-            self._complete(answer, returned)
+                responder.settle()
+                return self._response_of_crashed_try(before, ledger)
+            returned = self._call(responder, context)
+            responder.check_killed()
+            ledger.record_intent(self._fingerprint())
+            check_output(returned, self.max_output_bytes)
+            responder.complete(returned)
         except BaseException as error:
-            self._end_badly(answer, error, context)
+            self._end_after_error(responder, error, context)
             raise
         self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
         return returned
 
-    def _call(self, answer: Answer, context: Context) -> Any:
-        waiting = WaitingInvocation(answer)
+    def _call(self, responder: InvocationResponder, context: Context) -> Any:
+        waiting = WaitingInvocation(responder)
         context["kernel_invocation"] = waiting  # type: ignore[typeddict-unknown-key]
         if "kernel_invocation" in self.op_kwargs:
             self.op_kwargs = {**self.op_kwargs, "kernel_invocation": waiting}
         return super().execute(context)
 
-    def _complete(self, answer: Answer, returned: Any) -> None:
-        check_output(returned, self.max_output_bytes)
-        answer.complete(returned)
-
-    def _end_badly(self, answer: Answer, error: BaseException, context: Context) -> None:
+    def _end_after_error(self, responder: InvocationResponder, error: BaseException, context: Context) -> None:
         """Leave the invocation to the next try, or end it."""
         from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 
         if isinstance(error, KernelInvocationFinishedError):
-            answer.settle()
+            responder.settle()
             return
         if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
-            return  # it goes on later
-        answer.check_killed()  # raises: what follows from a kill has been seen to
+            return  # the task goes on later
+        responder.check_killed()  # raises in a killed task: kill() has decided already
         final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
         if not final and will_be_retried(context["ti"], error, context):
             self.log.info("Invocation %s is left to the next try", self.invocation_id)
             return
-        answer.fail(_reason(error), self._details(error))
+        responder.fail(_reason_of(error), self._details(error))
 
     def _details(self, error: BaseException) -> dict[str, str]:
         if not self.include_traceback:
@@ -224,32 +218,35 @@ class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
             )
 
     def _ledger(self, context: Context) -> Ledger:
-        from airflow_provider_kernel.ledger import Ledger
+        from airflow_provider_kernel.lifecycle.ledger import Ledger
+        from airflow_provider_kernel.owned.invocation import EndableInvocation
 
         # Airflow 3.3 has the store; on older versions nothing is remembered.
-        return Ledger(context.get("task_state_store"), context["ti"])
+        return Ledger(EndableInvocation.kind, context.get("task_state_store"), context["ti"])
 
     def _fingerprint(self) -> str:
-        from airflow_provider_kernel.ledger import fingerprint
+        from airflow_provider_kernel.lifecycle.ledger import fingerprint
 
         return fingerprint("answer", self.invocation_id)
 
-    def _of_a_crashed_try(self, invocation: Invocation, ledger: Ledger) -> Any:
-        """Take over what an earlier try answered before its worker crashed."""
+    def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger) -> Any:
+        """Return the output with which a crashed try ended the invocation; raise if somebody else ended it."""
         last = ledger.last()
-        is_ours = last is not None and last.asked == self._fingerprint() and not ledger.is_thrown_away(last)
+        is_ours = (
+            last is not None
+            and last.input_fingerprint == self._fingerprint()
+            and not ledger.belongs_to_cleared_try(last)
+        )
         if is_ours and invocation.status == "succeeded":
             self.log.info("An earlier try, which crashed, had answered invocation %s", invocation.id)
             return invocation.parsed_output()
         raise KernelInvocationFinishedError(invocation, "succeeded")
 
 
-def _reason(error: BaseException) -> str:
-    """Put an error into one line, without secrets that Airflow knows of."""
-    if isinstance(error, AirflowSkipException):
-        message = sanitize_line(redact(str(error)))
-        return f"The Airflow task was skipped: {message}" if message else "The Airflow task was skipped"
-    # "KernelInputError: output[...]" and "AirflowFailException: sold out" tell the caller what it can understand.
-    name = type(error).__name__
+def _reason_of(error: BaseException) -> str:
+    """Put an error into one line, without the secrets that Airflow masks."""
     message = sanitize_line(redact(str(error)))
+    if isinstance(error, AirflowSkipException):
+        return EndReason.TASK_SKIPPED.because(message)
+    name = type(error).__name__
     return f"{name}: {message}" if message else name

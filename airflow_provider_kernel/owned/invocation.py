@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -23,9 +23,16 @@ from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, is_
 
 
 class EndableInvocation:
-    """An invocation of which only the id is known: enough to end it, not to start or find one."""
+    """
+    An invocation of which only the id is known: enough to end it, not to start or find one.
+
+    :param details: goes into the invocation's output beside the reason, when it is ended.
+    """
 
     kind: ClassVar[str] = "invocation"
+
+    def __init__(self, details: Mapping[str, Any] | None = None) -> None:
+        self._details = details
 
     def get(self, external_id: str) -> Flow[Invocation]:
         """Fetch it."""
@@ -45,7 +52,9 @@ class EndableInvocation:
         """
         if record.external_id is None:
             return EndReport(found=False)
-        cancellation = yield from flows.cancel_invocation(record.external_id, str(reason), urgent=urgent)
+        cancellation = yield from flows.cancel_invocation(
+            record.external_id, str(reason), urgent=urgent, details=self._details
+        )
         return EndReport(tuple(cancellation.report()))
 
 
@@ -72,6 +81,7 @@ class OwnedInvocation(EndableInvocation):
         correlation_key: str | None,
         ti: Any,
     ) -> None:
+        super().__init__()
         self._build = build
         self._payload = payload
         self._correlation_key = correlation_key

@@ -24,7 +24,7 @@ from airflow_provider_kernel.client.resources.invocations.find_started import St
 from airflow_provider_kernel.handoff import check_output
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import InvocationEnd, KernelInvocationNotifier
-from airflow_provider_kernel.operators.answering import Answer
+from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.starting import Wanted
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -88,7 +88,7 @@ def things(bag, bought):
             Wanted(lambda payload: create, payload, None, owned=True),
             InvocationEnd(bought, output=output),
             KernelInvocationNotifier(output=output),
-            Answer(hook.config, bought, ti=None, retries_left=False),
+            InvocationResponder(hook.config, bought, ti=None, retries_left=False),
             operator,
             KernelInvocationTrigger(invocation_id=bought),
             KernelInvocationTrigger(invocation_id=bought).serialize(),

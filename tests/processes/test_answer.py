@@ -1,4 +1,4 @@
-"""Real kills of a real task process for whose answer an invocation waits: it is ended, or kept for the next try."""
+"""Real kills of a task process that owes a response to an invocation: it is ended, or left to the next try."""
 
 import threading
 
@@ -19,7 +19,7 @@ def waiting(kernel_emulator, kernel_connection):
     return invocation_id
 
 
-class Told:
+class Progress:
     def __init__(self, path):
         self.path = path
         path.touch()
@@ -34,10 +34,10 @@ class Told:
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
-    told = Told(tmp_path / "told")
-    monkeypatch.setenv("TELL", str(told.path))
-    return told
+def progress(tmp_path, monkeypatch):
+    progress = Progress(tmp_path / "progress")
+    monkeypatch.setenv("TELL", str(progress.path))
+    return progress
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def run(execution_api, waiting):
 
 
 @pytest.fixture
-def killed(run, told, execution_api, kernel_emulator, waiting):
-    """Kill a task while it works, with the state that whoever killed it gave it; return what became of it all."""
+def killed(run, progress, execution_api, kernel_emulator, waiting):
+    """Set the task's state, kill its process while the function runs, and return the invocation afterwards."""
 
     def killed(task_id, *, state, max_tries=0):
         execution_api.max_tries = max_tries
 
         def act(task):
-            told.wait()
+            progress.wait()
             execution_api.task_state = state
             task.kill_as_airflow_does()
 
@@ -71,7 +71,7 @@ def killed(run, told, execution_api, kernel_emulator, waiting):
 @pytest.mark.parametrize(
     ("task_id", "max_tries", "state", "reason"),
     [
-        # One that does not look up is there to the end of Airflow's five seconds.
+        # A function that never returns lives to the end of Airflow's five seconds.
         ("stuck", 0, "failed", "The Airflow task was marked as failed"),
         ("checks", 3, "failed", "The Airflow task was marked as failed"),
         ("returns_after_the_kill", 0, "failed", "The Airflow task was marked as failed"),
@@ -84,7 +84,7 @@ def killed(run, told, execution_api, kernel_emulator, waiting):
         ("checks", 0, None, "The Airflow task does not exist any more"),
     ],
 )
-def test_nobody_will_answer_any_more(task_id, max_tries, state, reason, killed, execution_api):
+def test_kill_of_the_last_try_ends_the_waiting_invocation(task_id, max_tries, state, reason, killed, execution_api):
     invocation = killed(task_id, state=state, max_tries=max_tries)
     assert invocation.status == "failed"
     assert invocation.output_json == {"error": reason}
@@ -102,7 +102,9 @@ def test_nobody_will_answer_any_more(task_id, max_tries, state, reason, killed, 
         ("checks", "running", 3),
     ],
 )
-def test_another_try_answers(task_id, state, max_tries, killed, run, execution_api, kernel_emulator, told):
+def test_kill_leaves_the_waiting_invocation_to_the_next_try(
+    task_id, state, max_tries, killed, run, execution_api, kernel_emulator, progress
+):
     invocation = killed(task_id, state=state, max_tries=max_tries)
     assert invocation.status == "running"
     assert kernel_emulator.requests("PATCH") == ()
@@ -112,14 +114,16 @@ def test_another_try_answers(task_id, state, max_tries, killed, run, execution_a
     assert kernel_emulator.invocation(invocation.id).output_json == {"orders": 42}
 
 
-def test_a_stop_of_the_worker_without_retries(killed):
+def test_worker_shutdown_without_retries_ends_the_waiting_invocation(killed):
     invocation = killed("checks", state="running")
     assert (invocation.status, invocation.output_json) == ("failed", {"error": "The Airflow task was killed"})
 
 
 @pytest.mark.parametrize("max_tries", [0, 3])
-def test_when_airflow_does_not_say_why(max_tries, run, told, execution_api, kernel_emulator, waiting):
-    """The task is amid a question of its own: a second one has to wait for the answer to the first."""
+def test_kill_ends_the_waiting_invocation_when_airflow_does_not_answer(
+    max_tries, run, progress, execution_api, kernel_emulator, waiting
+):
+    """The main thread waits for a call of Airflow: the kill's own call has to wait for that one."""
     execution_api.max_tries = max_tries
     asked, ended = threading.Event(), threading.Event()
 
@@ -142,9 +146,10 @@ def test_when_airflow_does_not_say_why(max_tries, run, told, execution_api, kern
     assert kernel_emulator.invocation(waiting).output_json == {"error": "The Airflow task was killed"}
 
 
-def test_an_answer_on_its_way_is_not_overtaken(run, told, execution_api, kernel_emulator, waiting):
+def test_kill_waits_for_the_response_in_flight(run, progress, execution_api, kernel_emulator, waiting):
     kernel_emulator.switches.patch_on_finished = "overwrite"
-    answer = kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", delay_answer=0.7))
+    # Only a response that takes effect late can be overtaken: the delay is before the processing.
+    late = kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", delay=0.7))
 
     def act(task):
         kernel_emulator.wait_for("PATCH", "/invocations/*", timeout=30)
@@ -152,15 +157,17 @@ def test_an_answer_on_its_way_is_not_overtaken(run, told, execution_api, kernel_
         task.kill_as_airflow_does()
 
     run("answers", act=act)
-    assert answer
+    assert late
     invocation = kernel_emulator.invocation(waiting)
     assert (invocation.status, invocation.output_json) == ("succeeded", {"orders": 42})
     assert len(kernel_emulator.requests("PATCH")) == 1
 
 
-def test_a_crash_leaves_it_to_the_next_try(run, told, execution_api, kernel_emulator, waiting):
+def test_crash_leaves_the_waiting_invocation_to_the_next_try(
+    run, progress, execution_api, kernel_emulator, waiting
+):
     def act(task):
-        told.wait()
+        progress.wait()
         task.die()
 
     execution_api.max_tries = 1
@@ -170,7 +177,9 @@ def test_a_crash_leaves_it_to_the_next_try(run, told, execution_api, kernel_emul
     assert kernel_emulator.invocation(waiting).output_json == {"orders": 42}
 
 
-def test_a_crash_after_the_answer_does_not_do_the_work_again(run, told, execution_api, kernel_emulator, waiting):
+def test_retry_after_a_crash_does_not_run_the_function_again_once_it_has_responded(
+    run, progress, execution_api, kernel_emulator, waiting
+):
     in_xcom, dead = threading.Event(), threading.Event()
 
     def hold(method, path):
@@ -191,12 +200,14 @@ def test_a_crash_after_the_answer_does_not_do_the_work_again(run, told, executio
     run("answers", try_number=2)
     assert execution_api.final_state == "success"
     assert execution_api.xcoms["return_value"] == {"orders": 42}
-    assert told.path.read_text() == "working\n"
+    assert progress.path.read_text() == "working\n"
 
 
-def test_when_kernel_does_not_answer_reads_either(run, told, execution_api, kernel_emulator, waiting):
+def test_kill_ends_the_waiting_invocation_when_kernel_does_not_answer_reads(
+    run, progress, execution_api, kernel_emulator, waiting
+):
     def act(task):
-        told.wait()
+        progress.wait()
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, hold=True))
         execution_api.task_state = "failed"
         task.kill_as_airflow_does()

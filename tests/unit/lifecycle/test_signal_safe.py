@@ -237,3 +237,21 @@ def test_worker_survives_thousands_of_submits_from_a_handler_during_submit_and_r
             assert worker.submit(lambda: "main").result(LONG) == "main"
         finished.set()
     assert {work.result(LONG) for work in from_handler} == {"handler"}
+
+
+def test_worker_drain_waits_for_what_was_submitted(worker):
+    go_on = SignalSafeEvent()
+    work = worker.submit(lambda: go_on.wait(LONG))
+    assert worker.drain(0) is False
+    go_on.set()
+    assert worker.drain(LONG) is True
+    assert work.wait(0) is True
+
+
+def test_worker_drain_after_close_waits_for_the_end_of_the_thread(worker):
+    go_on = SignalSafeEvent()
+    worker.submit(lambda: go_on.wait(LONG))
+    worker.close()
+    assert worker.drain(0) is False
+    go_on.set()
+    assert worker.drain(LONG) is True
