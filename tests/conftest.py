@@ -6,10 +6,24 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["airflow_provider_kernel.testing.fixtures"]
+
+HERE = Path(__file__).parent
+#: Timeout of a test in seconds, its fixtures included, in the suites that start processes or a whole Airflow.
+TIMEOUTS = {
+    "browser": 900,
+    "conformance": 900,
+    "docs": 300,
+    "examples": 600,
+    "leaks": 600,
+    "package": 600,
+    "processes": 180,
+    "system": 3600,
+}
 
 
 def _give_airflow_a_home_of_its_own() -> None:
@@ -43,6 +57,13 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs_airflow(version, why): what only this version of Airflow and later ones have"
     )
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        timeout = TIMEOUTS.get(item.path.relative_to(HERE).parts[0]) if item.path.is_relative_to(HERE) else None
+        if timeout is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(timeout))
 
 
 def pytest_runtest_setup(item):

@@ -26,6 +26,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 COUNT = int(os.environ.get("GENERATED_ANSWERS", "400"))
 #: Two kinds of tests, and two clients each.
 EXAMPLES = max(1, COUNT // 4)
+pytestmark = pytest.mark.timeout(60 + EXAMPLES // 4)
 
 LAST = ok(b'{"id": "abc", "status": "succeeded", "output": "1"}')
 END = (

@@ -26,6 +26,7 @@ from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 
 #: So many inputs are generated at least, over all tests of this file.
 COUNT = int(os.environ.get("GENERATED_INPUTS", "300"))
+pytestmark = pytest.mark.timeout(60 + COUNT // 4)
 KEY = "sk-hostile-input-key"
 
 itself: list = []

@@ -43,6 +43,7 @@ from airflow_provider_kernel.testing import Fault, KernelEmulator
 from airflow_provider_kernel.testing.resources.invocations.record import most_active_at_once
 
 EXAMPLES = int(os.environ.get("HISTORIES", "300"))
+pytestmark = pytest.mark.timeout(60 + 2 * EXAMPLES)
 RETRIES = 3
 
 STARTS = {
