@@ -72,6 +72,14 @@ class EndReason(str, Enum):
         return f"{self.value}: {detail}" if detail else self.value
 
 
+class WaitStatus(str, Enum):
+    """How a trigger's wait ended, in the event that it sends to the worker."""
+
+    FINISHED = "finished"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
 @dataclass(frozen=True)
 class StartMark:
     """
@@ -231,11 +239,6 @@ def end_failed(kind: str, external_id: str | None, error: BaseException, *, text
 def xcom_key(kind: str) -> str:
     """Name the XCom under which a task publishes the id of what it owns."""
     return f"{kind}_id"
-
-
-def is_mapped(ti: Any) -> bool:
-    """Say whether a task instance is one of several of a mapped task."""
-    return ti.map_index is not None and ti.map_index >= 0
 
 
 def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> Iterable[str]:

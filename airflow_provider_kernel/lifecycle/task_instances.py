@@ -131,29 +131,47 @@ def preload_state_api(ti: Any) -> None:
         _call_on_own_thread(lambda: fetch_task_state(ti), lambda answer, error: None)
 
 
-async def is_still_deferred_on(ti: Any, invocation_id: str) -> bool:
+def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
     """
-    Fetch whether a task is deferred, and waits for this invocation rather than for a later try's.
+    Return whether a task is deferred, and waits for this object rather than for a later try's. Blocks.
 
     :param ti: the task instance of the trigger.
-    :param invocation_id: the invocation that the trigger waits for.
+    :param xcom_key: the key under which the task publishes the id of its object.
+    :param external_id: the id of the object that the trigger waits for.
+    """
+    from airflow.sdk.execution_time.xcom import XCom
+
+    if fetch_task_state(ti) is not TaskState.DEFERRED:
+        return False
+    latest = XCom.get_one(
+        key=xcom_key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+    return bool(latest == external_id)
+
+
+async def call_from_loop(function: Callable[[], T]) -> T:
+    """
+    Call Airflow from an event loop, without blocking it.
+
+    :param function: makes the call.
+    :raises Exception: what it raises.
     """
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[bool] = loop.create_future()
+    answered: asyncio.Future[T] = loop.create_future()
 
-    def settle(answer: bool | None, error: Exception | None) -> None:
+    def settle(answer: T | None, error: Exception | None) -> None:
         if answered.done():  # the caller was cancelled
             return
         if error is not None:
             answered.set_exception(error)
         else:
-            answered.set_result(bool(answer))
+            answered.set_result(answer)  # type: ignore[arg-type]
 
-    def pass_on(answer: bool | None, error: Exception | None) -> None:
+    def pass_on(answer: T | None, error: Exception | None) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, answer, error)
 
-    _call_on_own_thread(lambda: _is_deferred_on(ti, invocation_id), pass_on)
+    _call_on_own_thread(function, pass_on)
     return await answered
 
 
@@ -161,17 +179,6 @@ def run_id_of(context: Context) -> str:
     """Return the DAG run that a callback is about: Airflow passes a more or less complete context to it."""
     run_id: Any = context.get("run_id")
     return str(run_id or context["dag_run"].run_id)
-
-
-def _is_deferred_on(ti: Any, invocation_id: str) -> bool:
-    from airflow.sdk.execution_time.xcom import XCom
-
-    if fetch_task_state(ti) is not TaskState.DEFERRED:
-        return False
-    latest = XCom.get_one(
-        key="invocation_id", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-    )
-    return bool(latest == invocation_id)
 
 
 def _call_on_own_thread(function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None]) -> None:

@@ -19,7 +19,8 @@ from airflow_provider_kernel.client.resources.invocations.models import Invocati
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
-from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, is_mapped, published_ids
+from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, published_ids
+from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 
 
 class EndableInvocation:

@@ -11,8 +11,9 @@ from support.triggerer import Supervisor, held_back, task_instance
 from airflow_provider_kernel.lifecycle import task_instances
 from airflow_provider_kernel.lifecycle.task_instances import (
     TaskState,
+    call_from_loop,
     fetch_task_state,
-    is_still_deferred_on,
+    is_deferred_on,
     preload_state_api,
 )
 
@@ -36,7 +37,7 @@ def deferred(supervisor):
 
 
 async def ask(invocation_id="inv-1", **ti):
-    return await is_still_deferred_on(task_instance(**ti), invocation_id)
+    return await call_from_loop(lambda: is_deferred_on(task_instance(**ti), "invocation_id", invocation_id))
 
 
 def fetch_state(**ti):
@@ -97,12 +98,12 @@ def test_fetch_task_state_of_a_mapped_task_instance_sends_its_map_index(supervis
     assert supervisor.asked == [comms.GetTaskStates(dag_id="d", task_ids=["t"], run_ids=["r"], map_index=0)]
 
 
-async def test_task_deferred_on_this_invocation_is_still_deferred_on_it(deferred):
+async def test_task_deferred_on_this_invocation_is_deferred_on_it(deferred):
     assert await ask() is True
 
 
 @pytest.mark.parametrize("map_index", [0, 1])
-async def test_mapped_task_instance_is_still_deferred_on_its_own_invocation_only(map_index, deferred):
+async def test_mapped_task_instance_is_deferred_on_its_own_invocation_only(map_index, deferred):
     assert await ask(f"inv{map_index}", map_index=map_index) is True
     assert await ask(f"inv{1 - map_index}", map_index=map_index) is False
 
@@ -128,7 +129,7 @@ async def test_task_that_is_gone_is_not_deferred(deferred):
     assert await ask() is False
 
 
-async def test_still_deferred_raises_what_airflow_raises(deferred):
+async def test_call_from_loop_raises_what_airflow_raises(deferred):
     def fail(message):
         raise ConnectionError("the supervisor is gone")
 
@@ -137,7 +138,7 @@ async def test_still_deferred_raises_what_airflow_raises(deferred):
         await ask()
 
 
-async def test_still_deferred_takes_an_error_in_place_of_an_xcom_for_no_answer(deferred, monkeypatch):
+async def test_deferred_on_takes_an_error_in_place_of_an_xcom_for_no_answer(deferred, monkeypatch):
     answer = deferred._answer
     monkeypatch.setattr(
         deferred,
@@ -148,13 +149,13 @@ async def test_still_deferred_takes_an_error_in_place_of_an_xcom_for_no_answer(d
         await ask()
 
 
-async def test_still_deferred_takes_an_error_in_place_of_a_state_for_no_answer(deferred, monkeypatch):
+async def test_deferred_on_takes_an_error_in_place_of_a_state_for_no_answer(deferred, monkeypatch):
     monkeypatch.setattr(deferred, "_answer", lambda message: comms.ErrorResponse())
     with pytest.raises(AttributeError):
         await ask()
 
 
-async def test_still_deferred_does_not_block_the_event_loop(deferred):
+async def test_call_from_loop_does_not_block_the_event_loop(deferred):
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     with held_back() as wait:
 

@@ -10,6 +10,7 @@ from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClien
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.triggers import invocation, shared_client
 
 
@@ -59,7 +60,7 @@ async def nothing_is_left(clients):
     if left := asyncio.all_tasks() - before - {asyncio.current_task()}:
         _, left = await asyncio.wait(left, timeout=5)
     assert not left
-    assert not invocation._cancels
+    assert not owning_trigger._ends
     assert not any(shared_client._clients.values())
     assert all(client._http.is_closed for client in clients)
     assert [client._http._transport._pool.connections for client in clients] == [[]] * len(clients)
