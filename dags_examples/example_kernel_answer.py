@@ -1,10 +1,10 @@
 """
 ### Answer an agent that waits for Airflow
 
-An action of a Kernel app hands its `ctx.invocation_id` to this DAG, as `kernel_invocation_id` in the run's conf,
-and stays alive (`kernel_app_example/app.py` is such an app). What `answer` returns becomes the invocation's output.
-When it raises, is killed or times out, the invocation fails with the reason; should its worker vanish, or an
-earlier task fail, the DAG's callback sees to that.
+An action of a Kernel app passes its `ctx.invocation_id` to this DAG, as `kernel_invocation_id` in the run's conf,
+and keeps running (`kernel_app_example/app.py` is such an app). The return value of `answer` becomes the output of
+the invocation. If `answer` raises, is killed or times out, the invocation fails with the reason. If its worker
+vanishes, or an earlier task fails, the DAG's callback fails the invocation.
 """
 
 from airflow.sdk import DAG, task
@@ -27,7 +27,7 @@ with DAG(
     def answer(orders, kernel_invocation):
         total = 0
         for order in orders:
-            kernel_invocation.check()  # stops the work when nobody waits any more
+            kernel_invocation.check()  # raises if the invocation has ended, so the work stops
             total += order["price"]
         return {"orders": len(orders), "total": total}
 

@@ -1,8 +1,8 @@
 """
-### Run when an invocation finishes, whoever started it
+### Run when an invocation finishes, no matter who started it
 
-The asset's watcher tells of each invocation of the app's action `echo` that finishes, and the DAG is scheduled on
-the asset. The event has id, status and timing; the output is fetched by the task that needs it.
+The asset's watcher emits an event for each invocation of the app's action `echo` that succeeds, and the DAG is
+scheduled on the asset. The event holds id, status and timing; the task that needs the output fetches it.
 """
 
 import os
@@ -20,7 +20,7 @@ finished = Asset("kernel_echo", watchers=[AssetWatcher(name="finished", trigger=
 with DAG("example_kernel_asset", schedule=[finished], tags=["example", "kernel"], doc_md=__doc__):
 
     @task
-    def which(triggering_asset_events):
+    def finished_ids(triggering_asset_events):
         return [
             event.extra["payload"]["invocation_id"]
             for events in triggering_asset_events.values()
@@ -32,4 +32,4 @@ with DAG("example_kernel_asset", schedule=[finished], tags=["example", "kernel"]
         with KernelHook() as hook:
             return [hook.get_invocation(invocation_id).parsed_output() for invocation_id in invocation_ids]
 
-    outputs(which())
+    outputs(finished_ids())

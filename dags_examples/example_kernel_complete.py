@@ -1,9 +1,9 @@
 """
 ### An agent waits for Airflow
 
-The other way round: something else started an invocation, and Airflow does the work that it waits for. The DAG gets
-the invocation's id (here it starts one itself, which then waits), and `KernelCompleteInvocationOperator` ends it
-as succeeded. Whoever started it sees Airflow's result as its output.
+Here something else started an invocation, and Airflow does the work that it waits for. The DAG gets the id of the
+invocation (in this example it starts the invocation itself), and `KernelCompleteInvocationOperator` ends it as
+succeeded. The caller of the invocation gets Airflow's result as its output.
 """
 
 import os

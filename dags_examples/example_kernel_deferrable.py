@@ -1,8 +1,8 @@
 """
 ### Wait in the triggerer, with the invocation's log in the task's log
 
-A browser agent runs for minutes. With `deferrable=True` the task takes no worker slot meanwhile, and what the agent
-logs appears in the task's log as it comes. Mark the task as failed, or clear it, and the invocation is cancelled.
+A browser agent runs for minutes. With `deferrable=True` the task takes no worker slot while it waits, and the
+agent's log appears in the task's log at once. Mark the task as failed, or clear it, to cancel the invocation.
 """
 
 import os

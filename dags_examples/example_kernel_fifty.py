@@ -1,8 +1,8 @@
 """
-### Fifty invocations, never more at once than Kernel allows
+### Fifty invocations, within the concurrency limit of Kernel's plan
 
-Deferred tasks take no worker slot, but each holds one of the invocations that Kernel's plan runs at the same time
-(5, 10 or 50). A pool that counts deferred tasks keeps to that:
+Deferred tasks take no worker slot, but each holds one of the concurrent invocations that Kernel's plan allows
+(5, 10 or 50). A pool that counts deferred tasks keeps to that limit:
 `airflow pools set --include-deferred kernel 5 "Kernel invocations"`, and `pool="kernel"` here.
 """
 

@@ -2,7 +2,7 @@
 ### Run an action of a Kernel app and use its output
 
 `KernelInvokeOperator` starts an invocation, waits for it and returns its output, so the next task takes it as any
-other XCom. The payload is templated: trigger the DAG with another `city` to see it change.
+other XCom. The payload is templated: trigger the DAG with another `city` to change it.
 """
 
 import os

@@ -2,7 +2,7 @@
 ### Kill the task, and the invocation ends
 
 The action holds a browser for ten minutes. Mark the task `browse` as failed (or succeeded, or clear it) while it
-runs: within seconds the operator cancels the invocation and ends its browser, and `look` finds nothing left of it.
+runs: within seconds the operator cancels the invocation and ends its browser, and `check` finds no browser.
 """
 
 import os
@@ -25,10 +25,10 @@ with DAG("example_kernel_kill", schedule=None, tags=["example", "kernel"], doc_m
     )
 
     @task(trigger_rule="all_done")
-    def look(invocation_id):
+    def check(invocation_id):
         with KernelHook() as hook:
             invocation = hook.get_invocation(invocation_id)
             browsers = hook.list_invocation_browsers(invocation_id)
         return {"status": invocation.status, "browsers": len(browsers)}
 
-    look(browse.output["invocation_id"])
+    check(browse.output["invocation_id"])

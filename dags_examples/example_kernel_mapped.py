@@ -1,7 +1,7 @@
 """
 ### One invocation per item
 
-Dynamic task mapping starts one invocation for each payload; the task after them gets all outputs, in order.
+Dynamic task mapping starts one invocation for each payload; the next task gets all outputs, in order.
 """
 
 import os
@@ -13,7 +13,7 @@ from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 APP = os.environ.get("KERNEL_EXAMPLE_APP", "demo")
 
 with DAG("example_kernel_mapped", schedule=None, tags=["example", "kernel"], doc_md=__doc__):
-    # Kernel's plans run 5, 10 or 50 invocations at the same time. With many items, make a pool of that size
+    # Kernel's plans allow 5, 10 or 50 concurrent invocations. With many items, create a pool of that size
     # (`airflow pools set kernel 5 "Kernel invocations"`) and add `pool="kernel"` here.
     visits = KernelInvokeOperator.partial(
         task_id="visit",

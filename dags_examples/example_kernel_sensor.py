@@ -1,8 +1,8 @@
 """
 ### Wait for an invocation that something else started
 
-The sensor never cancels it, since it is not the sensor's. It returns the output, and a failed invocation fails it
-(with `soft_fail=True`, skips it). With `deferrable=True` it waits in the triggerer.
+The sensor does not own the invocation, so it never cancels it. It returns the output. A failed invocation fails the
+sensor, or skips it with `soft_fail=True`. With `deferrable=True` the sensor waits in the triggerer.
 """
 
 import os

@@ -1,8 +1,8 @@
 """
-### A task that takes too long takes its invocation with it
+### A task that times out cancels its invocation
 
 The action never ends. After three seconds Airflow's `execution_timeout` fails the task, and the operator cancels
-the invocation. The next task looks at what has become of it.
+the invocation. The next task checks that it has ended.
 """
 
 import os
@@ -25,7 +25,7 @@ with DAG("example_kernel_timeout", schedule=None, tags=["example", "kernel"], do
     )
 
     @task(trigger_rule="all_done")
-    def look(invocation_id):
+    def check(invocation_id):
         with KernelHook() as hook:
             invocation = hook.get_invocation(invocation_id)
         if invocation.status != "failed":
@@ -33,4 +33,4 @@ with DAG("example_kernel_timeout", schedule=None, tags=["example", "kernel"], do
         return invocation.status
 
     # The id is in XCom from the moment it is known, so it is there although the task failed.
-    look(endless.output["invocation_id"])
+    check(endless.output["invocation_id"])

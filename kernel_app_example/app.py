@@ -1,12 +1,12 @@
 """
 A Kernel app with an action that Airflow answers: `kernel deploy app.py`, with AIRFLOW_URL and AIRFLOW_TOKEN set.
 
-The action triggers a DAG over Airflow's REST API, hands it the invocation's id, and stays alive: it must not return
-first, since what it returns would be the output. The DAG ends the invocation, and with it this code. Should the
-trigger fail, the action fails, and so does the invocation. Invoke it with `async_timeout_seconds` long enough for
-the DAG; Kernel allows an hour.
+The action triggers a DAG through Airflow's REST API, passes it the invocation's id, and keeps running: if it
+returned first, its return value would become the output. The DAG ends the invocation, and Kernel then stops this
+code. If the DAG cannot be triggered, the action fails, and so does the invocation. Invoke it with an
+`async_timeout_seconds` that is long enough for the DAG; Kernel allows an hour.
 
-`AIRFLOW_TOKEN` is a token for Airflow's REST API (POST /auth/token, or what your auth manager gives).
+`AIRFLOW_TOKEN` is a token for Airflow's REST API (from POST /auth/token, or from your auth manager).
 """
 
 import asyncio
@@ -31,11 +31,11 @@ async def trigger_dag(invocation_id: str, payload: dict) -> None:
             f"{os.environ['AIRFLOW_URL']}/api/v2/dags/{dag_id}/dagRuns",
             headers={"Authorization": f"Bearer {os.environ['AIRFLOW_TOKEN']}"},
             json={
-                # One DAG run for an invocation, should the request be repeated.
+                # One DAG run per invocation, even if the request is sent again.
                 "dag_run_id": f"kernel__{invocation_id}",
                 "logical_date": None,
                 "conf": {**payload, "kernel_invocation_id": invocation_id},
             },
         )
-        if response.status_code != 409:  # that is: an earlier request, whose answer got lost, has started it
+        if response.status_code != 409:  # 409: an earlier request, whose answer was lost, has started it
             response.raise_for_status()

@@ -122,7 +122,7 @@ EXAMPLES = {
         ("hang",),
         (
             _Task("endless", "failed", "failed", _TIMED_OUT),
-            _Task("look", "success", None, "failed"),
+            _Task("check", "success", None, "failed"),
         ),
     ),
     "example_kernel_kill": Example(
@@ -130,7 +130,7 @@ EXAMPLES = {
         ("browsers",),
         (
             _Task("browse", "failed", "failed", _KILLED),
-            _Task("look", "success", None, {"status": "failed", "browsers": 0}),
+            _Task("check", "success", None, {"status": "failed", "browsers": 0}),
         ),
         kill=True,
     ),
@@ -148,7 +148,7 @@ EXAMPLES = {
         "run when an invocation finishes (here started by hand, without an event)",
         (),
         (
-            _Task("which", "success", None, []),
+            _Task("finished_ids", "success", None, []),
             _Task("outputs", "success", None, []),
         ),
     ),

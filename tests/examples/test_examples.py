@@ -163,8 +163,8 @@ class TestRunning:
             r"  the task is sent a SIGTERM, as when it is marked as failed\n"
             r"  invocation \w+ \(browsers\): failed\n"
             r"  task browse: failed\n"
-            r"  task look: running\n"
-            r"  task look: success\n",
+            r"  task check: running\n"
+            r"  task check: success\n",
             killed,
         ), killed
         assert "[info" not in result.stdout
@@ -193,7 +193,7 @@ class TestWhenSomethingIsWrong:
             "example_kernel_complete: task complete: state is 'failed', expected 'success'",
             "example_kernel_complete: task what_the_caller_sees: state is 'upstream_failed', expected 'success'",
             r"example_kernel_complete: invocation \w+: left running",
-            r"example_kernel_kill: task look: output is {'status': 'failed', 'browsers': 1}, expected .*",
+            r"example_kernel_kill: task check: output is {'status': 'failed', 'browsers': 1}, expected .*",
             "example_kernel_kill: browsers: 1 left open",
         ],
     )
