@@ -24,12 +24,12 @@ NAMES = [
 ]
 
 
-def test_the_fields_and_their_order():
+def test_connection_form_has_these_fields_in_this_order():
     assert [field.name for field in EXTRA_FIELDS] == NAMES
     assert list(conn_fields()) == NAMES
 
 
-def test_the_kinds_and_bounds():
+def test_connection_form_has_these_types_defaults_and_bounds():
     assert [(f.name, f.type, f.default, f.minimum, f.maximum) for f in EXTRA_FIELDS] == [
         ("project", "string", None, None, None),
         ("connect_timeout", "number", 5, 0.1, 300),
@@ -43,22 +43,22 @@ def test_the_kinds_and_bounds():
 
 @pytest.mark.parametrize("field", EXTRA_FIELDS, ids=lambda field: field.name)
 class TestEachField:
-    def test_has_a_label_and_a_sentence(self, field):
+    def test_form_field_has_a_label_and_a_description(self, field):
         shown = conn_fields()[field.name]
         assert shown["label"] == field.label
         assert shown["description"] == field.description
         assert field.label
         assert field.description.endswith(".")
 
-    def test_takes_null_which_the_form_posts_for_what_is_left_empty(self, field):
+    def test_form_field_allows_null_which_the_form_posts_for_an_empty_field(self, field):
         jsonschema.validate(None, conn_fields()[field.name]["schema"])
 
-    def test_takes_its_default(self, field):
+    def test_form_field_allows_its_default(self, field):
         schema = conn_fields()[field.name]["schema"]
         assert schema["default"] == field.default
         jsonschema.validate(field.default, schema)
 
-    def test_refuses_what_is_no_value_for_it(self, field):
+    def test_form_field_refuses_wrong_types_and_numbers_out_of_bounds(self, field):
         wrong = [[], {}, "x" if field.type != "string" else 5]
         wrong += [bound + step for bound, step in ((field.minimum, -1), (field.maximum, 1)) if bound is not None]
         for value in wrong:
@@ -66,14 +66,14 @@ class TestEachField:
                 jsonschema.validate(value, conn_fields()[field.name]["schema"])
 
 
-def test_a_number_s_line_says_its_range():
+def test_description_of_a_number_names_its_range():
     for field in EXTRA_FIELDS:
         if field.type != "string":
             assert field.description.endswith(f", {field.minimum} to {field.maximum}.")
 
 
-def test_nothing_secret_is_in_the_extra():
-    # Airflow masks what is in the extra by these names only; a field with one of them would not belong there.
+def test_extra_has_no_field_with_a_sensitive_name():
+    # Airflow masks values in an extra by these names; such a field would belong into the password.
     from airflow.sdk._shared.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 
     for field in EXTRA_FIELDS:
@@ -81,15 +81,15 @@ def test_nothing_secret_is_in_the_extra():
         assert "format" not in field.conn_field()["schema"]
 
 
-def test_what_the_form_begins_with_is_nothing_that_airflow_would_warn_of():
-    # Airflow masks each text in an extra, and tells each task's log of those that are too short for that.
+def test_default_texts_are_long_enough_for_airflows_secrets_masker():
+    # Airflow masks each text in an extra, and warns in each task's log of texts that are too short to mask.
     from airflow.sdk._shared.secrets_masker import SecretsMasker
 
     for field in EXTRA_FIELDS:
         assert not isinstance(field.default, str) or len(field.default) >= SecretsMasker().min_length_to_mask
 
 
-def test_bounds_belong_to_the_schema_only_where_there_are_some():
+def test_schema_holds_bounds_only_if_the_field_has_some():
     assert ExtraField("a", "A", "A.", type="number", minimum=0, maximum=2).conn_field()["schema"] == {
         "type": ["number", "null"],
         "default": None,
@@ -99,7 +99,7 @@ def test_bounds_belong_to_the_schema_only_where_there_are_some():
     assert ExtraField("a", "A", "A.").conn_field()["schema"] == {"type": ["string", "null"], "default": None}
 
 
-def test_defaults_are_those_of_a_client():
+def test_form_defaults_equal_the_clients_defaults():
     defaults = {field.name: field.default for field in EXTRA_FIELDS}
     config = KernelConfig("sk-test")
     assert (
@@ -120,7 +120,7 @@ def test_defaults_are_those_of_a_client():
 
 
 class TestStandardFields:
-    def test_the_password_is_the_key_and_the_host_the_base_url(self):
+    def test_standard_fields_are_relabeled_hidden_and_have_placeholders(self):
         assert ui_field_behaviour() == {
             "hidden-fields": ["schema", "login", "extra"],
             "relabeling": {"password": "API key", "host": "Base URL"},
@@ -131,7 +131,7 @@ class TestStandardFields:
             },
         }
 
-    def test_a_reader_cannot_change_them_for_the_next(self):
+    def test_changing_a_returned_form_does_not_change_the_next_one(self):
         ui_field_behaviour()["hidden-fields"].clear()
         ui_field_behaviour()["relabeling"].clear()
         ui_field_behaviour()["placeholders"].clear()
@@ -140,5 +140,5 @@ class TestStandardFields:
         assert conn_fields()["project"]["schema"]
 
 
-def test_all_of_it_can_be_written_as_json():
+def test_connection_form_is_valid_json():
     assert json.loads(json.dumps([conn_fields(), ui_field_behaviour()])) == [conn_fields(), ui_field_behaviour()]

@@ -1,4 +1,4 @@
-"""Whatever a user, a template or a connection gives: it works, or a message says what, where, and what instead."""
+"""Any input from a user, a template or a connection works, or is refused with a message that names the fix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_kernel.operators.invocation import (
 )
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 
-#: So many inputs are generated at least, over all tests of this file.
+#: How many inputs are generated.
 COUNT = int(os.environ.get("GENERATED_INPUTS", "300"))
 pytestmark = pytest.mark.timeout(60 + COUNT // 4)
 KEY = "sk-hostile-input-key"
@@ -32,7 +32,7 @@ KEY = "sk-hostile-input-key"
 itself: list = []
 itself.append(itself)
 
-#: What is given, where, and the words that the message must have: what was given, where it stood, what is allowed.
+#: Each table: an input, and a part of the message, which names the input, its place and the allowed values.
 IDS = [
     ("", "it is empty"),
     (" ", "it is empty"),
@@ -161,7 +161,7 @@ def create(**arguments):
 
 
 def connect(**fields):
-    """Read a connection as a hook does, and make its client."""
+    """Read a connection and create its client, as a hook does."""
     extra = fields.pop("extra", None)
     extra = extra if extra is None or isinstance(extra, str) else json.dumps(extra)
     connection = Connection(conn_id="my_kernel", conn_type="kernel", extra=extra, **{"password": KEY, **fields})
@@ -177,7 +177,7 @@ def refused(error_class, act, *words):
 
 
 def check(error):
-    """See what holds for each refusal: it can be read, and tells no secret."""
+    """Check what holds for each refusal: it is readable, and holds no secret."""
     text = str(error)
     assert 20 < len(text) < 900
     assert text.isprintable()
@@ -186,39 +186,39 @@ def check(error):
 
 
 def names(table):
-    # By number, as some cannot be written out, and some are written differently in each process.
-    return [f"{number} {says[:40]}" for number, (_, says) in enumerate(table, start=1)]
+    # Numbered, because some inputs have no repr, and some a different one in each process.
+    return [f"{number} {message[:40]}" for number, (_, message) in enumerate(table, start=1)]
 
 
-class TestTheTable:
+class TestRefusals:
     @pytest.mark.parametrize("call", BY_ID)
-    @pytest.mark.parametrize(("given", "says"), IDS, ids=names(IDS))
-    def test_of_ids(self, call, given, says):
-        refused(KernelInputError, lambda: BY_ID[call](given), "invocation_id is ", "cannot be an id: ", says)
+    @pytest.mark.parametrize(("given", "message"), IDS, ids=names(IDS))
+    def test_hostile_id_is_refused_with_a_clear_message(self, call, given, message):
+        refused(KernelInputError, lambda: BY_ID[call](given), "invocation_id is ", "cannot be an id: ", message)
 
-    @pytest.mark.parametrize(("payload", "says"), PAYLOADS, ids=names(PAYLOADS))
-    def test_of_payloads(self, payload, says):
-        refused(KernelInputError, lambda: create(payload=payload), says)
+    @pytest.mark.parametrize(("payload", "message"), PAYLOADS, ids=names(PAYLOADS))
+    def test_hostile_payload_is_refused_with_a_clear_message(self, payload, message):
+        refused(KernelInputError, lambda: create(payload=payload), message)
 
-    @pytest.mark.parametrize(("given", "says"), ARGUMENTS, ids=names(ARGUMENTS))
-    def test_of_arguments(self, given, says):
-        refused(KernelInputError, lambda: create(**given), *given, says)
+    @pytest.mark.parametrize(("given", "message"), ARGUMENTS, ids=names(ARGUMENTS))
+    def test_hostile_create_argument_is_refused_with_a_clear_message(self, given, message):
+        refused(KernelInputError, lambda: create(**given), *given, message)
 
-    @pytest.mark.parametrize(("given", "says"), FILTERS, ids=names(FILTERS))
-    def test_of_filters(self, given, says):
-        refused(KernelInputError, lambda: requests.list_invocations(**given), says)
+    @pytest.mark.parametrize(("given", "message"), FILTERS, ids=names(FILTERS))
+    def test_hostile_list_filter_is_refused_with_a_clear_message(self, given, message):
+        refused(KernelInputError, lambda: requests.list_invocations(**given), message)
 
-    @pytest.mark.parametrize(("given", "says"), CONNECTIONS, ids=names(CONNECTIONS))
-    def test_of_connections(self, given, says):
-        refused(KernelConfigurationError, lambda: connect(**given), says)
+    @pytest.mark.parametrize(("given", "message"), CONNECTIONS, ids=names(CONNECTIONS))
+    def test_hostile_connection_is_refused_with_a_clear_message(self, given, message):
+        refused(KernelConfigurationError, lambda: connect(**given), message)
 
-    @pytest.mark.parametrize(("given", "says"), OPERATORS, ids=names(OPERATORS))
-    def test_of_operators_when_the_dag_is_parsed(self, given, says):
+    @pytest.mark.parametrize(("given", "message"), OPERATORS, ids=names(OPERATORS))
+    def test_hostile_operator_argument_is_refused_when_the_dag_is_parsed(self, given, message):
         task = {"task_id": "t", "app_name": "shop", "action_name": "buy"}
-        refused(KernelInputError, lambda: KernelInvokeOperator(**task, **given), says)
+        refused(KernelInputError, lambda: KernelInvokeOperator(**task, **given), message)
 
 
-IN_TASKS = {
+TEMPLATED = {
     "invoke": (KernelInvokeOperator, {"app_name": "{{ none }}", "action_name": "echo"}, "app_name is 'None'"),
     "complete": (KernelCompleteInvocationOperator, {"invocation_id": "{{ none }}"}, "invocation_id is 'None'"),
     "cancel": (KernelCancelInvocationOperator, {"invocation_id": "{{ none }}"}, "invocation_id is 'None'"),
@@ -231,13 +231,13 @@ IN_TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", IN_TASKS)
-def test_a_template_that_finds_nothing_fails_the_task_for_good_and_sends_nothing(name, run, kernel_emulator):
-    operator, arguments, says = IN_TASKS[name]
+@pytest.mark.parametrize("name", TEMPLATED)
+def test_template_that_renders_none_fails_the_task_without_retries_or_requests(name, run, kernel_emulator):
+    operator, arguments, message = TEMPLATED[name]
     result = run(operator, **arguments)
     assert result.state == "failed"
     assert type(result.error).__name__ == "AirflowFailException"
-    assert says in str(result.error)
+    assert message in str(result.error)
     assert "check the XCom or conf that it reads" in str(result.error)
     assert kernel_emulator.journal == ()
 
@@ -250,7 +250,7 @@ anything = st.recursive(
     | st.text(max_size=30)
     | st.binary(max_size=5)
     | st.sampled_from(["x" * 10_000, "None", "\x1b[31m", "\ud800", object(), itself, {1}, "a/b"])
-    | st.builds(lambda: 10**5000)  # nothing that can be written out, by hypothesis either
+    | st.builds(lambda: 10**5000)  # has no repr, in hypothesis either
     | st.datetimes(),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -279,9 +279,9 @@ CALLS = {
 }
 
 
-def test_generated_inputs(kernel_emulator, tell):
+def test_generated_inputs_are_taken_or_refused_with_a_clear_message(kernel_emulator, tell):
     tried = {"taken": 0, "refused": 0}
-    unusable = (TypeError, ValueError, RecursionError)  # of the test's own, where JSON cannot hold it
+    unusable = (TypeError, ValueError, RecursionError)  # raised by json.dumps in this test
 
     @settings(max_examples=COUNT, deadline=None, derandomize=True, database=None)
     @given(st.sampled_from([*CALLS]), anything)
@@ -297,7 +297,7 @@ def test_generated_inputs(kernel_emulator, tell):
             check(error)
             tried["refused"] += 1
         else:
-            # What is taken can be sent: the transport finds nothing wrong with it.
+            # An accepted input can be sent: the transport builds a request from it.
             if request is not None:
                 send(request)
             tried["taken"] += 1

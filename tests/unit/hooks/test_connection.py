@@ -28,7 +28,7 @@ def config(extra=None, **fields):
 
 
 def refusal(extra=None, **fields):
-    """Say why a connection is refused, and check what holds for every refusal."""
+    """Return why a connection is refused, and check what holds for every refusal."""
     with pytest.raises(KernelConfigurationError) as raised:
         config(extra, **fields)
     text = str(raised.value)
@@ -55,10 +55,10 @@ class TestDefaults:
         ],
         ids=["none", "empty", "empty object", "null", "empty text", "blank", "the default", "unknown"],
     )
-    def test_are_what_absent_empty_and_null_mean(self, extra):
+    def test_absent_empty_and_null_fields_mean_the_defaults(self, extra):
         assert config(extra) == self.DEFAULTS
 
-    def test_of_a_connection_with_a_key_only_lead_to_kernel(self):
+    def test_connection_with_only_a_key_uses_the_default_base_url(self):
         assert config().base_url == "https://api.onkernel.com"
 
 
@@ -74,7 +74,7 @@ class TestExtra:
         dashboard_url="https://dashboard.example/{invocation_id}",
     )
 
-    def test_with_values_of_their_kinds(self):
+    def test_extra_with_native_json_types_is_read(self):
         assert (
             config(
                 {
@@ -90,7 +90,7 @@ class TestExtra:
             == self.WANTED
         )
 
-    def test_with_everything_as_text_as_a_uri_holds_it(self):
+    def test_extra_with_all_values_as_text_from_a_uri_is_read(self):
         from_uri = Connection.from_uri(
             conn_id="my_kernel",
             uri=f"kernel://:{KEY}@?project=shop&connect_timeout=2.5&read_timeout=30&max_attempts=3"
@@ -99,16 +99,16 @@ class TestExtra:
         )
         assert config_from_connection(from_uri) == self.WANTED
 
-    def test_may_be_an_object_already_as_airflow_3_2_makes_of_a_uri(self):
+    def test_extra_may_be_a_dict_as_airflow_3_2_sets_for_a_uri(self):
         made = connection()
         made.extra = {"project": "shop"}
         assert config_from_connection(made).project == "shop"
 
-    def test_text_is_taken_without_the_space_around_it(self):
+    def test_text_in_the_extra_is_stripped(self):
         assert config({"project": " shop ", "read_timeout": " 30 "}).project == "shop"
 
     @pytest.mark.parametrize("value", [3, 3.0, "3", "3.0"], ids=repr)
-    def test_whole_numbers_may_be_written_in_any_way(self, value):
+    def test_whole_number_in_the_extra_may_be_int_float_or_text(self, value):
         attempts = config({"max_attempts": value}).retry.max_attempts
         assert (attempts, type(attempts)) == (3, int)
 
@@ -122,12 +122,12 @@ class TestExtra:
         ],
     )
     class TestNumbers:
-        def test_at_their_bounds_are_taken(self, name, low, high):
+        def test_number_at_its_bounds_is_taken(self, name, low, high):
             config({name: low})
             config({name: high})
 
         @pytest.mark.parametrize("value", ["below", "above", "1e999", "inf", "-inf", "nan", 10**400], ids=str)
-        def test_out_of_their_bounds_are_refused(self, name, low, high, value):
+        def test_number_out_of_its_bounds_is_refused(self, name, low, high, value):
             value = {"below": low - 1, "above": high + 1}.get(value, value)
             kind = "a whole number" if name == "max_attempts" else "a number"
             assert (
@@ -136,17 +136,17 @@ class TestExtra:
             )
 
         @pytest.mark.parametrize("value", [True, False, "soon", "5s", [5], {"a": 5}], ids=repr)
-        def test_of_a_wrong_kind_are_refused(self, name, low, high, value):
+        def test_number_of_a_wrong_type_is_refused(self, name, low, high, value):
             assert refusal({name: value}).startswith(f"{name} in the extra is {value!r}; it takes a")
 
-        def test_that_json_does_not_have_are_refused(self, name, low, high):
+        def test_nan_in_the_extra_is_refused(self, name, low, high):
             assert f"{name} in the extra is nan" in refusal(f'{{"{name}": NaN}}')
 
     @pytest.mark.parametrize("value", [2.5, "2.5"], ids=repr)
-    def test_attempts_are_whole(self, value):
+    def test_fractional_max_attempts_is_refused(self, value):
         assert refusal({"max_attempts": value}).endswith("it takes a whole number from 1 to 100")
 
-    def test_a_dashboard_that_names_what_there_is_not_is_refused(self):
+    def test_dashboard_url_with_an_unknown_placeholder_is_refused(self):
         assert refusal({"dashboard_url": "https://x.example/{run}"}) == (
             "dashboard_url 'https://x.example/{run}' cannot be used: it names {run}. "
             "Give an http or https address; it may hold {invocation_id}, {app_name}, {session_id}, "
@@ -155,14 +155,14 @@ class TestExtra:
 
     @pytest.mark.parametrize("name", ["project", "dashboard_url"])
     @pytest.mark.parametrize("value", [5, True, False, ["shop"], {"name": "shop"}], ids=repr)
-    def test_text_of_a_wrong_kind_is_refused(self, name, value):
+    def test_text_field_of_a_wrong_type_is_refused(self, name, value):
         assert refusal({name: value}) == f"{name} in the extra is {value!r}; it takes text"
 
-    def test_a_project_that_no_header_can_hold_is_refused(self):
+    def test_project_that_is_no_header_value_is_refused(self):
         assert refusal({"project": "Büro"}).startswith("project 'Büro' cannot be sent in an HTTP header")
 
     @pytest.mark.parametrize("extra", ["[]", '"project"', "5", "null", "{", "{'project': 'shop'}", "project=shop"])
-    def test_that_is_no_json_object_is_refused_and_not_ignored(self, extra):
+    def test_extra_that_is_no_json_object_is_refused(self, extra):
         assert refusal(extra) == "the extra is not a JSON object"
 
 
@@ -182,11 +182,11 @@ class TestVerifyTls:
         ],
         ids=repr,
     )
-    def test_is_a_flag_or_a_path(self, value, taken):
+    def test_verify_tls_is_a_flag_or_a_path(self, value, taken):
         assert config({"verify_tls": value}).verify_tls == taken
 
     @pytest.mark.parametrize("value", [0, 1, ["/etc/ssl/kernel.pem"]], ids=repr)
-    def test_anything_else_is_refused(self, value):
+    def test_verify_tls_of_another_type_is_refused(self, value):
         assert refusal({"verify_tls": value}) == f"verify_tls in the extra is {value!r}; it takes text"
 
 
@@ -216,13 +216,13 @@ class TestHost:
         ],
         ids=str,
     )
-    def test_and_port_and_schema_make_the_base_url(self, fields, base_url):
+    def test_base_url_is_built_from_host_port_and_schema(self, fields, base_url):
         assert config(**fields).base_url == base_url
 
     @pytest.mark.parametrize(
         "host", ["kernel.example:443", "http://127.0.0.1:8080/", "[::1]:80", "http://[::1]:80"]
     )
-    def test_names_no_other_port_than_the_port_field(self, host):
+    def test_host_with_another_port_than_the_port_field_is_refused(self, host):
         assert refusal(host=host, port=8443) == (
             f"the host {host!r} names another port than the port field, which holds 8443; "
             "write the port into one of them only, or the same into both"
@@ -230,38 +230,38 @@ class TestHost:
 
     @pytest.mark.parametrize("port", [None, 0, 8080], ids=repr)
     @pytest.mark.parametrize("host", ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "http://[::1]:8080"])
-    def test_may_name_the_port_too(self, host, port):
+    def test_host_may_repeat_the_port_of_the_port_field(self, host, port):
         assert config(host=host, port=port).base_url == host.rstrip("/")
 
     @pytest.mark.parametrize("host", ["", "api.onkernel.com", "https://api.onkernel.com", "api.onkernel.com:443"])
     @pytest.mark.parametrize("port", [0, 443])
-    def test_with_a_port_that_only_makes_the_test_button_work_is_the_same(self, host, port):
+    def test_default_port_that_enables_the_test_button_changes_nothing(self, host, port):
         assert config(host=host, port=port) == config()
 
     @pytest.mark.parametrize("port", [None, 443])
     @pytest.mark.parametrize(
         "host", [f"user:{KEY}@kernel.example", f"https://{KEY}@kernel.example"], ids=["a", "b"]
     )
-    def test_that_holds_credentials_is_refused_without_showing_them(self, host, port):
+    def test_host_with_credentials_is_refused_without_showing_them(self, host, port):
         assert "it holds credentials" in refusal(host=host, port=port)
 
-    def test_that_is_none_is_refused(self):
+    def test_host_with_a_path_is_refused(self):
         assert "it has a path (/v1)" in refusal(host="kernel.example/v1")
 
-    def test_of_a_uri_may_be_a_whole_base_url(self):
+    def test_host_of_a_connection_uri_may_be_a_base_url(self):
         from_uri = Connection.from_uri(conn_id="my_kernel", uri=f"kernel://http://:{KEY}@127.0.0.1:8080")
         assert config_from_connection(from_uri).base_url == "http://127.0.0.1:8080"
 
 
 class TestKey:
-    def test_is_the_password_without_the_line_break_of_a_paste(self):
+    def test_api_key_is_stripped_of_a_pasted_line_break(self):
         assert config(password=f"{KEY}\n").api_key == KEY
 
     @pytest.mark.parametrize("password", [None, "", " "], ids=repr)
-    def test_none_is_refused(self, password):
+    def test_missing_api_key_is_refused(self, password):
         assert refusal(password=password).startswith("There is no API key: put it into the API key (password)")
 
-    def test_that_no_header_can_hold_is_refused(self):
+    def test_api_key_that_is_no_header_value_is_refused(self):
         assert refusal(password=f"{KEY}\nX: 1").startswith("The API key cannot be sent in an HTTP header")
 
 
@@ -271,18 +271,18 @@ class TestEnvironment:
         for name in ("KERNEL_API_KEY", "KERNEL_BASE_URL", "KERNEL_PROJECT"):
             monkeypatch.delenv(name, raising=False)
 
-    def test_without_a_key_there_is_nothing(self, monkeypatch):
+    def test_environment_without_a_key_gives_no_config(self, monkeypatch):
         monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
         monkeypatch.setenv("KERNEL_PROJECT", "shop")
         assert config_from_environment() is None
         monkeypatch.setenv("KERNEL_API_KEY", "")
         assert config_from_environment() is None
 
-    def test_a_key_is_enough(self, monkeypatch):
+    def test_environment_with_only_a_key_gives_a_config(self, monkeypatch):
         monkeypatch.setenv("KERNEL_API_KEY", f"{KEY}\n")
         assert config_from_environment() == KernelConfig(KEY, user_agent=user_agent())
 
-    def test_with_everything(self, monkeypatch):
+    def test_environment_sets_key_base_url_and_project(self, monkeypatch):
         monkeypatch.setenv("KERNEL_API_KEY", KEY)
         monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
         monkeypatch.setenv("KERNEL_PROJECT", "shop")
@@ -290,7 +290,7 @@ class TestEnvironment:
             KEY, base_url="http://127.0.0.1:8080", project="shop", user_agent=user_agent()
         )
 
-    def test_empty_means_the_default(self, monkeypatch):
+    def test_empty_environment_variables_mean_the_defaults(self, monkeypatch):
         monkeypatch.setenv("KERNEL_API_KEY", KEY)
         monkeypatch.setenv("KERNEL_BASE_URL", "")
         monkeypatch.setenv("KERNEL_PROJECT", "")
@@ -300,7 +300,7 @@ class TestEnvironment:
         ("name", "value"),
         [("KERNEL_API_KEY", f"{KEY}\n{KEY}"), ("KERNEL_BASE_URL", "x/y"), ("KERNEL_PROJECT", "Büro")],
     )
-    def test_what_cannot_work_is_refused(self, monkeypatch, name, value):
+    def test_invalid_environment_variable_is_refused_without_showing_the_key(self, monkeypatch, name, value):
         monkeypatch.setenv("KERNEL_API_KEY", KEY)
         monkeypatch.setenv(name, value)
         with pytest.raises(KernelConfigurationError) as raised:

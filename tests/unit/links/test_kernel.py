@@ -1,4 +1,4 @@
-"""The links on a task's page: there from the start, in every state, and never in the way of the task."""
+"""The links on a task's page show from its start and in every state, and never fail the task."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BROWSERS = {
 
 @pytest.fixture
 def dashboard(kernel_emulator, monkeypatch):
-    """Have the connection lead to another dashboard."""
+    """Set the connection's dashboard URL."""
 
     def set_url(template):
         connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"dashboard_url": template}}
@@ -54,17 +54,17 @@ def dashboard(kernel_emulator, monkeypatch):
 
 
 @pytest.fixture
-def written(execution_api):
-    """What was written to XCom, in order, as it was on its way: key and value."""
-    written = []
+def stored(execution_api):
+    """What was stored in XCom, in order: key and value as sent."""
+    stored = []
 
     def note(method, path):
         if method == "POST" and path.startswith("/xcoms/"):
             key = path.rsplit("/", 1)[-1]
-            written.append((key, execution_api.xcoms[key]))
+            stored.append((key, execution_api.xcoms[key]))
 
     execution_api.after = note
-    return written
+    return stored
 
 
 @pytest.fixture
@@ -74,29 +74,29 @@ def started(kernel_emulator, kernel_connection):
 
 
 class TestWhileItRuns:
-    def test_it_is_there_from_the_start(self, run, written, kernel_emulator, dashboard):
+    def test_dashboard_link_is_stored_as_soon_as_the_id_is_known(self, run, stored, kernel_emulator, dashboard):
         dashboard("https://d.example/{app_name}/{invocation_id}")
         assert run(KernelInvokeOperator, payload="x", **ECHO).state == "success"
         (invocation,) = kernel_emulator.invocations
         link = f"https://d.example/demo/{invocation.id}"
-        # Once when the id is known, and once by Airflow at the end.
-        assert written == [("invocation_id", invocation.id), (KEY, link), ("return_value", "x"), (KEY, link)]
+        # Stored once when the id is known, and once by Airflow at the end.
+        assert stored == [("invocation_id", invocation.id), (KEY, link), ("return_value", "x"), (KEY, link)]
 
-    def test_without_a_template_it_is_the_front_page(self, run, execution_api):
+    def test_dashboard_link_is_the_front_page_without_a_template(self, run, execution_api):
         run(KernelInvokeOperator, **ECHO)
         assert execution_api.xcoms[KEY] == ROOT
 
-    def test_names_from_elsewhere_cannot_lead_out_of_it(self, run, execution_api, kernel_emulator, dashboard):
+    def test_dashboard_link_escapes_names_from_elsewhere(self, run, execution_api, kernel_emulator, dashboard):
         dashboard("https://d.example/apps/{app_name}/x")
         kernel_emulator.register("../a?b#c", "echo", lambda ctx: None)
         run(KernelInvokeOperator, app_name="../a?b#c", action_name="echo", poll_interval=0.01)
         assert execution_api.xcoms[KEY] == "https://d.example/apps/..%2Fa%3Fb%23c/x"
 
-    def test_without_waiting_too(self, run, execution_api):
+    def test_dashboard_link_is_stored_without_wait_for_completion(self, run, execution_api):
         run(KernelInvokeOperator, wait_for_completion=False, **HANG)
         assert execution_api.xcoms[KEY] == ROOT
 
-    def test_a_mapped_task_has_its_own(self, make_task, execution_api, dashboard):
+    def test_dashboard_link_of_a_mapped_task_has_its_map_index(self, make_task, execution_api, dashboard):
         dashboard("https://d.example/{invocation_id}")
         where = []
         client = execution_api._act
@@ -108,18 +108,18 @@ class TestWhileItRuns:
         assert where == [("POST", "3"), ("GET", "3"), ("POST", "3")]
 
 
-class TestWhenItEndsOtherwise:
-    def test_a_failed_invocation(self, run, execution_api):
+class TestAfterOtherEnds:
+    def test_dashboard_link_is_stored_for_a_failed_invocation(self, run, execution_api):
         assert run(KernelInvokeOperator, app_name="demo", action_name="fail", max_tries=0).state == "failed"
         assert execution_api.xcoms[KEY] == ROOT
 
-    def test_one_that_was_never_started_has_none(self, run, execution_api, kernel_emulator):
+    def test_dashboard_link_is_empty_when_nothing_was_started(self, run, execution_api, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", status=400, body={"code": "c", "message": "m"}))
         assert run(KernelInvokeOperator, **ECHO).state == "failed"
         assert execution_api.xcoms[KEY] == ""
 
     @pytest.mark.parametrize("end", ["succeeded", "failed"])
-    def test_after_a_deferral_which_another_process_ends(
+    def test_dashboard_link_is_kept_by_the_process_after_a_deferral(
         self, end, make_task, execution_api, kernel_emulator, dashboard, monkeypatch
     ):
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
@@ -135,13 +135,15 @@ class TestWhenItEndsOtherwise:
         other_process.resume("execute_complete", event=event)
         assert execution_api.xcoms[KEY] == link
 
-    def test_when_airflow_ends_the_deferral(self, make_task, execution_api, monkeypatch):
+    def test_dashboard_link_is_kept_when_airflow_ends_the_deferral(self, make_task, execution_api, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         make_task(KernelInvokeOperator, deferrable=True, **HANG).resume("__fail__", error="Trigger timeout")
         assert execution_api.xcoms[KEY] == ROOT
 
-    def test_when_the_connection_is_gone_after_the_deferral(self, make_task, execution_api, monkeypatch):
+    def test_dashboard_link_is_kept_when_the_connection_is_deleted_during_the_deferral(
+        self, make_task, execution_api, monkeypatch
+    ):
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
@@ -152,7 +154,7 @@ class TestWhenItEndsOtherwise:
         assert execution_api.xcoms[KEY] == ROOT
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
-    def test_the_next_try_after_a_crash_links_to_what_it_takes_up(
+    def test_dashboard_link_of_a_try_after_a_crash_is_that_of_the_reconnected_invocation(
         self, make_task, execution_api, kernel_emulator, dashboard
     ):
         class Crash(BaseException):
@@ -178,7 +180,7 @@ class TestWhenItEndsOtherwise:
         assert execution_api.xcoms[KEY] == f"https://d.example/{invocation.id}"
 
 
-class TestTheOthers:
+class TestOtherOperators:
     @pytest.mark.parametrize(
         ("operator_class", "arguments"),
         [
@@ -190,33 +192,43 @@ class TestTheOthers:
         ],
         ids=lambda value: getattr(value, "__name__", ""),
     )
-    def test_link_to_theirs(self, operator_class, arguments, run, started, execution_api, dashboard):
+    def test_other_operators_store_the_dashboard_link_of_their_invocation(
+        self, operator_class, arguments, run, started, execution_api, dashboard
+    ):
         dashboard("https://d.example/{app_name}/{invocation_id}")
         run(operator_class, invocation_id=started, **arguments)
         assert execution_api.xcoms[KEY] == f"https://d.example/demo/{started}"
 
     @pytest.mark.parametrize("operator_class", [KernelCancelInvocationOperator, KernelInvocationSensor])
-    def test_also_when_it_cannot_be_looked_at(self, operator_class, run, execution_api, dashboard):
+    def test_dashboard_link_is_stored_when_the_invocation_cannot_be_fetched(
+        self, operator_class, run, execution_api, dashboard
+    ):
         dashboard("https://d.example/{invocation_id}")
         assert run(operator_class, invocation_id="nobody-knows-it").state == "failed"
         assert execution_api.xcoms[KEY] == "https://d.example/nobody-knows-it"
 
-    def test_a_sensor_that_pokes_often_writes_it_once(self, run, started, written, kernel_emulator, dashboard):
+    def test_sensor_stores_the_dashboard_link_once_for_many_pokes(
+        self, run, started, stored, kernel_emulator, dashboard
+    ):
         dashboard("https://d.example/{invocation_id}")
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", 4, status=400, body={"code": "c", "message": "m"}))
         run(KernelInvocationSensor, invocation_id=started, poke_interval=0.01)
         assert len(kernel_emulator.requests("GET", "/invocations/*")) == 4
-        assert [key for key, _ in written].count(KEY) == 2  # the second one is Airflow's, at the end
+        assert [key for key, _ in stored].count(KEY) == 2  # the second one is Airflow's, at the end
 
     @pytest.mark.parametrize(
         "ends", [lambda: 1, lambda: 1 / 0], ids=["with the function's value", "with its error"]
     )
-    def test_a_task_that_answers_links_to_what_it_answers(self, ends, run, started, execution_api, dashboard):
+    def test_invocation_task_stores_the_dashboard_link_of_its_invocation(
+        self, ends, run, started, execution_api, dashboard
+    ):
         dashboard("https://d.example/{app_name}/{invocation_id}")
         run(KernelInvocationTaskOperator, python_callable=ends, invocation_id=started, max_tries=0)
         assert execution_api.xcoms[KEY] == f"https://d.example/demo/{started}"
 
-    def test_that_is_there_before_its_function_runs(self, run, started, execution_api, dashboard):
+    def test_invocation_task_stores_the_dashboard_link_before_its_function_runs(
+        self, run, started, execution_api, dashboard
+    ):
         dashboard("https://d.example/{invocation_id}")
         seen = []
         run(
@@ -226,7 +238,7 @@ class TestTheOthers:
         )
         assert seen == [f"https://d.example/{started}"]
 
-    def test_that_cannot_be_stored_does_not_keep_it_from_answering(
+    def test_invocation_task_succeeds_when_its_dashboard_link_cannot_be_stored(
         self, run, started, execution_api, kernel_emulator
     ):
         act = execution_api._act
@@ -236,7 +248,9 @@ class TestTheOthers:
         assert result.state == "success"
         assert kernel_emulator.invocation(started).output_json == "done"
 
-    def test_a_kill_while_it_is_stored_ends_what_waits(self, make_task, started, execution_api, kernel_emulator):
+    def test_kill_while_the_dashboard_link_is_stored_ends_the_waiting_invocation(
+        self, make_task, started, execution_api, kernel_emulator
+    ):
         class KilledMeanwhile(KernelInvocationTaskOperator):
             def show_dashboard(self, *args, **options):
                 execution_api.after = lambda method, path: self.on_kill() if path.endswith(KEY) else None
@@ -250,13 +264,15 @@ class TestTheOthers:
         assert called == []
         assert kernel_emulator.invocation(started).status == "failed"
 
-    def test_the_search_for_orphans_is_about_no_one_invocation(self):
+    def test_orphans_operator_has_no_link(self):
         assert not KernelCancelOrphansOperator.operator_extra_links
 
 
-class TestTrouble:
+class TestFailures:
     @pytest.mark.parametrize("method", ["POST", "GET"])
-    def test_airflow_that_does_not_store_it_harms_nothing(self, method, run, execution_api, kernel_emulator):
+    def test_task_succeeds_when_airflow_does_not_store_its_dashboard_link(
+        self, method, run, execution_api, kernel_emulator
+    ):
         act = execution_api._act
         denied = httpx.Response(403, json={"detail": {"reason": "access_denied", "message": "no"}})
         execution_api._act = lambda m, path, request: (
@@ -266,9 +282,9 @@ class TestTrouble:
         assert execution_api.xcoms["return_value"] == "fine"
         assert kernel_emulator.requests("PATCH") == ()
         if method == "GET":
-            assert execution_api.xcoms[KEY] == ROOT  # what was good is still there
+            assert execution_api.xcoms[KEY] == ROOT  # the first one is kept
 
-    def test_that_is_logged_without_the_address(self, caplog, monkeypatch):
+    def test_failure_to_store_a_live_view_link_is_logged_without_the_address(self, caplog, monkeypatch):
         def fail(**options):
             raise RuntimeError("secret address")
 
@@ -280,7 +296,7 @@ class TestTrouble:
         ]
 
 
-class TestTheLiveView:
+class TestLiveView:
     @pytest.fixture
     def until_found(self, kernel_emulator, execution_api):
         """End the invocation when the link to its live view is stored, or the session of its browser."""
@@ -295,7 +311,9 @@ class TestTheLiveView:
 
         return until_found
 
-    def test_is_linked_once_there_is_a_browser(self, run, execution_api, until_found, kernel_emulator, capsys):
+    def test_live_view_link_is_stored_once_there_is_a_browser(
+        self, run, execution_api, until_found, kernel_emulator, capsys
+    ):
         until_found()
         assert run(KernelInvokeOperator, live_view_link=True, **BROWSERS).state == "success"
         link = execution_api.xcoms[LIVE_KEY]
@@ -305,13 +323,15 @@ class TestTheLiveView:
         assert token not in capsys.readouterr().out
         assert execution_api.xcoms[KEY] == ROOT
 
-    def test_is_off_by_default_and_then_nobody_asks(self, run, execution_api, kernel_emulator):
+    def test_live_view_link_is_off_by_default_and_browsers_are_not_fetched(
+        self, run, execution_api, kernel_emulator
+    ):
         kernel_emulator.time_scale = 10_000
         assert run(KernelInvokeOperator, **BROWSERS).state == "success"
         assert LIVE_KEY not in execution_api.xcoms
         assert kernel_emulator.requests("GET", "/invocations/*/browsers") == ()
 
-    def test_of_one_without_browsers_is_asked_for_some_times_only(
+    def test_live_view_link_of_an_invocation_without_browsers_is_polled_a_limited_number_of_times(
         self, run, execution_api, kernel_emulator, monkeypatch
     ):
         monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.MAX_BROWSER_POLLS", 3)
@@ -327,14 +347,14 @@ class TestTheLiveView:
         assert execution_api.xcoms[LIVE_KEY] == ""
 
     @pytest.mark.parametrize("status", [403, 404, 500])
-    def test_that_cannot_be_had_harms_nothing(self, status, run, execution_api, kernel_emulator):
+    def test_task_succeeds_when_its_live_view_cannot_be_fetched(self, status, run, execution_api, kernel_emulator):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*/browsers", None, status=status))
         kernel_emulator.register("app", "slow", lambda ctx: ctx.wait(0.2))
         arguments = {"app_name": "app", "action_name": "slow", "poll_interval": 0.01}
         assert run(KernelInvokeOperator, live_view_link=True, **arguments).state == "success"
         assert kernel_emulator.requests("PATCH") == ()
 
-    def test_the_dashboard_may_have_a_page_of_the_browser(self, run, execution_api, dashboard, until_found):
+    def test_dashboard_link_may_hold_the_browsers_session_id(self, run, execution_api, dashboard, until_found):
         dashboard("https://d.example/browsers/{session_id}")
         until_found(lambda xcoms: xcoms.get(KEY, "").rpartition("/")[2])
         assert run(KernelInvokeOperator, **BROWSERS).state == "success"
@@ -344,7 +364,7 @@ class TestTheLiveView:
         assert LIVE_KEY not in execution_api.xcoms
 
     @pytest.mark.parametrize("address", [None, "", "javascript:alert(1)", "wss://x", "/live"])
-    def test_leads_to_the_web_or_nowhere(self, address):
+    def test_live_view_link_with_another_scheme_than_http_is_not_stored(self, address):
         class Nowhere:
             def __getattr__(self, name):
                 raise AssertionError(name)
@@ -356,8 +376,8 @@ ONE_LINK = {"Kernel dashboard": KEY}
 BOTH_LINKS = {**ONE_LINK, "Kernel live view": LIVE_KEY}
 
 
-class TestWhatTheAPIServerKnows:
-    """It reads a DAG from its serialized form, and asks each link there by its key in XCom."""
+class TestSerializedDag:
+    """The API server reads a DAG from its serialized form, and finds each link by its XCom key."""
 
     @pytest.fixture
     def links(self):
@@ -373,7 +393,7 @@ class TestWhatTheAPIServerKnows:
         return links
 
     @pytest.mark.parametrize("mapped", [False, True])
-    def test_of_an_invoking_task(self, links, mapped):
+    def test_serialized_invoke_operator_has_its_links(self, links, mapped):
         assert links(KernelInvokeOperator, mapped=mapped, **ECHO) == ONE_LINK
         assert links(KernelInvokeOperator, mapped=mapped, live_view_link=False, **ECHO) == ONE_LINK
         assert links(KernelInvokeOperator, mapped=mapped, live_view_link=True, **ECHO) == BOTH_LINKS
@@ -382,14 +402,14 @@ class TestWhatTheAPIServerKnows:
         "operator_class",
         [KernelCompleteInvocationOperator, KernelCancelInvocationOperator, KernelInvocationSensor],
     )
-    def test_of_the_others(self, links, operator_class):
+    def test_serialized_other_operator_has_the_dashboard_link(self, links, operator_class):
         assert links(operator_class, invocation_id="i") == ONE_LINK
 
-    def test_of_a_task_that_answers(self, links):
+    def test_serialized_invocation_task_has_the_dashboard_link(self, links):
         assert links(KernelInvocationTaskOperator, python_callable=print, invocation_id="i") == ONE_LINK
 
     @pytest.mark.parametrize("mapped", [False, True])
-    def test_of_a_decorated_function_that_answers(self, mapped):
+    def test_serialized_decorated_invocation_task_has_the_dashboard_link(self, mapped):
         with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
 
             @task.kernel_invocation
@@ -400,6 +420,6 @@ class TestWhatTheAPIServerKnows:
         known = as_servers_know(dag).get_task("t")
         assert {link.name: link.xcom_key for link in known.operator_extra_links} == ONE_LINK
 
-    def test_the_keys_are_those_of_the_classes(self):
+    def test_link_keys_are_those_of_the_link_classes(self):
         assert (DASHBOARD.xcom_key, LIVE_VIEW.xcom_key) == (KEY, LIVE_KEY)
         assert (KernelDashboardLink().name, KernelLiveViewLink().name) == ("Kernel dashboard", "Kernel live view")

@@ -1,4 +1,4 @@
-"""KernelInvocationSensor: wait for what something else started, in every mode, and never touch it."""
+"""KernelInvocationSensor waits in every mode for an invocation that it did not start, and never changes it."""
 
 import time
 
@@ -27,14 +27,14 @@ def sensor(make_task, invocation_id):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_ever_changed(kernel_emulator):
+def sensor_changes_no_invocation(kernel_emulator):
     yield
     assert kernel_emulator.requests("PATCH") == ()
     assert kernel_emulator.requests("DELETE") == ()
 
 
 @each_way
-def test_it_returns_the_output_of_one_that_has_ended(
+def test_sensor_returns_the_output_of_an_ended_invocation(
     deferrable, sensor, invocation_id, kernel_emulator, execution_api
 ):
     kernel_emulator.finish(invocation_id, output={"a": 1})
@@ -43,7 +43,7 @@ def test_it_returns_the_output_of_one_that_has_ended(
     assert execution_api.xcoms["return_value"] == {"a": 1}
 
 
-def test_deferred_it_returns_the_output_of_one_that_ends_later(
+def test_deferred_sensor_returns_the_output_of_an_invocation_that_ends_later(
     sensor, invocation_id, kernel_emulator, execution_api
 ):
     task = sensor(deferrable=True)
@@ -56,7 +56,7 @@ def test_deferred_it_returns_the_output_of_one_that_ends_later(
     assert execution_api.xcoms["return_value"] == "later"
 
 
-def test_poking_it_waits_for_the_end(sensor, kernel_emulator, execution_api, make_task):
+def test_poking_sensor_waits_for_the_end_of_the_invocation(sensor, kernel_emulator, execution_api, make_task):
     kernel_emulator.register("app", "short", lambda ctx: ctx.wait(0.05) or "done")
     with KernelHook() as hook:
         started = hook.invoke("app", "short").id
@@ -64,14 +64,16 @@ def test_poking_it_waits_for_the_end(sensor, kernel_emulator, execution_api, mak
     assert execution_api.xcoms["return_value"] == "done"
 
 
-def test_in_reschedule_mode_it_gives_up_its_slot(sensor):
+def test_sensor_in_reschedule_mode_releases_its_slot(sensor):
     assert sensor(mode="reschedule", poke_interval=1).run().state == "up_for_reschedule"
 
 
 @each_way
 @pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
-class TestAFailedInvocation:
-    def test_that_had_failed(self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator):
+class TestSoftFail:
+    def test_sensor_on_an_already_failed_invocation_fails_or_skips(
+        self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator
+    ):
         kernel_emulator.finish(invocation_id, "failed", {"error": "no"})
         result = sensor(deferrable=deferrable, soft_fail=soft_fail).run()
         assert result.state == state
@@ -79,7 +81,9 @@ class TestAFailedInvocation:
             assert isinstance(result.error, AirflowFailException)
             assert f"Invocation {invocation_id}" in str(result.error)
 
-    def test_that_fails_later(self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator):
+    def test_sensor_on_an_invocation_that_fails_later_fails_or_skips(
+        self, deferrable, soft_fail, state, sensor, invocation_id, kernel_emulator
+    ):
         task = sensor(deferrable=deferrable, soft_fail=soft_fail)
         if deferrable:
             deferred = task.run()
@@ -93,7 +97,7 @@ class TestAFailedInvocation:
             result = task.run()
         assert result.state == state
 
-    def test_that_takes_too_long(self, deferrable, soft_fail, state, sensor, kernel_emulator):
+    def test_sensor_that_times_out_fails_or_skips(self, deferrable, soft_fail, state, sensor, kernel_emulator):
         task = sensor(deferrable=deferrable, soft_fail=soft_fail, timeout=0.05)
         if deferrable:
             deferred = task.run()
@@ -107,25 +111,25 @@ class TestAFailedInvocation:
 
 
 @each_way
-def test_an_unknown_invocation_fails_for_good(deferrable, sensor):
+def test_sensor_on_an_unknown_invocation_fails_without_retries(deferrable, sensor):
     result = sensor(deferrable=deferrable, invocation_id="nonexistent").run()
     assert result.state == "failed"
     assert isinstance(result.error, AirflowFailException)
 
 
-def test_a_crashed_trigger_fails_it_and_leaves_its_retries(sensor):
+def test_sensor_is_retried_after_a_crash_of_its_trigger(sensor):
     task = sensor(deferrable=True)
     task.run()
     assert task.resume("__fail__", error="Trigger failure").state == "up_for_retry"
 
 
-def test_lost_contact_fails_it_and_leaves_its_retries(sensor, invocation_id):
+def test_sensor_is_retried_after_lost_contact(sensor, invocation_id):
     task = sensor(deferrable=True)
     task.run()
     event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
     assert task.resume("execute_complete", event=event).state == "up_for_retry"
 
 
-def test_the_output_may_be_too_large(sensor, invocation_id, kernel_emulator):
+def test_sensor_fails_when_the_output_is_too_large(sensor, invocation_id, kernel_emulator):
     kernel_emulator.finish(invocation_id, output="x" * 99)
     assert sensor(max_output_bytes=100).run().state == "failed"
