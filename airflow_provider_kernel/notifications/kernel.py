@@ -259,6 +259,8 @@ def _status_of_run(context: Context) -> str:
 
 
 def _describe_failed_run(context: Context) -> str:
+    from airflow_provider_kernel.lifecycle.resource import EndReason
+
     try:
         failed = _failed_tasks(context)
     except Exception:
@@ -266,10 +268,11 @@ def _describe_failed_run(context: Context) -> str:
         failed = []
     reason: Any = context.get("reason")
     why = f" ({reason})" if reason in _FAILED_RUN - {"task_failure"} else ""
+    summary = f"{EndReason.RUN_FAILED}{why}"
     if not failed:
-        return f"The Airflow DAG run failed{why}"
+        return summary
     names = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
-    return f"The Airflow DAG run failed{why}; failed: {names}"
+    return f"{summary}; failed: {names}"
 
 
 def _failed_tasks(context: Context) -> list[str]:

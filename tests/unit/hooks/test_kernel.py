@@ -59,7 +59,7 @@ def kernel(started):
 
 @pytest.fixture
 def connect(monkeypatch):
-    """Define the connection `my_kernel` in the environment, which a lookup outside of a task asks first."""
+    """Define the connection `my_kernel` in the environment."""
 
     def define(conn_id="my_kernel", **fields):
         document = {"conn_type": "kernel", "password": KEY, **fields}
@@ -96,21 +96,21 @@ def log(monkeypatch):
 
 
 class TestForm:
-    """Airflow 3.1 asks the hook for the form, later versions the metadata; both must show the same."""
+    """Airflow 3.1 reads the form from the hook, later versions from the metadata; both must be equal."""
 
-    def test_names_the_connection_type(self):
+    def test_hook_names_its_connection_type(self):
         assert (KernelHook.conn_type, KernelHook.hook_name) == ("kernel", "Kernel")
         assert (KernelHook.conn_name_attr, KernelHook.default_conn_name) == ("kernel_conn_id", "kernel_default")
         assert KernelHook().kernel_conn_id == "kernel_default"
 
-    def test_standard_fields_are_those_of_the_metadata(self):
+    def test_hook_form_has_the_standard_fields_of_the_metadata(self):
         assert KernelHook.get_ui_field_behaviour() == {
             "hidden_fields": ["schema", "login", "extra"],
             "relabeling": connection_form.RELABELING,
             "placeholders": connection_form.PLACEHOLDERS,
         }
 
-    def test_widgets_are_those_of_the_metadata(self, monkeypatch):
+    def test_hook_form_has_the_widgets_of_the_metadata(self, monkeypatch):
         def kind(name):
             return lambda label, **options: SimpleNamespace(kind=name, label=label, **options)
 
@@ -128,43 +128,43 @@ class TestForm:
 
 
 class TestConfig:
-    def test_is_what_the_connection_says(self, connect):
+    def test_hook_config_is_read_from_the_connection(self, connect):
         connect(host="http://127.0.0.1:8080", extra={"project": "shop", "max_attempts": 2})
         config = KernelHook("my_kernel").config
         assert (config.api_key, config.base_url, config.project) == (KEY, "http://127.0.0.1:8080", "shop")
         assert config.retry.max_attempts == 2
 
-    def test_is_looked_up_at_the_first_use_and_once(self, connect, monkeypatch):
-        looked_up = []
+    def test_hook_reads_its_connection_once_at_the_first_use(self, connect, monkeypatch):
+        lookups = []
         monkeypatch.setattr(
             KernelHook,
             "get_connection",
-            classmethod(lambda cls, conn_id: looked_up.append(conn_id) or BaseHook.get_connection(conn_id)),
+            classmethod(lambda cls, conn_id: lookups.append(conn_id) or BaseHook.get_connection(conn_id)),
         )
         connect(host="http://127.0.0.1:1")
         hook = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=1))
-        assert looked_up == []
+        assert lookups == []
         assert hook.config is hook.config
         hook.get_conn()
         hook.close()
         hook.get_conn()
         hook.test_connection()
         hook.close()
-        assert looked_up == ["my_kernel"]
+        assert lookups == ["my_kernel"]
 
-    def test_retries_of_the_hook_replace_those_of_the_connection(self, connect):
+    def test_retry_of_the_hook_replaces_that_of_the_connection(self, connect):
         connect(extra={"max_attempts": 2, "project": "shop"})
         config = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=9)).config
         assert config.retry == RetryPolicy(max_attempts=9)
         assert config.project == "shop"
 
-    async def test_is_the_same_in_an_event_loop(self, connect):
+    async def test_hook_config_is_the_same_in_an_event_loop(self, connect):
         connect(host="http://127.0.0.1:8080", extra={"project": "shop", "verify_tls": False})
         assert await KernelHook("my_kernel").aget_config() == KernelHook("my_kernel").config
         policy = RetryPolicy(max_attempts=9)
         assert (await KernelHook("my_kernel", retry=policy).aget_config()).retry == policy
 
-    async def test_is_looked_up_once_in_an_event_loop_too(self, connect):
+    async def test_hook_reads_its_connection_once_in_an_event_loop(self, connect):
         connect()
         hook = KernelHook("my_kernel")
         config = await hook.aget_config()
@@ -172,12 +172,12 @@ class TestConfig:
         assert await hook.aget_config() is config
         assert hook.config is config
 
-    def test_a_connection_that_cannot_work_is_named(self, connect):
+    def test_invalid_connection_is_named_in_the_error(self, connect):
         connect(host="x/y")
         with pytest.raises(KernelConfigurationError, match=r"Airflow connection 'my_kernel': The host 'x/y'"):
             _ = KernelHook("my_kernel").config
 
-    async def test_a_connection_that_cannot_work_is_named_in_an_event_loop_too(self, connect):
+    async def test_invalid_connection_is_named_in_the_error_in_an_event_loop(self, connect):
         connect(host="x/y")
         with pytest.raises(KernelConfigurationError, match=r"Airflow connection 'my_kernel': The host 'x/y'"):
             await KernelHook("my_kernel").aget_config()
@@ -190,7 +190,7 @@ class TestWithoutAConnection:
         monkeypatch.setenv("KERNEL_BASE_URL", "http://127.0.0.1:8080")
         monkeypatch.setenv("KERNEL_PROJECT", "shop")
 
-    def test_the_environment_is_used_and_that_is_said(self, log):
+    def test_hook_without_a_connection_uses_the_environment_and_logs_it(self, log):
         config = KernelHook("nowhere").config
         assert (config.api_key, config.base_url, config.project) == (KEY, "http://127.0.0.1:8080", "shop")
         assert log == [
@@ -201,23 +201,23 @@ class TestWithoutAConnection:
             )
         ]
 
-    async def test_the_environment_is_used_in_an_event_loop_too(self, log):
+    async def test_hook_without_a_connection_uses_the_environment_in_an_event_loop(self, log):
         assert await KernelHook("nowhere").aget_config() == KernelHook("nowhere").config
         assert len(log) == 2
 
-    def test_a_connection_wins_over_the_environment(self, connect, log):
+    def test_connection_takes_precedence_over_the_environment(self, connect, log):
         connect("kernel_default", password="sk-of-the-connection")
         config = KernelHook().config
         assert config.api_key == "sk-of-the-connection"
         assert (config.base_url, config.project) == ("https://api.onkernel.com", None)
         assert log == []
 
-    def test_a_connection_without_a_key_is_an_error_all_the_same(self, connect):
+    def test_connection_without_a_key_is_an_error_despite_the_environment(self, connect):
         connect(password="")
         with pytest.raises(KernelConfigurationError, match="'my_kernel': There is no API key"):
             _ = KernelHook("my_kernel").config
 
-    def test_neither_says_how_to_make_one(self, monkeypatch):
+    def test_error_without_connection_and_key_says_how_to_create_one(self, monkeypatch):
         monkeypatch.delenv("KERNEL_API_KEY")
         with pytest.raises(KernelConfigurationError) as raised:
             _ = KernelHook("nowhere").config
@@ -227,21 +227,21 @@ class TestWithoutAConnection:
         )
         assert "airflow connections add nowhere --conn-type kernel --conn-password" in text
 
-    async def test_neither_is_an_error_in_an_event_loop_too(self, monkeypatch):
+    async def test_hook_without_connection_and_key_is_an_error_in_an_event_loop(self, monkeypatch):
         monkeypatch.delenv("KERNEL_API_KEY")
         with pytest.raises(KernelConfigurationError, match="There is no Airflow connection 'nowhere'"):
             await KernelHook("nowhere").aget_config()
 
 
 class TestClient:
-    def test_is_one_for_all_calls(self, hook):
+    def test_hook_uses_one_client_for_all_calls(self, hook):
         client = hook.get_conn()
         assert isinstance(client, KernelClient)
         list(hook.list_apps())
         list(hook.list_invocations())
         assert hook.get_conn() is client
 
-    def test_is_closed_with_the_hook_and_made_anew_when_it_is_used_again(self, hook):
+    def test_closed_hook_creates_a_new_client_when_used_again(self, hook):
         first = hook.get_conn()
         hook.close()
         with pytest.raises(RuntimeError, match="closed"):
@@ -249,36 +249,36 @@ class TestClient:
         assert list(hook.list_apps())
         assert hook.get_conn() is not first
 
-    def test_is_closed_at_the_end_of_a_with_block(self, kernel, connect):
+    def test_with_block_closes_the_client_of_the_hook(self, kernel, connect):
         connect(host=kernel.base_url)
         with KernelHook("my_kernel") as hook:
             client = hook.get_conn()
         with pytest.raises(RuntimeError, match="closed"):
             list(client.pages(list_apps()))
 
-    def test_a_hook_that_was_never_used_can_be_closed_and_twice(self):
+    def test_unused_hook_can_be_closed_twice(self):
         hook = KernelHook("nowhere")
         hook.close()
         hook.close()
 
-    def test_is_one_for_threads_that_come_at_once_as_is_the_lookup(self, kernel, connect, monkeypatch):
+    def test_concurrent_threads_share_one_client_and_one_connection_lookup(self, kernel, connect, monkeypatch):
         connect(host=kernel.base_url)
-        look_up, looked_up = BaseHook.get_connection, []
+        get_connection, lookups = BaseHook.get_connection, []
         second = threading.Barrier(2)
 
         def wait_for_a_second_lookup(conn_id):
-            looked_up.append(conn_id)
+            lookups.append(conn_id)
             with suppress(threading.BrokenBarrierError):
                 second.wait(0.3)
-            return look_up(conn_id)
+            return get_connection(conn_id)
 
         monkeypatch.setattr(KernelHook, "get_connection", staticmethod(wait_for_a_second_lookup))
         with KernelHook("my_kernel") as hook, ThreadPoolExecutor(8) as threads:
             clients = set(threads.map(lambda _: hook.get_conn(), range(8)))
         assert len(clients) == 1
-        assert looked_up == ["my_kernel"]
+        assert lookups == ["my_kernel"]
 
-    def test_serves_many_threads_each_with_its_own_answers_and_keeps_their_connections(self, kernel, connect):
+    def test_hook_serves_concurrent_threads_and_reuses_their_connections(self, kernel, connect):
         with Relay(kernel.port) as relay, ThreadPoolExecutor(16) as threads:
             connect(host=relay.base_url)
             with KernelHook("my_kernel") as hook:
@@ -288,10 +288,10 @@ class TestClient:
             assert [kernel.invocation(id_).output_json for id_ in ids] == list(range(64))
             assert relay.connections <= 16
 
-    def test_is_not_in_the_way_of_a_copy_of_an_operator_that_holds_a_hook(self):
+    def test_hook_can_be_deep_copied(self):
         assert copy.deepcopy(KernelHook("my_kernel")).kernel_conn_id == "my_kernel"
 
-    def test_waits_as_the_hook_says(self, kernel, connect):
+    def test_hook_waits_with_its_sleep_function(self, kernel, connect):
         slept = []
         connect(host=kernel.base_url)
         kernel.add_fault(Fault("GET", "/apps", status=503, headers={"Retry-After": "7"}))
@@ -300,7 +300,7 @@ class TestClient:
         assert len(slept) == 1
         assert 7 <= slept[0] <= 7.5
 
-    async def test_of_an_event_loop_belongs_to_its_caller(self, hook):
+    async def test_async_client_of_the_hook_belongs_to_its_caller(self, hook):
         async with await hook.get_async_conn() as first, await hook.get_async_conn() as second:
             assert isinstance(first, AsyncKernelClient)
             assert first is not second
@@ -308,21 +308,21 @@ class TestClient:
             assert [app.app_name async for app in first.pages(list_apps())] == ["demo"]
 
     @pytest.mark.needs_airflow("3.3", "before, Airflow's own lookup does, to mask what it found")
-    async def test_its_lookup_does_not_hold_up_the_event_loop(self, connect, monkeypatch):
+    async def test_async_connection_lookup_does_not_block_the_event_loop(self, connect, monkeypatch):
         def wait(*args, **options):
-            raise AssertionError("waits, while the event loop stands still")
+            raise AssertionError("a blocking call in the event loop")
 
         monkeypatch.setattr(KernelHook, "get_connection", wait)
-        # What Connection.extra_dejson calls; in a task or the triggerer it writes to the supervisor and waits.
+        # Connection.extra_dejson calls it; in a task or the triggerer it blocks on the supervisor.
         monkeypatch.setattr("airflow.sdk.log.mask_secret", wait)
         connect(extra={"project": "shop"})
         assert (await KernelHook("my_kernel").aget_config()).project == "shop"
 
 
 class TestCalls:
-    """Each method asks for its own thing, with all that it was given."""
+    """Each method sends its own request, with all its arguments."""
 
-    def test_invoke(self, kernel, hook):
+    def test_hook_invoke_sends_all_its_arguments(self, kernel, hook):
         kernel.register("shop", "buy", lambda ctx, payload: payload, "v2")
         started = hook.invoke("shop", "buy", {"ä": 1}, version="v2", async_timeout_seconds=60)
         assert started.action_name == "buy"
@@ -336,19 +336,19 @@ class TestCalls:
             "async_timeout_seconds": 60,
         }
 
-    def test_invoke_never_sends_what_may_have_been_taken_again(self, kernel, hook):
+    def test_hook_invoke_does_not_resend_after_a_lost_answer(self, kernel, hook):
         kernel.add_fault(Fault("POST", "/invocations", drop="after"))
         with pytest.raises(KernelAmbiguousStartError):
             hook.invoke("demo", "hang")
         assert len(kernel.requests("POST", "/invocations")) == 1
         assert len(kernel.invocations) == 1
 
-    def test_get(self, kernel, hook):
+    def test_hook_get_invocation(self, kernel, hook):
         started = hook.invoke("demo", "hang")
-        looked_at = hook.get_invocation(started.id)
-        assert (looked_at.id, looked_at.app_name) == (started.id, "demo")
+        fetched = hook.get_invocation(started.id)
+        assert (fetched.id, fetched.app_name) == (started.id, "demo")
 
-    def test_list_fetches_a_page_only_when_it_is_reached(self, kernel, hook):
+    def test_hook_list_invocations_fetches_pages_lazily(self, kernel, hook):
         row = {"id": "a", "status": "running"}
         kernel.add_fault(
             Fault(
@@ -369,7 +369,7 @@ class TestCalls:
         assert next(rows).id == "a"
         assert len(kernel.journal) == 1
         assert [row.id for row in rows] == ["b"]
-        asked = {
+        filters = {
             "app_name": "shop",
             "version": "v2",
             "action_name": "buy",
@@ -380,8 +380,8 @@ class TestCalls:
             "limit": "100",
         }
         assert [dict(request.query) for request in kernel.journal] == [
-            {**asked, "offset": "0"},
-            {**asked, "offset": "1"},
+            {**filters, "offset": "0"},
+            {**filters, "offset": "1"},
         ]
 
     @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ class TestCalls:
         ],
         ids=["complete", "complete without output", "complete with None", "fail", "succeed"],
     )
-    def test_update_and_complete(self, kernel, hook, call, status, output):
+    def test_hook_update_and_complete_send_status_and_output(self, kernel, hook, call, status, output):
         run = hook.invoke("demo", "hang").id
         assert call(hook, run).status == status
         assert kernel.invocation(run).status == status
@@ -403,32 +403,32 @@ class TestCalls:
         sent = json.loads(request.body)
         assert (sent["status"], sent.get("output")) == (status, output)
 
-    def test_complete_one_that_failed(self, kernel, hook):
+    def test_hook_complete_raises_for_a_failed_invocation(self, kernel, hook):
         run = hook.invoke("demo", "hang").id
         kernel.finish(run, "failed", output="its own")
         kernel.add_fault(Fault("PATCH", "/invocations/*", status=400))
         with pytest.raises(KernelInvocationFinishedError):
             hook.complete_invocation(run, "late")
 
-    def test_cancel_ends_it_and_says_so(self, kernel, hook, log):
+    def test_hook_cancel_ends_the_invocation_and_logs_it(self, kernel, hook, log):
         run = hook.invoke("demo", "hang").id
         assert hook.cancel_invocation(run, "not wanted").status == "failed"
         assert [request.method for request in kernel.journal] == ["POST", "GET", "PATCH", "DELETE"]
         assert json.loads(kernel.requests("PATCH")[0].body)["output"] == '{"error": "not wanted"}'
         assert log == [(20, f"Invocation {run} was cancelled; it is now failed")]
 
-    def test_cancel_says_why_by_default(self, kernel, hook):
+    def test_hook_cancel_has_a_default_reason(self, kernel, hook):
         hook.cancel_invocation(hook.invoke("demo", "hang").id)
         assert json.loads(kernel.requests("PATCH")[0].body)["output"] == '{"error": "Cancelled by Airflow"}'
 
-    def test_cancel_leaves_a_success_alone(self, kernel, hook, log):
+    def test_hook_cancel_leaves_a_succeeded_invocation_unchanged(self, kernel, hook, log):
         run = hook.invoke("demo", "hang").id
         kernel.finish(run, "succeeded", output=5)
         assert hook.cancel_invocation(run).parsed_output() == 5
         assert [request.method for request in kernel.journal] == ["POST", "GET"]
         assert log == [(20, f"Invocation {run} had already ended as succeeded")]
 
-    def test_browsers_are_listed_and_ended(self, kernel, hook):
+    def test_hook_lists_and_deletes_invocation_browsers(self, kernel, hook):
         browser = {"session_id": "s1"}
         kernel.add_fault(Fault("GET", "/invocations/*/browsers", status=200, body={"browsers": [browser]}))
         run = hook.invoke("demo", "hang").id
@@ -436,12 +436,12 @@ class TestCalls:
         assert hook.delete_invocation_browsers(run) is None
         assert [request.path for request in kernel.requests("DELETE")] == [f"/invocations/{run}/browsers"]
 
-    def test_list_apps(self, kernel, hook):
+    def test_hook_list_apps_sends_its_filters(self, kernel, hook):
         assert [app.app_name for app in hook.list_apps(app_name="demo", version="latest", query="de")] == ["demo"]
         (request,) = kernel.journal
         assert {("app_name", "demo"), ("version", "latest"), ("query", "de")} <= set(dict(request.query).items())
 
-    def test_the_project_of_the_connection_goes_with_each_call(self, kernel, connect):
+    def test_hook_sends_the_project_of_the_connection(self, kernel, connect):
         connect(host=kernel.base_url, extra={"project": "shop"})
         with KernelHook("my_kernel") as hook:
             list(hook.list_invocations())
@@ -449,7 +449,7 @@ class TestCalls:
         assert headers["x-kernel-project"] == "shop"
         assert headers["user-agent"] == hook.config.user_agent
 
-    def test_an_error_never_holds_the_key(self, kernel, hook):
+    def test_hook_error_does_not_hold_the_key(self, kernel, hook):
         kernel.add_fault(Fault("GET", "/apps", None, status=500))
         hook = KernelHook("my_kernel", retry=RetryPolicy(max_attempts=1))
         with hook, pytest.raises(KernelServerError) as raised:
@@ -457,23 +457,23 @@ class TestCalls:
         assert KEY not in f"{raised.value!s}{raised.value!r}{vars(raised.value)}"
 
 
-class TestTestConnection:
-    """What the button in Airflow's form says."""
+class TestConnectionTest:
+    """The messages of the Test button in Airflow's connection form."""
 
     @pytest.fixture
-    def verdict(self, kernel, connect):
+    def run_test(self, kernel, connect):
         def ask(**fields):
             connect(**{"host": kernel.base_url, **fields})
-            worked, sentence = KernelHook("my_kernel").test_connection()
-            assert KEY not in sentence
-            assert PROJECT_KEY not in sentence
-            assert sentence.isprintable()
-            return worked, sentence
+            worked, message = KernelHook("my_kernel").test_connection()
+            assert KEY not in message
+            assert PROJECT_KEY not in message
+            assert message.isprintable()
+            return worked, message
 
         return ask
 
-    def test_of_a_key_of_the_organization(self, kernel, verdict):
-        assert verdict() == (
+    def test_connection_test_names_organization_and_project(self, kernel, run_test):
+        assert run_test() == (
             True,
             f"Connected to {kernel.base_url}: the key belongs to organization org_emulator and acts in "
             "project proj_default",
@@ -488,21 +488,21 @@ class TestTestConnection:
         ],
         ids=["by name", "by id", "of the key"],
     )
-    def test_of_a_project(self, verdict, fields, project):
-        worked, sentence = verdict(**fields)
+    def test_connection_test_names_the_project_of_connection_or_key(self, run_test, fields, project):
+        worked, message = run_test(**fields)
         assert worked
-        assert sentence.endswith(f"acts in project {project}")
+        assert message.endswith(f"acts in project {project}")
 
-    def test_of_no_project(self, kernel, verdict):
+    def test_connection_test_without_a_project_names_the_default_one(self, kernel, run_test):
         kernel.add_fault(Fault("GET", "/auth/context", status=200, body={"organization": {"id": "org_1"}}))
-        assert verdict()[1].endswith("the key belongs to organization org_1 and acts in its default project")
+        assert run_test()[1].endswith("the key belongs to organization org_1 and acts in its default project")
 
-    def test_changes_nothing(self, kernel, verdict):
-        verdict()
+    def test_connection_test_sends_one_get(self, kernel, run_test):
+        run_test()
         assert [(request.method, request.path) for request in kernel.journal] == [("GET", "/auth/context")]
 
     @pytest.mark.parametrize(
-        ("fault", "kind", "says"),
+        ("fault", "kind", "expected"),
         [
             (
                 {"status": 401, "body": {"code": "unauthorized", "message": "no"}},
@@ -542,54 +542,56 @@ class TestTestConnection:
         ],
         ids=["401", "403", "429", "500", "400", "cut", "truncated"],
     )
-    def test_of_an_error_of_the_api_says_which_and_asks_once(self, kernel, verdict, fault, kind, says):
+    def test_connection_test_describes_an_api_error_after_one_attempt(
+        self, kernel, run_test, fault, kind, expected
+    ):
         kernel.add_fault(Fault("GET", "/auth/context", None, **fault))
-        worked, sentence = verdict()
+        worked, message = run_test()
         assert not worked
-        assert sentence.startswith(kind.format(url=kernel.base_url) + " GET /auth/context: ")
-        assert says in sentence
-        assert "(1 attempt in " in sentence
+        assert message.startswith(kind.format(url=kernel.base_url) + " GET /auth/context: ")
+        assert expected in message
+        assert "(1 attempt in " in message
         assert len(kernel.journal) == 1
 
     @pytest.mark.parametrize("port", [None, 0])
-    def test_with_port_0_as_the_button_in_the_list_sends_it(self, kernel, verdict, port):
-        worked, sentence = verdict(port=port)
+    def test_connection_test_works_with_port_0(self, kernel, run_test, port):
+        worked, message = run_test(port=port)
         assert worked
-        assert sentence.startswith(f"Connected to {kernel.base_url}: ")
+        assert message.startswith(f"Connected to {kernel.base_url}: ")
 
-    def test_with_the_port_in_the_host_and_in_its_field(self, kernel, verdict):
-        assert verdict(port=int(kernel.base_url.rpartition(":")[2]))[0]
+    def test_connection_test_works_with_the_port_in_host_and_port_field(self, kernel, run_test):
+        assert run_test(port=int(kernel.base_url.rpartition(":")[2]))[0]
 
-    def test_every_way_not_to_reach_it_has_a_sentence_of_its_own(self):
+    def test_connection_test_has_a_message_for_each_connection_problem(self):
         config = KernelConfig(KEY)
-        told = {
+        summaries = {
             describe_failure(KernelConnectionError("m", problem=problem), config).partition(".")[0]
             for problem in ConnectionProblem
         }
-        assert len(told) == len(ConnectionProblem)
+        assert len(summaries) == len(ConnectionProblem)
 
-    def test_of_a_wrong_key(self, kernel, verdict):
-        worked, sentence = verdict(password="sk-wrong-key")
+    def test_connection_test_with_a_wrong_key(self, kernel, run_test):
+        worked, message = run_test(password="sk-wrong-key")
         assert not worked
-        assert sentence.startswith(f"{kernel.base_url} does not accept the API key. ")
-        assert "401 unauthorized" in sentence
-        assert "Put a valid one into the API key (password) of the Airflow connection" in sentence
-        assert "sk-wrong-key" not in sentence
+        assert message.startswith(f"{kernel.base_url} does not accept the API key. ")
+        assert "401 unauthorized" in message
+        assert "Put a valid one into the API key (password) of the Airflow connection" in message
+        assert "sk-wrong-key" not in message
 
-    def test_of_a_key_of_another_project(self, verdict):
-        worked, sentence = verdict(password=PROJECT_KEY, extra={"project": "other"})
+    def test_connection_test_with_a_key_of_another_project(self, run_test):
+        worked, message = run_test(password=PROJECT_KEY, extra={"project": "other"})
         assert not worked
-        assert sentence.startswith("The API key is valid, but it may not act in the project 'other'. ")
-        assert "403 forbidden" in sentence
-        assert "Check that the key may act in the project that the connection names" in sentence
+        assert message.startswith("The API key is valid, but it may not act in the project 'other'. ")
+        assert "403 forbidden" in message
+        assert "Check that the key may act in the project that the connection names" in message
 
-    def test_of_an_unknown_project(self, verdict):
-        worked, sentence = verdict(extra={"project": "nowhere"})
+    def test_connection_test_with_an_unknown_project(self, run_test):
+        worked, message = run_test(extra={"project": "nowhere"})
         assert not worked
-        assert sentence.startswith("The project 'nowhere' is unknown, or archived.")
+        assert message.startswith("The project 'nowhere' is unknown, or archived.")
 
     @pytest.mark.parametrize(
-        ("fault", "says"),
+        ("fault", "expected"),
         [
             ({"status": 200, "body": "<html>Welcome</html>"}, "200, but the body is not the Kernel API's JSON"),
             ({"status": 200, "body": {"hello": "world"}}, "organization: Field required"),
@@ -608,69 +610,69 @@ class TestTestConnection:
         ],
         ids=["HTML", "other JSON", "empty", "redirect", "404 HTML", "404 JSON", "403 HTML", "502 HTML"],
     )
-    def test_of_something_else_says_that_it_is_not_kernel(self, kernel, verdict, fault, says):
+    def test_connection_test_of_another_server_says_that_it_is_not_kernel(self, kernel, run_test, fault, expected):
         kernel.add_fault(Fault("GET", "/auth/context", **fault))
-        worked, sentence = verdict()
+        worked, message = run_test()
         assert not worked
-        assert sentence.startswith(f"Something answers at {kernel.base_url}, but it is not the Kernel API")
-        assert says in sentence
+        assert message.startswith(f"Something answers at {kernel.base_url}, but it is not the Kernel API")
+        assert expected in message
 
-    def test_of_a_name_that_nobody_knows(self, verdict, monkeypatch):
+    def test_connection_test_of_an_unknown_host_name(self, run_test, monkeypatch):
         def resolve(*args, **options):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        worked, sentence = verdict(host="nonexistent.invalid")
+        worked, message = run_test(host="nonexistent.invalid")
         assert not worked
-        assert sentence.startswith(
+        assert message.startswith(
             "The host of https://nonexistent.invalid cannot be resolved. GET /auth/context: the host name cannot "
             "be resolved (Name or service"
         )
-        assert "Check the host's name in the Airflow connection" in sentence
+        assert "Check the host's name in the Airflow connection" in message
 
-    def test_of_a_port_where_nobody_listens(self, verdict):
+    def test_connection_test_of_a_closed_port(self, run_test):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             host = f"http://127.0.0.1:{taken.getsockname()[1]}"
-            worked, sentence = verdict(host=host)
+            worked, message = run_test(host=host)
         assert not worked
-        assert sentence.startswith(
+        assert message.startswith(
             f"Nothing listens at {host}. GET /auth/context: the connection was refused (1 attempt in "
         )
-        assert "Check the host and port in the Airflow connection; nothing listens there" in sentence
+        assert "Check the host and port in the Airflow connection; nothing listens there" in message
 
-    def test_of_https_where_there_is_only_http(self, kernel, verdict):
+    def test_connection_test_of_a_server_without_tls(self, kernel, run_test):
         host = kernel.base_url.replace("http:", "https:")
-        worked, sentence = verdict(host=host)
+        worked, message = run_test(host=host)
         assert not worked
-        assert sentence.startswith(f"No secure connection to {host} can be made. GET /auth/context: TLS failed (")
-        assert "name its CA bundle in verify_tls" in sentence
+        assert message.startswith(f"No secure connection to {host} can be made. GET /auth/context: TLS failed (")
+        assert "name its CA bundle in verify_tls" in message
 
-    def test_of_an_answer_that_does_not_come(self, kernel, verdict):
+    def test_connection_test_of_a_server_that_does_not_answer(self, kernel, run_test):
         fault = kernel.add_fault(Fault("GET", "/auth/context", hold=True))
-        worked, sentence = verdict(extra={"read_timeout": 0.1})
+        worked, message = run_test(extra={"read_timeout": 0.1})
         fault.release()
         assert not worked
-        assert sentence.startswith(f"{kernel.base_url} does not answer in time. ")
-        assert "no answer in time" in sentence
-        assert "raise read_timeout (or connect_timeout) in the connection's extra" in sentence
+        assert message.startswith(f"{kernel.base_url} does not answer in time. ")
+        assert "no answer in time" in message
+        assert "raise read_timeout (or connect_timeout) in the connection's extra" in message
 
-    def test_keeps_a_person_waiting_for_seconds_only(self, kernel, connect, monkeypatch):
-        made = []
+    def test_connection_test_limits_its_timeouts(self, kernel, connect, monkeypatch):
+        configs = []
 
         class Client(KernelClient):
             def __init__(self, config):
-                made.append(config)
+                configs.append(config)
                 super().__init__(config)
 
         monkeypatch.setattr("airflow_provider_kernel.hooks.kernel.KernelClient", Client)
         for extra in ({"connect_timeout": 300, "read_timeout": 3600}, {"connect_timeout": 3, "read_timeout": 4}):
             connect(host=kernel.base_url, extra=extra)
             assert KernelHook("my_kernel").test_connection()[0]
-        assert [(config.connect_timeout, config.read_timeout) for config in made] == [(10, 15), (3, 4)]
+        assert [(config.connect_timeout, config.read_timeout) for config in configs] == [(10, 15), (3, 4)]
 
     @pytest.mark.parametrize(
-        ("fields", "says"),
+        ("fields", "expected"),
         [
             ({"password": ""}, "Airflow connection 'my_kernel': There is no API key"),
             ({"password": f"{KEY}\n{KEY}"}, "Airflow connection 'my_kernel': The API key cannot be sent"),
@@ -685,18 +687,18 @@ class TestTestConnection:
         ],
         ids=["no key", "odd key", "odd host", "out of range", "odd dashboard", "two ports", "no CA bundle"],
     )
-    def test_of_a_connection_that_cannot_work(self, kernel, verdict, fields, says):
-        worked, sentence = verdict(**fields)
+    def test_connection_test_of_an_invalid_connection_sends_nothing(self, kernel, run_test, fields, expected):
+        worked, message = run_test(**fields)
         assert not worked
-        assert says in sentence
+        assert expected in message
         assert kernel.journal == ()
 
-    def test_without_a_connection(self):
-        worked, sentence = KernelHook("nowhere").test_connection()
+    def test_connection_test_without_a_connection(self):
+        worked, message = KernelHook("nowhere").test_connection()
         assert not worked
-        assert sentence.startswith("There is no Airflow connection 'nowhere'")
+        assert message.startswith("There is no Airflow connection 'nowhere'")
 
-    def test_leaves_the_hook_as_it_was(self, kernel, hook):
+    def test_connection_test_does_not_change_the_hook(self, kernel, hook):
         client = hook.get_conn()
         assert hook.test_connection()[0]
         assert hook.get_conn() is client
@@ -704,7 +706,7 @@ class TestTestConnection:
         assert hook.config.retry == RetryPolicy()
 
 
-def test_a_hook_logs_nothing_of_the_key(kernel, connect):
+def test_hook_logs_neither_key_nor_payload(kernel, connect):
     connect(host=kernel.base_url)
     with structlog.testing.capture_logs() as lines, KernelHook("my_kernel") as hook:
         hook.cancel_invocation(hook.invoke("demo", "hang", {"card": "4111"}).id)
@@ -720,13 +722,13 @@ class TestWaiting:
 
     @pytest.fixture
     def patient(self, kernel, connect, waits):
-        """A hook that only notes for how long it should have waited."""
+        """A hook that records its waits and does not sleep."""
         connect(host=kernel.base_url)
         with KernelHook("my_kernel", sleep=waits.append) as hook:
             yield hook
 
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_returns_the_invocation_in_whichever_way_it_ended(self, kernel, connect, status):
+    def test_hook_wait_returns_a_succeeded_or_failed_invocation(self, kernel, connect, status):
         def end(seconds):
             kernel.finish(run, status, {"n": 1})
 
@@ -737,24 +739,24 @@ class TestWaiting:
         assert (ended.id, ended.status, ended.parsed_output()) == (run, status, {"n": 1})
         assert kernel.requests("PATCH") == ()
 
-    def test_says_how_it_stands_and_what_is_in_the_way(self, kernel, connect, log):
-        def end_after_four_looks(seconds):
+    def test_hook_wait_logs_status_changes_and_poll_errors(self, kernel, connect, log):
+        def end_after_four_polls(seconds):
             if len(kernel.requests("GET")) == 4:
                 kernel.finish(run)
 
         connect(host=kernel.base_url)
         kernel.add_fault(Fault("GET", "/invocations/*", (2, 3), status=500))
-        with KernelHook("my_kernel", sleep=end_after_four_looks) as hook:
+        with KernelHook("my_kernel", sleep=end_after_four_polls) as hook:
             run = hook.invoke("demo", "hang").id
             kernel.wait_for_status(run, "running")
             hook.wait_for_invocation(run)
         assert [level for level, _ in log] == [20, 30, 20]
-        first, trouble, last = (text for _, text in log)
+        first, poll_error, last = (text for _, text in log)
         assert (first, last) == (f"Invocation {run} is running", f"Invocation {run} has succeeded")
-        assert trouble.startswith(f"GET /invocations/{run}: 500 ")
-        assert trouble.endswith("; polling again")
+        assert poll_error.startswith(f"GET /invocations/{run}: 500 ")
+        assert poll_error.endswith("; polling again")
 
-    def test_looks_at_the_interval_that_was_asked_for(self, kernel, patient, waits):
+    def test_hook_wait_polls_at_its_poll_interval(self, kernel, patient, waits):
         run = patient.invoke("demo", "hang").id
         kernel.add_fault(Fault("GET", "/invocations/*", range(1, 6), status=503))
         kernel.add_fault(Fault("GET", "/invocations/*", 6, status=400))
@@ -764,7 +766,7 @@ class TestWaiting:
         assert all(0.17 < wait < 0.23 for wait in waits)
 
     @pytest.mark.usefixtures("contact_is_soon_lost")
-    def test_ten_seconds_by_default_in_the_long_run(self, kernel, patient, waits):
+    def test_hook_wait_polls_every_ten_seconds_by_default(self, kernel, patient, waits):
         kernel.add_fault(Fault("GET", "/invocations/*", None, status=503))
         with pytest.raises(KernelLostContactError, match="invocation abc"):
             patient.wait_for_invocation("abc")
@@ -772,24 +774,24 @@ class TestWaiting:
         assert 0.4 < waits[0] < 0.6
         assert 8.9 < waits[-1] < 11.1
 
-    def test_no_longer_than_the_deadline_and_cancels_nothing(self, kernel, patient):
+    def test_hook_wait_stops_at_the_deadline_without_cancelling(self, kernel, patient):
         run = patient.invoke("demo", "hang").id
         with pytest.raises(KernelInvocationTimeoutError, match=f"Invocation {run} did not end in time"):
             patient.wait_for_invocation(run, deadline=time.time())
         assert [request.method for request in kernel.journal] == ["POST", "GET"]
         assert kernel.invocation(run).status in ("queued", "running")
 
-    def test_one_that_is_over_is_returned_after_the_deadline_too(self, kernel, patient):
+    def test_hook_wait_returns_an_ended_invocation_after_the_deadline(self, kernel, patient):
         run = patient.invoke("demo", "hang").id
         kernel.finish(run, "failed")
         assert patient.wait_for_invocation(run, deadline=0.0).status == "failed"
 
-    def test_one_that_is_not_found_is_an_error_at_once(self, kernel, patient, waits):
+    def test_hook_wait_raises_at_once_for_an_unknown_invocation(self, kernel, patient, waits):
         with pytest.raises(KernelNotFoundError):
             patient.wait_for_invocation("abc")
         assert waits == []
 
-    def test_one_that_is_new_may_not_be_found_at_first(self, kernel, patient, waits):
+    def test_hook_wait_tolerates_not_found_for_a_new_invocation(self, kernel, patient, waits):
         run = patient.invoke("demo", "hang").id
         kernel.finish(run)
         kernel.add_fault(Fault("GET", "/invocations/*", (1, 2), status=404))
@@ -800,13 +802,13 @@ class TestWaiting:
 class TestFollowing:
     LINES = tuple(f"line {number}" for number in range(1, 11))
 
-    def test_one_that_is_over(self, kernel, hook):
+    def test_hook_follow_streams_the_log_of_an_ended_invocation(self, kernel, hook):
         run = hook.invoke("demo", "logs", {"lines": 10}).id
         kernel.wait_for_status(run, "succeeded")
         assert tuple(line.message for line in hook.follow_invocation(run)) == self.LINES
         assert len(kernel.requests("GET", "/invocations/*/events")) == 1
 
-    def test_one_that_runs_from_its_first_line_to_its_end(self, kernel, hook):
+    def test_hook_follow_streams_the_log_of_a_running_invocation(self, kernel, hook):
         go = threading.Event()
 
         def talk(ctx):
@@ -823,7 +825,7 @@ class TestFollowing:
         go.set()
         assert [line.message for line in lines] == ["after"]
 
-    def test_through_cuts(self, kernel, connect):
+    def test_hook_follow_reconnects_when_the_stream_breaks(self, kernel, connect):
         connect(host=kernel.base_url)
         waits = []
         kernel.add_fault(Fault("GET", "/invocations/*/events", 1, cut_after=4))
@@ -834,9 +836,9 @@ class TestFollowing:
             assert tuple(line.message for line in hook.follow_invocation(run)) == self.LINES
         assert len(waits) == 2
 
-    def test_one_that_nobody_knows_has_no_lines_and_raises_nothing(self, hook):
+    def test_hook_follow_of_an_unknown_invocation_is_empty(self, hook):
         assert list(hook.follow_invocation("abc")) == []
 
-    def test_nothing_is_asked_for_before_the_first_line_is(self, kernel, hook):
+    def test_hook_follow_sends_nothing_before_iteration(self, kernel, hook):
         hook.follow_invocation("abc")
         assert kernel.journal == ()
