@@ -99,6 +99,9 @@ class KernelInvokeOperator(KernelBaseOperator):
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
+    #: The kind of object that a task owns; the safety net finds it by this name.
+    owned_kind: ClassVar[str] = "invocation"
+
     template_fields: Sequence[str] = ("app_name", "action_name", "payload", "version", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"payload": "json"}
 

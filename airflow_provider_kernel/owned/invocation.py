@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.find_started import (
     LOOKUP_SECONDS,
     StartCriteria,
+    correlation_mark,
     find_started,
     utc_now,
 )
@@ -43,6 +45,14 @@ class EndableInvocation:
         """Say whether it has ended."""
         return found.is_final
 
+    def external_id(self, found: Invocation) -> str:
+        """Return its id."""
+        return found.id
+
+    def describe(self, found: Invocation) -> str:
+        """Return its status."""
+        return str(found.status)
+
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
         """
         Cancel it, and end its browsers.
@@ -57,6 +67,31 @@ class EndableInvocation:
             record.external_id, str(reason), urgent=urgent, details=self._details
         )
         return EndReport(tuple(cancellation.report()))
+
+
+class MarkedInvocation(EndableInvocation):
+    """
+    An invocation whose payload carries a mark of its owner, for the sweep.
+
+    :param app_name: the app whose invocations are listed.
+    :param correlation_key: the key of the mark in the payload.
+    :param since: the greatest age of a listed invocation, such as ``"2h"``.
+    """
+
+    def __init__(self, app_name: str, correlation_key: str, *, since: str) -> None:
+        super().__init__()
+        self._app_name = app_name
+        self._correlation_key = correlation_key
+        self._since = since
+
+    def list_active(self) -> Iterable[Request[Page[Invocation]]]:
+        """Return the first request of the list of each status that is not final."""
+        for status in (InvocationStatus.QUEUED, InvocationStatus.RUNNING):
+            yield requests.list_invocations(app_name=self._app_name, status=status, since=self._since)
+
+    def owner_mark(self, found: Invocation) -> Mapping[str, Any]:
+        """Return the mark in the payload; an empty one if there is none."""
+        return correlation_mark(found, self._correlation_key) or {}
 
 
 class OwnedInvocation(EndableInvocation):
@@ -133,14 +168,6 @@ class OwnedInvocation(EndableInvocation):
                 return EndReport(found=False)
             record = StartRecord.naming(found[0].id)
         return (yield from super().end(record, reason, urgent=urgent))
-
-    def external_id(self, found: Invocation) -> str:
-        """Return its id."""
-        return found.id
-
-    def describe(self, found: Invocation) -> str:
-        """Return its status."""
-        return str(found.status)
 
     def can_reconnect(self, found: Invocation) -> bool:
         """Say whether a retry can still get, or has, a result from it."""

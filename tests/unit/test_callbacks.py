@@ -1,4 +1,4 @@
-"""The DAG-level net: what a failed DAG run still has running is cancelled."""
+"""The safety net callback: it ends what the tasks of a failed DAG run own and what still runs."""
 
 from datetime import datetime, timezone
 
@@ -48,7 +48,7 @@ def call_back(monkeypatch, kernel_connection):
             KernelInvokeOperator(task_id="one", **INVOKE)
             KernelInvokeOperator.partial(task_id="mapped", **INVOKE).expand(payload=[1, 2, 3])
             KernelInvokeOperator(task_id="kept", cancel_on_kill=False, **INVOKE)
-            KernelInvokeOperator(task_id="let_go", wait_for_completion=False, **INVOKE)
+            KernelInvokeOperator(task_id="released", wait_for_completion=False, **INVOKE)
             KernelInvokeOperator.partial(task_id="mapped_and_kept", cancel_on_kill=False, **INVOKE).expand(
                 payload=[1]
             )
@@ -63,13 +63,13 @@ def statuses(kernel):
     return [(invocation.status, invocation.browsers) for invocation in kernel.invocations]
 
 
-def test_it_cancels_what_still_runs_of_every_task_mapped_ones_too(started, call_back, kernel_emulator):
+def test_safety_net_ends_the_invocations_of_every_task_also_of_mapped_ones(started, call_back, kernel_emulator):
     call_back({"one": [started()], "mapped": [started(), started()]})
     assert statuses(kernel_emulator) == [("failed", 0)] * 3
     assert kernel_emulator.invocations[0].output_json == {"error": "The Airflow DAG run failed"}
 
 
-def test_what_has_ended_is_not_touched(started, call_back, kernel_emulator):
+def test_safety_net_leaves_an_invocation_that_has_ended(started, call_back, kernel_emulator):
     invocation_id = started()
     kernel_emulator.finish(invocation_id, output=1)
     call_back({"one": [invocation_id]})
@@ -77,13 +77,13 @@ def test_what_has_ended_is_not_touched(started, call_back, kernel_emulator):
     assert kernel_emulator.requests("DELETE") == ()
 
 
-@pytest.mark.parametrize("task_id", ["kept", "let_go", "mapped_and_kept", "of_others"])
-def test_what_is_not_the_tasks_to_end_goes_on(task_id, started, call_back, kernel_emulator):
+@pytest.mark.parametrize("task_id", ["kept", "released", "mapped_and_kept", "of_others"])
+def test_safety_net_leaves_an_invocation_that_no_task_owns(task_id, started, call_back, kernel_emulator):
     call_back({task_id: [started()]})
     assert statuses(kernel_emulator) == [("running", 1)]
 
 
-def test_one_that_cannot_be_cancelled_does_not_keep_it_from_the_others(started, call_back, kernel_emulator):
+def test_safety_net_ends_the_other_invocations_when_one_cannot_be_ended(started, call_back, kernel_emulator):
     first, second = started(), started()
     kernel_emulator.add_fault(Fault("PATCH", f"/invocations/{first}", nth=None, status=400))
     call_back({"one": [first, second, "nonexistent"]})
@@ -91,6 +91,6 @@ def test_one_that_cannot_be_cancelled_does_not_keep_it_from_the_others(started, 
     assert kernel_emulator.invocation(second).status == "failed"
 
 
-def test_a_run_that_started_nothing(call_back, kernel_emulator):
+def test_safety_net_sends_no_request_for_a_run_that_started_nothing(call_back, kernel_emulator):
     call_back({})
     assert kernel_emulator.journal == ()

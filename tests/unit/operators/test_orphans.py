@@ -1,4 +1,4 @@
-"""KernelCancelOrphansOperator: end what nobody waits for any more, and nothing else."""
+"""The sweep, `KernelCancelOrphansOperator`: it ends what belongs to a DAG run that is over, and nothing else."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def active(kernel):
     return {invocation.id for invocation in kernel.invocations if not invocation.finished}
 
 
-def test_a_dry_run_says_what_it_would_cancel_and_cancels_nothing(find_orphans, started, kernel_emulator, capsys):
+def test_sweep_dry_run_logs_the_orphans_and_ends_none(find_orphans, started, kernel_emulator, capsys):
     orphans = {started("over"), started("failed")}
     others = {started("going on"), started("waits")}
     result, found = find_orphans()
@@ -46,7 +46,7 @@ def test_a_dry_run_says_what_it_would_cancel_and_cancels_nothing(find_orphans, s
     assert kernel_emulator.requests("PATCH") == ()
 
 
-def test_for_real_it_cancels_them_and_nothing_else(find_orphans, started, kernel_emulator):
+def test_sweep_ends_orphans_and_nothing_else(find_orphans, started, kernel_emulator):
     orphans = {started("over"), started("failed")}
     others = {
         started("going on"),
@@ -61,13 +61,13 @@ def test_for_real_it_cancels_them_and_nothing_else(find_orphans, started, kernel
     assert active(kernel_emulator) == others
 
 
-def test_what_has_ended_is_no_orphan(find_orphans, started, kernel_emulator):
+def test_sweep_leaves_an_invocation_that_has_ended(find_orphans, started, kernel_emulator):
     kernel_emulator.finish(started("over"), output=1)
     assert find_orphans(dry_run_only=False)[1] == set()
     assert kernel_emulator.requests("PATCH") == ()
 
 
-def test_one_that_cannot_be_cancelled_does_not_keep_it_from_the_others(find_orphans, started, kernel_emulator):
+def test_sweep_ends_the_other_orphans_when_one_cannot_be_ended(find_orphans, started, kernel_emulator):
     stubborn, other = started("over"), started("over")
     kernel_emulator.add_fault(Fault("PATCH", f"/invocations/{stubborn}", nth=None, status=400))
     result, _ = find_orphans(dry_run_only=False)
@@ -76,11 +76,40 @@ def test_one_that_cannot_be_cancelled_does_not_keep_it_from_the_others(find_orph
     assert kernel_emulator.invocation(other).status == "failed"
 
 
-def test_another_key_may_be_theirs(find_orphans, started):
+def test_sweep_reads_the_mark_under_the_given_correlation_key(find_orphans, started):
     orphan = started("over", payload={"airflow": {"dag_id": "d", "run_id": "over"}})
     assert find_orphans(correlation_key="airflow")[1] == {orphan}
 
 
-def test_without_a_key_nobody_can_tell():
+def test_sweep_refuses_an_empty_correlation_key():
     with pytest.raises(KernelInputError, match="correlation_key is empty"):
         KernelCancelOrphansOperator(task_id="t", app_name="demo", correlation_key="")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Airflow does not answer"), LookupError("no such run")])
+def test_sweep_leaves_an_invocation_whose_run_cannot_be_read(error, find_orphans, started, monkeypatch):
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    def fail(*args, **kwargs):
+        raise error
+
+    started("over")
+    monkeypatch.setattr(RuntimeTaskInstance, "get_dagrun_state", fail)
+    assert find_orphans(dry_run_only=False)[1] == set()
+
+
+def test_sweep_fetches_the_state_of_a_run_once(find_orphans, started, monkeypatch):
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    fetched = []
+    fetch = RuntimeTaskInstance.get_dagrun_state
+
+    def count(dag_id, run_id):
+        fetched.append(run_id)
+        return fetch(dag_id, run_id)
+
+    for run_id in ("over", "over", "going on", "over"):
+        started(run_id)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_dagrun_state", staticmethod(count))
+    assert len(find_orphans()[1]) == 3
+    assert sorted(fetched) == ["going on", "over"]
