@@ -11,17 +11,29 @@ stand in the flow, and ``KernelClient.run`` and ``AsyncKernelClient.run`` only s
         return (yield from requests.create_invocation(before.app_name, before.action_name))
 
 Write ``yield from request``, not ``yield request``: the result then has the request's own type.
+
+A stream is a flow that also hands on items as it goes (:class:`Emit`) and may read server-sent events
+(:class:`EventStream`); ``KernelClient.stream`` and ``AsyncKernelClient.stream`` carry it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import logging
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
-from airflow_provider_kernel.client.http.request import Request
+from tenacity import DoAttempt, DoSleep, RetryCallState
+
+from airflow_provider_kernel.client.errors import Attempts, KernelError
+from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.http.request import Request, StreamRequest
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 T = TypeVar("T")
+E = TypeVar("E")
+ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -35,4 +47,167 @@ class Sleep:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Emit(Generic[ItemT_co]):
+    """Items of a stream, for its reader."""
+
+    items: Iterable[ItemT_co]
+
+
+@dataclass(frozen=True, eq=False)
+class EventStream(Generic[E]):
+    """
+    An event stream. Yielding it reads its next event; the first time, the driver opens it.
+
+    :param silence: seconds without a sign of life after which the stream counts as dead.
+    """
+
+    request: StreamRequest[E]
+    silence: float
+    _opened: float = field(default_factory=time.monotonic)
+
+    def next_event(self) -> Generator[EventStream[E], E | None, E | None]:
+        """
+        Read the next event.
+
+        :return: ``None`` at the end of the stream, which may come early.
+        :raises KernelError: when the stream cannot be opened, or breaks.
+        """
+        try:
+            return (yield self)
+        except KernelError as error:
+            _annotate(error, self.request, 1, self._opened)
+            raise
+
+
 Flow = Generator[Request[Any] | Sleep, Any, T]
+Stream = Generator[Request[Any] | Sleep | EventStream[Any] | Emit[T], Any, None]
+
+
+def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Logger | None = None) -> Flow[T]:
+    """
+    Send a request, again where its rule and the policy allow it: one yield of the request is one attempt.
+
+    :param logger: gets a warning before each further attempt; ``None`` for none.
+    :raises KernelError: the error of the last attempt, with the number of attempts.
+    """
+    # tenacity decides, and neither sends nor sleeps. Its state is per thread: one object a flow, begun inside it.
+    retrying = policy.retrying(request.resend, name=str(request), logger=logger)
+    retrying.begin()
+    state = RetryCallState(retrying, fn=None, args=(), kwargs={})
+    try:
+        while True:
+            decision = retrying.iter(state)
+            if isinstance(decision, DoAttempt):
+                try:
+                    state.set_result((yield request))
+                except KernelError as error:
+                    state.set_exception((type(error), error, None))
+            elif isinstance(decision, DoSleep):
+                yield Sleep(float(decision))
+                state.prepare_for_next_attempt()
+            else:
+                answer: T = decision
+                return answer
+    except KernelError as error:
+        _annotate(error, request, state.attempt_number, state.start_time)
+        raise
+
+
+class Pages(Generic[T]):
+    """
+    A list, page by page.
+
+    :param first: the request for its first page.
+    """
+
+    def __init__(self, first: Request[Page[T]]) -> None:
+        self._next: Request[Page[T]] | None = first
+
+    def fetch(self) -> Flow[Page[T] | None]:
+        """
+        Fetch the next page.
+
+        :return: ``None`` after the last one.
+        :raises KernelResponseError: when the list would never end.
+        """
+        if self._next is None:
+            return None
+        page = yield from self._next
+        self._next = next_page(self._next, page)
+        return page
+
+
+def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStream[Any], Any, Iterable[T] | None]:
+    """
+    Carry a stream on to the next items that it emits.
+
+    :return: ``None`` when it has ended.
+    """
+    try:
+        step = next(stream)
+        while not isinstance(step, Emit):
+            try:
+                answer = yield step
+            except KernelError as error:
+                step = stream.throw(error)
+            else:
+                step = stream.send(answer)
+    except StopIteration:
+        return None
+    return step.items
+
+
+def list_rows(first: Request[Page[T]]) -> Stream[T]:
+    """Emit the rows of a list, and fetch each page only when its rows are wanted."""
+    pages = Pages(first)
+    while (page := (yield from pages.fetch())) is not None:
+        yield Emit(page.items)
+
+
+def read_events(request: StreamRequest[E], *, silence: float) -> Stream[E]:
+    """Emit the events of one connection."""
+    stream = EventStream(request, silence)
+    while (event := (yield from stream.next_event())) is not None:
+        yield Emit((event,))
+
+
+class Follower(Protocol[E, ItemT_co]):
+    """Decides how an event stream is followed through cuts."""
+
+    @property
+    def silence(self) -> float: ...
+
+    @property
+    def pause(self) -> float: ...
+
+    def is_over(self) -> bool: ...
+
+    def connect(self) -> StreamRequest[E]: ...
+
+    def accept(self, event: E) -> Iterable[ItemT_co]: ...
+
+    def closed(self) -> None: ...
+
+    def failed(self, error: KernelError) -> None: ...
+
+
+def follow(follower: Follower[E, ItemT_co]) -> Stream[ItemT_co]:
+    """Emit the news of an event stream, reconnecting until its follower says that it is over."""
+    while not follower.is_over():
+        stream = EventStream(follower.connect(), follower.silence)
+        try:
+            while (event := (yield from stream.next_event())) is not None:
+                yield Emit(tuple(follower.accept(event)))
+                if follower.is_over():
+                    return
+            follower.closed()
+        except KernelError as error:
+            follower.failed(error)
+        if not follower.is_over():
+            yield Sleep(follower.pause)
+
+
+def _annotate(error: KernelError, request: Request[Any], attempts: int, started: float) -> None:
+    error.asked = str(request)
+    error.attempts = Attempts(attempts, time.monotonic() - started)

@@ -1,8 +1,8 @@
 """
 When a request is sent again, and when it must not be.
 
-A policy is numbers only, so it fits a connection's extra and a trigger's row; tenacity gets built from it, the
-same for both clients.
+A policy is numbers only, so it fits a connection's extra and a trigger's row; tenacity decides by them, driven by
+:func:`~airflow_provider_kernel.client.flow.with_retries`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenacity import (
     RetryCallState,
+    Retrying,
     retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
@@ -143,34 +144,31 @@ class RetryPolicy:
         # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
         return asked + wait_random(0, self.base_seconds)(state)
 
-    def tenacity(
-        self, resend: Resend, *, asked: str, logger: logging.Logger | None, spent: float = 0.0
-    ) -> dict[str, Any]:
+    def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:
         """
-        Build the arguments of tenacity's ``Retrying`` and ``AsyncRetrying``, which take the same ones.
+        Build what decides about the attempts of one request, and is driven by one flow.
 
         :param resend: the request's own rule.
-        :param asked: the request, for the log.
-        :param logger: told before each wait; ``None`` keeps silent, which a signal handler needs.
-        :param spent: seconds that went by before tenacity began to count.
+        :param name: the request, for the log.
+        :param logger: gets a warning before each wait; ``None`` keeps silent, which a signal handler needs.
         """
 
-        def tell(state: RetryCallState) -> None:
+        def log_retry(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             if logger is not None:
                 logger.warning(
                     "%s: %s; attempt %d of at most %d, next one in %.1f s",
-                    asked,
+                    name,
                     error,
                     state.attempt_number,
                     self.max_attempts,
                     state.upcoming_sleep,
                 )
 
-        return {
-            "retry": retry_if_exception(lambda error: may_resend(resend, error)),
-            "stop": stop_after_attempt(self.max_attempts) | stop_before_delay(self.max_seconds - spent),
-            "wait": self.wait,
-            "before_sleep": tell,
-            "reraise": True,
-        }
+        return Retrying(
+            retry=retry_if_exception(lambda error: may_resend(resend, error)),
+            stop=stop_after_attempt(self.max_attempts) | stop_before_delay(self.max_seconds),
+            wait=self.wait,
+            before_sleep=log_retry,
+            reraise=True,
+        )

@@ -2,7 +2,9 @@
 One deadline for the whole of an exchange: sending the request, the head of the answer, and its body.
 
 The transport's own time-outs are for each read and write, which a server that sends a byte now and then never
-runs into. So each stream of the transport asks here how long its next read or write may take.
+runs into. In an event loop the exchange is cancelled at the deadline (:meth:`Deadline.cancel_after`). A thread
+cannot be cancelled, so there each stream of the transport asks how long its next read or write may take
+(:func:`within`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+
+import anyio
 
 from airflow_provider_kernel.client.errors import KernelTimeoutError
 
@@ -40,8 +44,24 @@ class Deadline:
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            raise KernelTimeoutError(f"the answer was not complete after {self._seconds:g} s")
+            raise self._error()
         return left if timeout is None else min(left, timeout)
+
+    @contextmanager
+    def cancel_after(self) -> Iterator[None]:
+        """
+        Keep it in this task of an event loop.
+
+        :raises KernelTimeoutError: when the time is over before the block is.
+        """
+        try:
+            with anyio.fail_after(self.left()):
+                yield
+        except TimeoutError:
+            raise self._error() from None
+
+    def _error(self) -> KernelTimeoutError:
+        return KernelTimeoutError(f"the answer was not complete after {self._seconds:g} s")
 
 
 _deadline: ContextVar[Deadline | None] = ContextVar("kernel_client_deadline", default=None)
@@ -49,11 +69,7 @@ _deadline: ContextVar[Deadline | None] = ContextVar("kernel_client_deadline", de
 
 @contextmanager
 def within(deadline: Deadline) -> Iterator[None]:
-    """
-    Keep a deadline, in this thread or in this task of an event loop.
-
-    :param deadline: the deadline.
-    """
+    """Keep a deadline in this thread."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -82,17 +98,6 @@ def trace(event: str, info: dict[str, Any]) -> None:
         _keep(info["return_value"])
 
 
-async def atrace(event: str, info: dict[str, Any]) -> None:
-    """
-    Do what :func:`trace` does, in an event loop.
-
-    :param event: what the transport has just done.
-    :param info: what came of it.
-    """
-    if _is_connected(event):
-        _akeep(info["return_value"])
-
-
 def _is_connected(event: str) -> bool:
     return event.endswith(("connect_tcp.complete", "start_tls.complete"))
 
@@ -111,23 +116,5 @@ def _keep(stream: Any) -> None:
     def write_in_time(data: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(data), _WRITE_BYTES):
             write(data[start : start + _WRITE_BYTES], timeout=_clip(timeout))
-
-    stream.read, stream.write = read_in_time, write_in_time
-
-
-def _akeep(stream: Any) -> None:
-    read, write = stream.read, stream.write
-
-    async def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            data: bytes = await read(max_bytes, timeout=_clip(timeout))
-        except Exception:
-            _check()
-            raise
-        return data
-
-    async def write_in_time(data: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(data), _WRITE_BYTES):
-            await write(data[start : start + _WRITE_BYTES], timeout=_clip(timeout))
 
     stream.read, stream.write = read_in_time, write_in_time

@@ -66,6 +66,29 @@ class Request(Generic[T]):
         return read(response, self.parse)
 
 
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class StreamRequest(Request[None], Generic[E]):
+    """
+    A request that is answered with server-sent events.
+
+    :param parse_event: reads the data of one event.
+    """
+
+    parse_event: Callable[[str], E] = field(kw_only=True)
+
+    def refuse(self, response: Response) -> errors.KernelError:
+        """Build the error for a response that is not an event stream."""
+        try:
+            self.receive(response)
+        except errors.KernelError as error:
+            return error
+        status = response.status_code
+        return errors.KernelResponseError(f"{status}, but no event stream", status_code=status)
+
+
 def json_body(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 

@@ -58,11 +58,11 @@ class Transport:
     Makes httpx's clients, its requests out of ours, and our answers and errors out of its.
 
     :param config: where the API is, and as whom to call it.
-    :param trace: told by a connection what it does; see :mod:`airflow_provider_kernel.client.http.deadline`.
+    :param trace: httpcore's extension of this name; see :mod:`airflow_provider_kernel.client.http.deadline`.
     :raises KernelConfigurationError: when the host cannot be one.
     """
 
-    def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any] | None) -> None:
         self._config = config
         try:
             _ = httpx.URL(config.base_url).host
@@ -75,7 +75,7 @@ class Transport:
         self._headers_with_body = httpx.Headers({**headers, "Content-Type": "application/json"})
         self._headers_of_stream = httpx.Headers({**headers, **_STREAM_HEADERS})
         self._timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout).as_dict()
-        self._trace = trace
+        self._extensions = {} if trace is None else {"trace": trace}
 
     def client(self) -> HttpClient:
         """Make httpx's client for threads."""
@@ -111,7 +111,7 @@ class Transport:
             params=request.query or None,
             content=request.body,
             headers=headers,
-            extensions={"timeout": timeout, "trace": self._trace},
+            extensions={"timeout": timeout, **self._extensions},
         )
 
     @contextmanager

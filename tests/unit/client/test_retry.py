@@ -9,6 +9,8 @@ import tenacity
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.errors import ConnectionProblem, KernelConfigurationError
+from airflow_provider_kernel.client.flow import Sleep, with_retries
+from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.retry import Resend, RetryPolicy, may_have_acted, may_resend, was_refused
 
@@ -107,14 +109,17 @@ class Server:
     def exchange(self):
         self.calls += 1
         self.now += self.serving
-        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
 
     def run(self, policy, resend=Resend.ALWAYS, logger=None):
-        options = policy.tenacity(resend, asked="GET /invocations/abc", logger=logger)
-        return tenacity.Retrying(sleep=self.sleep, **options)(self.exchange)
+        flow = with_retries(Request("GET", "/invocations/abc", str, resend=resend), policy, logger=logger)
+        outcome = None
+        try:
+            while True:
+                step = flow.throw(outcome) if isinstance(outcome, Exception) else flow.send(outcome)
+                outcome = self.sleep(step.seconds) if isinstance(step, Sleep) else self.exchange()
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ class TestManyRequestsAtOnce:
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), hold=True))
         async with shared_client(config) as client:
             # A turn is waited for as long as for an answer; here those in front must be the ones that wait longer.
-            client._slots = RequestLimiter(2, seconds=0.3)
+            client._limiter = RequestLimiter(2, seconds=0.3)
             held = [asyncio.create_task(client.send(look)) for _ in range(2)]
             await asyncio.to_thread(fault.wait_until_held, 2)
             with pytest.raises(KernelTimeoutError, match="too many requests are waiting") as caught:

@@ -7,14 +7,13 @@ off asks for a little more than it lacks and drops what it has seen: no line is 
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_kernel.client.errors import KernelError
-from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.request import StreamRequest
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import (
     Event,
@@ -22,7 +21,6 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     LogLine,
     StateChange,
     StreamError,
-    UnknownEvent,
 )
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
@@ -43,31 +41,6 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 #: The same for a server that answers, but whose stream is cut again before it comes to anything new.
 _LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
-
-
-def parse_event(data: str) -> Event:
-    """
-    Read one event.
-
-    :param data: what the stream carried as one event's data.
-    :return: the event; :class:`UnknownEvent` for what nobody here knows or can
-        read. Events only inform, the final word is a GET, so that nothing in a stream is worth an error.
-    """
-    try:
-        document = json.loads(data)
-        model = _MODELS[document["event"]]
-        # Not model_validate_json, which refuses half a surrogate pair: no line must get lost.
-        return model.model_validate(document)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return UnknownEvent()
-
-
-_MODELS: dict[str, type[Event]] = {
-    "log": LogLine,
-    "invocation_state": StateChange,
-    "error": StreamError,
-    "sse_heartbeat": Heartbeat,
-}
 
 
 class EventFollower:
@@ -113,7 +86,7 @@ class EventFollower:
         # The exponent is bounded too: a quiet invocation may see a thousand cuts, and no float holds 2.0**1024.
         return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._fruitless, 10), longest)
 
-    def connect(self) -> Request[None]:
+    def connect(self) -> StreamRequest[Event]:
         """Say what to ask for now."""
         since = FROM_THE_START
         if self._newest is not None and self._newest >= _EARLIEST:

@@ -8,6 +8,7 @@ nothing can be done without is required.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import Field
@@ -120,3 +121,28 @@ class Heartbeat(Event):
 
 class UnknownEvent(Event):
     """An event of a kind that nobody here knows, or one that cannot be read."""
+
+
+_EVENTS: dict[str, type[Event]] = {
+    "log": LogLine,
+    "invocation_state": StateChange,
+    "error": StreamError,
+    "sse_heartbeat": Heartbeat,
+}
+
+
+def parse_event(data: str) -> Event:
+    """
+    Read one event.
+
+    :param data: what the stream carried as one event's data.
+    :return: the event; :class:`UnknownEvent` for what nobody here knows or can
+        read. Events only inform, the final word is a GET, so that nothing in a stream is worth an error.
+    """
+    try:
+        document = json.loads(data)
+        model = _EVENTS[document["event"]]
+        # Not model_validate_json, which refuses half a surrogate pair: no line must get lost.
+        return model.model_validate(document)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return UnknownEvent()

@@ -15,6 +15,7 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
 from airflow_provider_kernel.client.http.request import (
     Request,
+    StreamRequest,
     check_name,
     json_body,
     path_segment,
@@ -31,7 +32,13 @@ from airflow_provider_kernel.client.resources.invocations.defaults import (
     MAX_ASYNC_TIMEOUT_SECONDS,
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
-from airflow_provider_kernel.client.resources.invocations.models import Browser, BrowserList, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import (
+    Browser,
+    BrowserList,
+    Event,
+    Invocation,
+    parse_event,
+)
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
@@ -188,15 +195,16 @@ def delete_invocation_browsers(invocation_id: str) -> Request[None]:
     return Request("DELETE", f"{_invocation_path(invocation_id)}/browsers", nothing)
 
 
-def follow_invocation(invocation_id: str, *, since: str) -> Request[None]:
+def follow_invocation(invocation_id: str, *, since: str) -> StreamRequest[Event]:
     """
-    ``GET /invocations/{id}/events``: the event stream; the client hands on what comes.
+    ``GET /invocations/{id}/events``: the event stream.
 
     :param invocation_id: the invocation.
     :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
     :raises KernelInputError: when the id cannot be one.
     """
-    return Request("GET", f"{_invocation_path(invocation_id)}/events", nothing, query=query_parameters(since=since))
+    path, query = f"{_invocation_path(invocation_id)}/events", query_parameters(since=since)
+    return StreamRequest("GET", path, nothing, query=query, parse_event=parse_event)
 
 
 def _since(since: Any) -> str | None:

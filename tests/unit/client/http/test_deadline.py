@@ -1,4 +1,4 @@
-"""Each read and write of the transport is cut to what is left of the exchange's time."""
+"""An exchange ends at its deadline: in a thread by shorter reads and writes, in an event loop by a cancellation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from airflow_provider_kernel.client.http.deadline import Deadline
 
 
 class Stream:
+    """A stream of the transport that notes the time-outs that it is given."""
+
     def __init__(self):
         self.timeouts = []
         self.written = []
@@ -29,62 +31,46 @@ class Stream:
         self.written.append(data)
 
 
-class AsyncStream(Stream):
-    async def read(self, max_bytes, timeout=None):
-        return super().read(max_bytes, timeout)
-
-    async def write(self, data, timeout=None):
-        super().write(data, timeout)
-
-
-@pytest.fixture(params=["sync", "async"])
-def face(request):
-    """A stream that keeps deadlines, and a way to call it."""
-    info = {"return_value": Stream() if request.param == "sync" else AsyncStream()}
-
-    def do(result):
-        return asyncio.run(result) if request.param == "async" else result
-
+@pytest.fixture
+def stream():
+    """A stream that keeps deadlines."""
     for event in ("connection.connect_tcp.started", "http11.receive_response_headers.complete"):
-        # Nothing that is a connection; what they tell must not be touched.
-        do((deadline.trace if request.param == "sync" else deadline.atrace)(event, {"return_value": None}))
-    do((deadline.trace if request.param == "sync" else deadline.atrace)("connection.connect_tcp.complete", info))
-    return info["return_value"], do
+        # Not a new connection: what comes with these events must not be touched.
+        deadline.trace(event, {"return_value": None})
+    info = {"return_value": Stream()}
+    deadline.trace("connection.connect_tcp.complete", info)
+    return info["return_value"]
 
 
-def test_without_a_deadline_nothing_changes(face):
-    stream, do = face
-    assert do(stream.read(9, timeout=60)) == b"x"
-    do(stream.read(9, timeout=None))
-    do(stream.write(b"abc", timeout=5))
+def test_without_a_deadline_the_streams_time_outs_stay(stream):
+    assert stream.read(9, timeout=60) == b"x"
+    stream.read(9, timeout=None)
+    stream.write(b"abc", timeout=5)
     assert stream.timeouts == [60, None, 5]
     assert stream.written == [b"abc"]
 
 
-def test_a_deadline_cuts_time_outs_short_and_makes_none_longer(face):
-    stream, do = face
+def test_a_deadline_cuts_time_outs_short_and_makes_none_longer(stream):
     with deadline.within(Deadline(10)):
-        do(stream.read(9, timeout=60))
-        do(stream.read(9, timeout=None))
-        do(stream.read(9, timeout=5))
+        stream.read(9, timeout=60)
+        stream.read(9, timeout=None)
+        stream.read(9, timeout=5)
     assert 9 < stream.timeouts[0] <= 10
     assert 9 < stream.timeouts[1] <= 10
     assert stream.timeouts[2] == 5
 
 
-def test_when_the_time_is_over_nothing_is_begun(face):
-    stream, do = face
+def test_no_read_or_write_begins_after_the_deadline(stream):
     with deadline.within(Deadline(0)):
         with pytest.raises(KernelTimeoutError, match="was not complete after 0 s"):
-            do(stream.read(9, timeout=60))
+            stream.read(9, timeout=60)
         with pytest.raises(KernelTimeoutError):
-            do(stream.write(b"abc", timeout=60))
+            stream.write(b"abc", timeout=60)
     assert stream.timeouts == []
 
 
 @pytest.mark.parametrize(("left", "error"), [(0, KernelTimeoutError), (60, OSError)])
-def test_a_read_that_fails_at_the_deadline_tells_of_the_deadline(face, left, error):
-    stream, do = face
+def test_a_read_that_fails_at_the_deadline_names_the_deadline(stream, left, error):
     limit = Deadline(60)
 
     def fail_when_the_time_is_over(timeout):
@@ -93,13 +79,37 @@ def test_a_read_that_fails_at_the_deadline_tells_of_the_deadline(face, left, err
 
     stream._act = fail_when_the_time_is_over
     with deadline.within(limit), pytest.raises(error):
-        do(stream.read(9, timeout=1))
+        stream.read(9, timeout=1)
 
 
-def test_a_large_request_is_written_in_parts(face):
-    stream, do = face
+def test_a_large_request_is_written_in_parts(stream):
     data = bytes(range(256)) * 1000
     with deadline.within(Deadline(10)):
-        do(stream.write(data, timeout=60))
+        stream.write(data, timeout=60)
     assert b"".join(stream.written) == data
     assert len(stream.written) == 4
+
+
+async def test_an_event_loop_is_cancelled_at_the_deadline():
+    timeout = pytest.raises(KernelTimeoutError, match=r"was not complete after 0\.05 s")
+    with timeout, Deadline(0.05).cancel_after():
+        await asyncio.Event().wait()
+
+
+async def test_a_deadline_in_an_event_loop_lets_other_errors_pass():
+    with pytest.raises(OSError, match="cut"), Deadline(60).cancel_after():
+        raise OSError("cut")
+
+
+async def test_a_cancellation_from_outside_is_no_timeout():
+    async def wait():
+        with Deadline(60).cancel_after():
+            begun.set()
+            await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(wait())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

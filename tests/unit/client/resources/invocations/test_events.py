@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.resources.invocations import events
-from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower, parse_event
+from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower
 from airflow_provider_kernel.client.resources.invocations.models import (
     Heartbeat,
     Invocation,
@@ -18,6 +18,7 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     StateChange,
     StreamError,
     UnknownEvent,
+    parse_event,
 )
 from airflow_provider_kernel.testing.clock import format_time, parse_since
 
