@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DA
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.client.validation import is_number
 
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_HEADER = 500
@@ -118,7 +118,7 @@ class KernelConfig:
             _require_header_text("project", self.project, show=True)
         for name in ("connect_timeout", "read_timeout"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            if not is_number(value) or value <= 0:
                 raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds above 0")
 
     def headers(self) -> dict[str, str]:

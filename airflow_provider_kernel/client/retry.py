@@ -7,7 +7,6 @@ A policy is numbers only, so it fits a connection's extra and a trigger's row; t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from airflow_provider_kernel.client.errors import (
     KernelConnectionError,
     KernelResponseError,
 )
+from airflow_provider_kernel.client.validation import is_number, is_whole_number
 
 if TYPE_CHECKING:
     import logging
@@ -123,11 +123,11 @@ class RetryPolicy:
     cap_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+        if not is_whole_number(self.max_attempts) or self.max_attempts < 1:
             raise KernelConfigurationError(f"max_attempts is {self.max_attempts!r}; it takes a whole number from 1")
         for name in ("max_seconds", "base_seconds", "cap_seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            if not is_number(value) or value < 0:
                 raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds from 0")
 
     def wait(self, state: RetryCallState) -> float:

@@ -93,7 +93,9 @@ class TestTheRealOnes:
         client = connect(kernel_emulator, api_key=KEY)
         with pytest.raises(errors.KernelError) as caught:
             client.send(get_auth_context())
-        self.check(caught.value, errors.KernelAuthenticationError, 401, "unauthorized", "The request has no valid API key")
+        self.check(
+            caught.value, errors.KernelAuthenticationError, 401, "unauthorized", "The request has no valid API key"
+        )
         assert "GET /auth/context" in str(caught.value)
         assert "API key (password) of the Airflow connection" in str(caught.value)
         assert len(kernel_emulator.journal) == 1

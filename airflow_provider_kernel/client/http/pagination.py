@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from airflow_provider_kernel.client import errors
-from airflow_provider_kernel.client.http.request import Request, is_whole_number
+from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, parse_http_date
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.validation import is_whole_number
 
 T = TypeVar("T")
 

@@ -106,10 +106,6 @@ def _parameter(name: str, value: Any) -> str:
     return value
 
 
-def is_whole_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def check_name(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise errors.KernelInputError(f"{what} is {short_repr(value)}; it must be a name, and not empty")

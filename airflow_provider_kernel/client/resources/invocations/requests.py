@@ -43,6 +43,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET, Unset
+from airflow_provider_kernel.client.validation import is_whole_number
 
 T = TypeVar("T")
 
@@ -82,11 +83,7 @@ def create_invocation(
         body["payload"] = _payload_text(payload)
     if async_timeout_seconds is not None:
         low, high = MIN_ASYNC_TIMEOUT_SECONDS, MAX_ASYNC_TIMEOUT_SECONDS
-        if (
-            isinstance(async_timeout_seconds, bool)
-            or not isinstance(async_timeout_seconds, int)
-            or not low <= async_timeout_seconds <= high
-        ):
+        if not is_whole_number(async_timeout_seconds) or not low <= async_timeout_seconds <= high:
             raise errors.KernelInputError(
                 f"async_timeout_seconds is {short_repr(async_timeout_seconds)}; "
                 f"Kernel takes whole seconds from {low} to {high}"
