@@ -1,4 +1,4 @@
-"""What all operators and sensors of this package have in common."""
+"""The base of all operators and sensors."""
 
 from __future__ import annotations
 
@@ -22,45 +22,42 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
-class CallsKernel:
+class KernelClientMixin:
     """
-    What an operator needs to call the Kernel API; its ``kernel_conn_id`` names the connection.
+    Calls the Kernel API from an operator or a sensor.
 
-    An error that another try cannot mend fails the task at once, without using up its retries; it is the
-    ``__cause__`` of the ``AirflowFailException`` that says so.
+    An error that a retry cannot mend fails the task at once, without using up its retries. It is the ``__cause__``
+    of the ``AirflowFailException`` that is raised.
     """
 
+    #: The Airflow connection.
     kernel_conn_id: str
-    #: Where the link on the task's page leads, once that is known.
+    #: The URL of the link on the task's page, once it is known.
     dashboard: str | None = None
 
     @cached_property
     def hook(self) -> KernelHook:
-        """The hook, made at the first use."""
-        # Not at the top: a DAG file is parsed far more often than its tasks run.
+        """The hook of the connection."""
+        # Imported late: a DAG file is parsed far more often than its tasks run.
         from airflow_provider_kernel.hooks.kernel import KernelHook
 
         return KernelHook(self.kernel_conn_id, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
-        """
-        Wait before a request is sent again.
-
-        :param seconds: how long.
-        """
+        """Wait before a request is sent again."""
         time.sleep(seconds)
 
     def show_dashboard(
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
     ) -> str:
         """
-        Put the link to the dashboard on the task's page, from now on.
+        Put the link to the dashboard on the task's page.
 
         :param ti: the task instance.
-        :param invocation_id: the invocation that the task is about.
-        :param app_name: its app, as far as it is known.
-        :param session_id: its first browser, as far as it is known.
-        :return: where it leads.
+        :param invocation_id: the invocation of the task.
+        :param app_name: its app, if it is known.
+        :param session_id: its first browser, if it is known.
+        :return: the URL.
         """
         template = self.hook.config.dashboard_url
         link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
@@ -79,9 +76,9 @@ class CallsKernel:
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:
         """
-        Close the hook after the block, and fail the task for good where another try cannot help.
+        Close the hook after the block, and fail the task without a retry where a retry cannot help.
 
-        :raises AirflowFailException: then.
+        :raises AirflowFailException: for an error that a retry cannot mend.
         """
         try:
             with self.hook:
@@ -92,7 +89,7 @@ class CallsKernel:
             raise
 
 
-class KernelBaseOperator(CallsKernel, BaseOperator):
+class KernelBaseOperator(KernelClientMixin, BaseOperator):
     """
     Base of the operators that call the Kernel API. A subclass writes :meth:`run_with_hook`.
 
@@ -111,17 +108,11 @@ class KernelBaseOperator(CallsKernel, BaseOperator):
         """
         Run the task.
 
-        :param context: the task's context.
-        :raises AirflowFailException: for an error that another try cannot mend.
+        :raises AirflowFailException: for an error that a retry cannot mend.
         """
         with self.calling_kernel():
             return self.run_with_hook(context)
 
     def run_with_hook(self, context: Context) -> Any:
-        """
-        Do what the operator is for.
-
-        :param context: the task's context.
-        :return: what goes into XCom.
-        """
+        """Do the work of the operator, and return what goes into XCom."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 The operators for invocations.
 
 The one that starts an invocation and owns it stands here, those that end what something else started in
-:mod:`airflow_provider_kernel.operators.ending`; all are meant to be imported from here.
+:mod:`airflow_provider_kernel.operators.end_invocation`; all are meant to be imported from here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators.base import KernelBaseOperator
-from airflow_provider_kernel.operators.ending import (
+from airflow_provider_kernel.operators.end_invocation import (
     KernelCancelInvocationOperator,
     KernelCompleteInvocationOperator,
     KernelUpdateInvocationOperator,

@@ -25,7 +25,7 @@ from airflow_provider_kernel.handoff import (
 )
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
-from airflow_provider_kernel.operators.base import CallsKernel
+from airflow_provider_kernel.operators.base import KernelClientMixin
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,7 +63,7 @@ class WaitingInvocation:
         return f"<WaitingInvocation {self.id}>"
 
 
-class KernelInvocationTaskOperator(CallsKernel, PythonOperator):
+class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     """
     Run a Python function for an invocation that waits: its return value becomes the invocation's output.
 

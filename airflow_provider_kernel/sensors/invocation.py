@@ -20,7 +20,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD
-from airflow_provider_kernel.operators.base import CallsKernel
+from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, check_whole_number
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MIN_POLL_SECONDS = 1.0
 
 
-class KernelInvocationSensor(CallsKernel, BaseSensorOperator):
+class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     """
     Wait for an invocation that something else started, and return its output.
 

@@ -61,7 +61,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators.base",
-        "airflow_provider_kernel.operators.ending",
+        "airflow_provider_kernel.operators.end_invocation",
         "airflow_provider_kernel.operators.invocation",
         "airflow_provider_kernel.provider_info",
         "airflow_provider_kernel.validation",

@@ -1,4 +1,4 @@
-"""The operators that end an invocation which something else started."""
+"""The operators that end an invocation which another task or program started."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def invocation_id(kernel_emulator, kernel_connection):
 
 
 @each_operator
-def test_it_ends_the_invocation_and_its_browsers(
+def test_operator_ends_the_invocation_and_its_browsers(
     operator, arguments, wanted, run, execution_api, kernel_emulator, invocation_id
 ):
     result = run(operator, invocation_id=invocation_id, **arguments)
@@ -60,7 +60,7 @@ def test_it_ends_the_invocation_and_its_browsers(
     ids=repr,
 )
 @pytest.mark.parametrize("operator", ["complete", "update to succeeded"])
-def test_the_output_is_sent_as_a_json_string(operator, output, sent, run, kernel_emulator, invocation_id):
+def test_invocation_output_is_sent_as_a_json_string(operator, output, sent, run, kernel_emulator, invocation_id):
     operator, arguments, _ = OPERATORS[operator]
     result = run(operator, invocation_id=invocation_id, **{**arguments, "invocation_output": output})
     assert result.state == "success"
@@ -69,18 +69,18 @@ def test_the_output_is_sent_as_a_json_string(operator, output, sent, run, kernel
     assert kernel_emulator.invocation(invocation_id).output == sent
 
 
-def test_without_an_output_none_is_sent(run, kernel_emulator, invocation_id):
+def test_complete_without_an_output_sends_none(run, kernel_emulator, invocation_id):
     run(KernelCompleteInvocationOperator, invocation_id=invocation_id)
     (patch,) = kernel_emulator.requests("PATCH", "/invocations/*")
     assert patch.json == {"status": "succeeded"}
 
 
-def test_a_cancel_tells_the_reason(run, kernel_emulator, invocation_id):
+def test_cancel_writes_the_reason_into_the_output(run, kernel_emulator, invocation_id):
     run(KernelCancelInvocationOperator, invocation_id=invocation_id, reason="order {{ run_id }} was withdrawn")
     assert kernel_emulator.invocation(invocation_id).output_json == {"error": "order r was withdrawn"}
 
 
-def test_ids_and_outputs_are_templates(run, execution_api, kernel_emulator, invocation_id):
+def test_invocation_id_and_output_are_templates(run, execution_api, kernel_emulator, invocation_id):
     execution_api.xcoms["invocation_id"] = invocation_id
     run(
         KernelCompleteInvocationOperator,
@@ -90,108 +90,112 @@ def test_ids_and_outputs_are_templates(run, execution_api, kernel_emulator, invo
     assert kernel_emulator.invocation(invocation_id).output_json == {"by": "r"}
 
 
-class TestOneThatHasEnded:
-    @each_operator
-    @pytest.mark.parametrize("if_finished", [None, "ignore", "skip", "fail"])
-    @pytest.mark.parametrize("as_wanted", [True, False], ids=["as wanted", "the other way"])
-    def test_what_happens_is_up_to_if_finished(
-        self,
-        if_finished,
-        as_wanted,
-        operator,
-        arguments,
-        wanted,
-        run,
-        execution_api,
-        kernel_emulator,
-        invocation_id,
-    ):
-        status = wanted if as_wanted else OTHER[wanted]
-        kernel_emulator.finish(invocation_id, status, {"the": "result"})
-        result = run(operator, invocation_id=invocation_id, if_finished=if_finished, **arguments)
+@each_operator
+@pytest.mark.parametrize("if_finished", [None, "ignore", "skip", "fail"])
+@pytest.mark.parametrize("as_wanted", [True, False], ids=["as wanted", "the other way"])
+def test_if_finished_decides_about_an_invocation_that_has_ended(
+    if_finished,
+    as_wanted,
+    operator,
+    arguments,
+    wanted,
+    run,
+    execution_api,
+    kernel_emulator,
+    invocation_id,
+):
+    status = wanted if as_wanted else OTHER[wanted]
+    kernel_emulator.finish(invocation_id, status, {"the": "result"})
+    result = run(operator, invocation_id=invocation_id, if_finished=if_finished, **arguments)
 
-        decision = if_finished or ("ignore" if as_wanted else "fail")
-        assert result.state == {"ignore": "success", "skip": "skipped", "fail": "failed"}[decision]
-        if decision == "ignore":
-            assert execution_api.xcoms["return_value"] == status
-        if decision == "fail":
-            assert isinstance(result.error.__cause__, KernelInvocationFinishedError)
-            assert f"already ended as {status}" in str(result.error)
-
-    @each_operator
-    def test_its_result_is_never_overwritten(
-        self, operator, arguments, wanted, run, kernel_emulator, invocation_id
-    ):
-        kernel_emulator.switches.patch_on_finished = "overwrite"
-        kernel_emulator.finish(invocation_id, OTHER[wanted], {"the": "result"})
-        run(operator, invocation_id=invocation_id, if_finished="ignore", **arguments)
-        assert kernel_emulator.requests("PATCH") == ()
-        assert kernel_emulator.invocation(invocation_id).output_json == {"the": "result"}
-
-    @each_operator
-    @pytest.mark.parametrize("answer", ["unchanged", 400, 404, 409])
-    def test_one_that_ends_between_the_look_and_the_update(
-        self, answer, operator, arguments, wanted, run, kernel_emulator, invocation_id
-    ):
-        kernel_emulator.switches.patch_on_finished = answer
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", body={"id": "x", "status": "running"}))
-        kernel_emulator.finish(invocation_id, OTHER[wanted], {"the": "result"})
-        if operator is KernelCancelInvocationOperator:
-            # A cancel looks once more by itself.
-            kernel_emulator.add_fault(
-                Fault("GET", "/invocations/*", nth=(2,), body={"id": "x", "status": "running"})
-            )
-        result = run(operator, invocation_id=invocation_id, if_finished="skip", **arguments)
-        assert result.state == "skipped"
-        assert kernel_emulator.invocation(invocation_id).output_json == {"the": "result"}
-
-    @each_operator
-    @pytest.mark.parametrize("answer", ["unchanged", "overwrite", 400, 404, 409])
-    def test_an_update_whose_answer_got_lost_is_a_success(
-        self, answer, operator, arguments, wanted, run, kernel_emulator, invocation_id
-    ):
-        kernel_emulator.switches.patch_on_finished = answer
-        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", drop="after"))
-        result = run(operator, invocation_id=invocation_id, **arguments)
-        assert result.state == "success"
-        assert kernel_emulator.invocation(invocation_id).status == wanted
+    decision = if_finished or ("ignore" if as_wanted else "fail")
+    assert result.state == {"ignore": "success", "skip": "skipped", "fail": "failed"}[decision]
+    if decision == "ignore":
+        assert execution_api.xcoms["return_value"] == status
+    if decision == "fail":
+        assert isinstance(result.error.__cause__, KernelInvocationFinishedError)
+        assert f"already ended as {status}" in str(result.error)
 
 
-class TestMistakes:
-    @each_operator
-    def test_an_unknown_invocation_fails_for_good(self, operator, arguments, wanted, run, kernel_emulator):
-        result = run(operator, invocation_id="nonexistent", **arguments)
-        assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelNotFoundError)
+@each_operator
+def test_result_of_an_invocation_that_has_ended_is_not_overwritten(
+    operator, arguments, wanted, run, kernel_emulator, invocation_id
+):
+    kernel_emulator.switches.patch_on_finished = "overwrite"
+    kernel_emulator.finish(invocation_id, OTHER[wanted], {"the": "result"})
+    run(operator, invocation_id=invocation_id, if_finished="ignore", **arguments)
+    assert kernel_emulator.requests("PATCH") == ()
+    assert kernel_emulator.invocation(invocation_id).output_json == {"the": "result"}
 
-    @each_operator
-    @pytest.mark.parametrize("bad", ["{{ none }}", "", "a/b", "../apps", "a\nb"])
-    def test_what_cannot_be_an_id_is_refused_before_anything_is_sent(
-        self, bad, operator, arguments, wanted, run, kernel_emulator
-    ):
-        result = run(operator, invocation_id=bad, **arguments)
-        assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelInputError)
-        assert kernel_emulator.journal == ()
 
-    def test_a_status_that_nobody_can_set(self, run, kernel_emulator, invocation_id):
-        result = run(KernelUpdateInvocationOperator, invocation_id=invocation_id, status="{{ 'done' }}")
-        assert result.state == "failed"
-        assert "'succeeded' or 'failed'" in str(result.error)
-        assert kernel_emulator.requests("PATCH") == ()
+@each_operator
+@pytest.mark.parametrize("answer", ["unchanged", 400, 404, 409])
+def test_invocation_that_ends_between_fetch_and_update_keeps_its_result(
+    answer, operator, arguments, wanted, run, kernel_emulator, invocation_id
+):
+    kernel_emulator.switches.patch_on_finished = answer
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", body={"id": "x", "status": "running"}))
+    kernel_emulator.finish(invocation_id, OTHER[wanted], {"the": "result"})
+    if operator is KernelCancelInvocationOperator:
+        # A cancel fetches it once more by itself.
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(2,), body={"id": "x", "status": "running"}))
+    result = run(operator, invocation_id=invocation_id, if_finished="skip", **arguments)
+    assert result.state == "skipped"
+    assert kernel_emulator.invocation(invocation_id).output_json == {"the": "result"}
 
-    @each_operator
-    def test_an_unknown_if_finished_is_told_when_the_dag_is_parsed(self, operator, arguments, wanted):
-        with pytest.raises(KernelInputError, match="it takes 'skip', 'fail', 'ignore'"):
-            operator(task_id="t", invocation_id="x", if_finished="explode", **arguments)
 
-    def test_output_is_not_the_argument(self):
-        with pytest.raises(KernelInputError, match="invocation_output"):
-            KernelCompleteInvocationOperator(task_id="t", invocation_id="x", output=1)
+@each_operator
+@pytest.mark.parametrize("answer", ["unchanged", "overwrite", 400, 404, 409])
+def test_update_whose_answer_is_lost_is_a_success(
+    answer, operator, arguments, wanted, run, kernel_emulator, invocation_id
+):
+    kernel_emulator.switches.patch_on_finished = answer
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", drop="after"))
+    result = run(operator, invocation_id=invocation_id, **arguments)
+    assert result.state == "success"
+    assert kernel_emulator.invocation(invocation_id).status == wanted
 
-    def test_the_operators_own_output_stays_the_reference_to_its_xcom(self):
-        task = KernelCompleteInvocationOperator(task_id="t", invocation_id="x", invocation_output={"a": 1})
-        assert task.output.operator is task
 
-    def test_unset_has_a_name_in_the_ui(self):
-        assert repr(UNSET) == "UNSET"
+@each_operator
+def test_unknown_invocation_fails_the_task_without_a_retry(operator, arguments, wanted, run, kernel_emulator):
+    result = run(operator, invocation_id="nonexistent", **arguments)
+    assert result.state == "failed"
+    assert isinstance(result.error.__cause__, KernelNotFoundError)
+
+
+@each_operator
+@pytest.mark.parametrize("bad", ["{{ none }}", "", "a/b", "../apps", "a\nb"])
+def test_malformed_invocation_id_is_refused_before_anything_is_sent(
+    bad, operator, arguments, wanted, run, kernel_emulator
+):
+    result = run(operator, invocation_id=bad, **arguments)
+    assert result.state == "failed"
+    assert isinstance(result.error.__cause__, KernelInputError)
+    assert kernel_emulator.journal == ()
+
+
+def test_update_refuses_a_status_that_is_not_final(run, kernel_emulator, invocation_id):
+    result = run(KernelUpdateInvocationOperator, invocation_id=invocation_id, status="{{ 'done' }}")
+    assert result.state == "failed"
+    assert "'succeeded' or 'failed'" in str(result.error)
+    assert kernel_emulator.requests("PATCH") == ()
+
+
+@each_operator
+def test_unknown_if_finished_is_refused_when_the_dag_is_parsed(operator, arguments, wanted):
+    with pytest.raises(KernelInputError, match="it takes 'skip', 'fail', 'ignore'"):
+        operator(task_id="t", invocation_id="x", if_finished="explode", **arguments)
+
+
+def test_argument_output_is_refused():
+    with pytest.raises(KernelInputError, match="invocation_output"):
+        KernelCompleteInvocationOperator(task_id="t", invocation_id="x", output=1)
+
+
+def test_output_of_the_operator_is_the_reference_to_its_xcom():
+    task = KernelCompleteInvocationOperator(task_id="t", invocation_id="x", invocation_output={"a": 1})
+    assert task.output.operator is task
+
+
+def test_unset_has_a_name_in_the_ui():
+    assert repr(UNSET) == "UNSET"

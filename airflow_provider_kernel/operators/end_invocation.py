@@ -1,4 +1,4 @@
-"""The operators that end an invocation which something else started."""
+"""The operators that end an invocation which another task or program started."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ IfFinished = Literal["skip", "fail", "ignore"]
 
 class _EndInvocationOperator(KernelBaseOperator):
     """
-    Base of the operators that end an invocation which something else started.
+    Base of these operators.
 
     :param invocation_id: the invocation (templated).
     :param if_finished: what to do when it had already ended: ``"skip"`` the task, ``"fail"`` it, or ``"ignore"``
-        it and succeed. Default: ignore when it ended in the state that was asked for, else fail. The result of an
-        invocation that is over is never overwritten.
+        it and succeed. Default: ignore when it ended in the wanted status, else fail. The result of an invocation
+        that has ended is never overwritten.
     """
 
     operator_extra_links = (DASHBOARD,)
 
     def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
         if "output" in kwargs:
-            # BaseOperator.output is the reference to a task's XCom, and a template field is named as its argument.
+            # A template field has the name of its argument, and BaseOperator.output is the reference to XCom.
             raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
         super().__init__(**kwargs)
         self.invocation_id = invocation_id
@@ -47,38 +47,37 @@ class _EndInvocationOperator(KernelBaseOperator):
 
     def run_with_hook(self, context: Context) -> str:
         """
-        End the invocation unless it is over.
+        End the invocation unless it has ended.
 
-        :param context: the task's context.
-        :return: the status that it has now.
-        :raises KernelInvocationFinishedError: when it was over and ``if_finished`` says to fail.
-        :raises AirflowSkipException: when it was over and ``if_finished`` says to skip.
+        :return: its present status.
+        :raises KernelInvocationFinishedError: when it had ended and ``if_finished`` says to fail.
+        :raises AirflowSkipException: when it had ended and ``if_finished`` says to skip.
         """
         self.log.info("Ending invocation %s as %s", self.invocation_id, self.wanted_status())
         self.show_dashboard(context["ti"], self.invocation_id)
-        # Look first: nobody documents what an update does to a finished invocation; it may overwrite its result.
+        # Fetch it first: an update of an invocation that has ended may overwrite its result (undocumented).
         before = self.hook.get_invocation(self.invocation_id)
         self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
         if before.is_final:
-            return self._was_finished(before)
+            return self._handle_finished(before)
         try:
             invocation = self.end_invocation()
         except KernelInvocationFinishedError as race:
-            return self._was_finished(race.invocation)
+            return self._handle_finished(race.invocation)
         self.log.info("Invocation %s is now %s; see %s", invocation.id, invocation.status, self.dashboard)
         return invocation.status
 
     def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
+        """Return the status in which the invocation is to end."""
         raise NotImplementedError
 
     def end_invocation(self) -> Invocation:
         """End the invocation."""
         raise NotImplementedError
 
-    def _was_finished(self, invocation: Invocation) -> str:
-        as_wanted = invocation.status == self.wanted_status()
-        decision = self.if_finished or ("ignore" if as_wanted else "fail")
+    def _handle_finished(self, invocation: Invocation) -> str:
+        is_wanted = invocation.status == self.wanted_status()
+        decision = self.if_finished or ("ignore" if is_wanted else "fail")
         finished = KernelInvocationFinishedError(invocation, self.wanted_status())
         if decision == "fail":
             raise finished
@@ -92,14 +91,14 @@ class _EndInvocationOperator(KernelBaseOperator):
 
 class KernelUpdateInvocationOperator(_EndInvocationOperator):
     """
-    Set an invocation's status, and its output if one is given: this ends it.
+    End an invocation: set its status, and its output if one is given.
 
     :param invocation_id: the invocation (templated).
     :param status: ``"succeeded"`` or ``"failed"`` (templated).
-    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
-        nothing is sent (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``. Default: no
+        output is sent (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
-        ignore when it ended in the status that was asked for, else fail.
+        ignore when it ended in the wanted status, else fail.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
@@ -113,7 +112,7 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
         self.invocation_output = invocation_output
 
     def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
+        """Return the status in which the invocation is to end."""
         return self.status
 
     def end_invocation(self) -> Invocation:
@@ -123,11 +122,11 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
 
 class KernelCompleteInvocationOperator(_EndInvocationOperator):
     """
-    End an invocation as ``succeeded``, with an output. It ends the invocation's browsers as well.
+    End an invocation as ``succeeded``, with an output. Its browsers end as well.
 
     :param invocation_id: the invocation (templated).
-    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``, and left out
-        nothing is sent (templated).
+    :param invocation_output: its output, any value that JSON can hold; ``None`` is sent as ``null``. Default: no
+        output is sent (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
         ignore when it succeeded, else fail.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
@@ -142,7 +141,7 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
         self.invocation_output = invocation_output
 
     def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
+        """Return the status in which the invocation is to end."""
         return InvocationStatus.SUCCEEDED.value
 
     def end_invocation(self) -> Invocation:
@@ -155,7 +154,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     Cancel an invocation: end it as ``failed`` with a reason, and end its browsers.
 
     :param invocation_id: the invocation (templated).
-    :param reason: why; it becomes the invocation's output, ``{"error": reason}`` (templated).
+    :param reason: the reason; it becomes the invocation's output, ``{"error": reason}`` (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
         ignore when it failed, else fail.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
@@ -169,7 +168,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
         self.reason = reason
 
     def wanted_status(self) -> str:
-        """Say in which status the invocation is to end."""
+        """Return the status in which the invocation is to end."""
         return InvocationStatus.FAILED.value
 
     def end_invocation(self) -> Invocation:
