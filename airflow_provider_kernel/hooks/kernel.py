@@ -239,8 +239,8 @@ class KernelHook(BaseHook):
             poll_interval=poll_interval,
             deadline=deadline,
             is_new=is_new,
-            on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.standing),
-            on_trouble=lambda error: self.log.warning("%s; polling again", error),
+            on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.status_phrase),
+            on_poll_error=lambda error: self.log.warning("%s; polling again", error),
             on_browser=on_browser,
         )
         return self.get_conn().run(flow)

@@ -85,7 +85,7 @@ class TestTrouble:
         client.on_wait = lambda: len(client.waits) == 4 and kernel_emulator.finish(running)
         fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "GET", GET, 2))
         troubled = []
-        flow = wait_for_invocation(running, poll_interval=0.5, on_trouble=troubled.append)
+        flow = wait_for_invocation(running, poll_interval=0.5, on_poll_error=troubled.append)
         assert client.run(flow).status == "succeeded"
         fault.release()
         assert len(troubled) == 1
@@ -98,7 +98,7 @@ class TestTrouble:
         kernel_emulator.add_fault(Fault("GET", GET, (1, 3), status=200, body=troubles.ERROR_PAGE))
         finish_after(3)
         troubled = []
-        assert client.run(wait_for_invocation(running, poll_interval=0.5, on_trouble=troubled.append)).is_final
+        assert client.run(wait_for_invocation(running, poll_interval=0.5, on_poll_error=troubled.append)).is_final
         assert [type(error) for error in troubled] == [errors.KernelResponseError] * 2
 
     def test_the_server_says_how_long_to_wait(self, client, kernel_emulator, running, finish_after):
@@ -214,7 +214,7 @@ class TestTheSleep:
             raise error
 
         troubled = []
-        flow = wait_for_invocation(running, poll_interval=1, on_trouble=troubled.append)
+        flow = wait_for_invocation(running, poll_interval=1, on_poll_error=troubled.append)
         client.on_wait = lambda: pytest.fail("the other sleep") if given else sleep()
         with pytest.raises(type(error)) as raised:
             run(client, flow, sleep if given else None)

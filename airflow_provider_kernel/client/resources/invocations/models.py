@@ -44,7 +44,7 @@ class Invocation(ApiModel):
         return self.status in FINAL_STATUSES
 
     @property
-    def standing(self) -> str:
+    def status_phrase(self) -> str:
         """The status as the end of a sentence: "is running", "has succeeded"."""
         return f"{'has' if self.is_final else 'is'} {self.status}"
 

@@ -69,7 +69,7 @@ def wait_for_invocation(
     deadline: float | None = None,
     is_new: bool = True,
     on_change: Callable[[Invocation], None] = lambda invocation: None,
-    on_trouble: Callable[[KernelError], None] = lambda error: None,
+    on_poll_error: Callable[[KernelError], None] = lambda error: None,
     on_browser: Callable[[Invocation, Browser], None] | None = None,
 ) -> Flow[Invocation]:
     """
@@ -81,7 +81,7 @@ def wait_for_invocation(
         never.
     :param is_new: whether it was started just now, so that it may not be found at first.
     :param on_change: told of the invocation whenever its status is another one than before.
-    :param on_trouble: told of the error when a look went wrong after one that did not.
+    :param on_poll_error: told of the error when a look went wrong after one that did not.
     :param on_browser: told of the invocation's first browser, once. Without it, nobody asks for browsers.
     :return: the invocation as its last look told it, which is final.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
@@ -103,7 +103,7 @@ def wait_for_invocation(
                 raise
             failed_looks += 1
             if failed_looks == 1:
-                on_trouble(error)
+                on_poll_error(error)
             silence = time.time() - in_contact
             if failed_looks >= MAX_FAILED_POLLS and silence >= LOST_CONTACT_SECONDS:
                 raise KernelLostContactError(

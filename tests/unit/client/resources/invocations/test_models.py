@@ -45,7 +45,7 @@ class TestStatus:
         ],
     )
     def test_can_be_read_as_the_end_of_a_sentence(self, status, sentence):
-        assert invocation(status=status).standing == sentence
+        assert invocation(status=status).status_phrase == sentence
 
     @pytest.mark.parametrize("status", InvocationStatus)
     def test_is_its_text(self, status):

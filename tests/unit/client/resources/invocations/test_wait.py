@@ -64,7 +64,7 @@ class Watch:
             "abc",
             poll_interval=poll_interval,
             on_change=lambda invocation: self.changes.append(invocation.status),
-            on_trouble=self.troubles.append,
+            on_poll_error=self.troubles.append,
             **options,
         )
         answers = list(answers)
