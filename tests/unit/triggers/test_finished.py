@@ -193,6 +193,23 @@ class TestRestarts:
         await watch.store()
         assert watch.stored == [("shop", invocation_id)]
 
+    async def test_event_that_airflow_failed_to_store_is_told_again(
+        self, watch, start, kernel_emulator, monkeypatch
+    ):
+        """Airflow gives up on an event that is not stored in time, and fails its trigger."""
+        with monkeypatch.context() as patch:
+            patch.setenv("AIRFLOW__TRIGGERER__SHARED_STREAM_ACK_TIMEOUT", "0.1")
+            await watch.start(shop={})
+        kernel_emulator.finish(invocation_id := start())
+        await watch.told(1)
+        await until(lambda: all(details["task"].done() for details in watch.triggerer.runner.triggers.values()))
+        await watch.stop()
+        assert watch.stored == []
+        await watch.start()
+        await watch.told(1)
+        await watch.store()
+        assert watch.stored == [("shop", invocation_id)]
+
     async def test_what_was_stored_in_the_last_moment_is_told_twice_rather_than_never(
         self, watch, start, kernel_emulator
     ):

@@ -1,0 +1,69 @@
+"""What the next try does with what an earlier one left behind, as far as Airflow 3.3 lets it remember."""
+
+import pytest
+
+from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.testing import Fault
+
+pytestmark = pytest.mark.needs_airflow("3.3", "before, no try knows of another")
+
+HANG = {"app_name": "demo", "action_name": "hang", "poll_interval": 0.01, "stream_logs": False}
+
+
+@pytest.fixture
+def kernel_refuses_every_end(kernel_emulator):
+    """Until the faults are cleared, no request ends an invocation."""
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
+
+
+@pytest.mark.usefixtures("kernel_refuses_every_end")
+@pytest.mark.parametrize("meanwhile", ["runs on", "succeeded"])
+def test_next_try_starts_anew_after_a_cancel_that_failed(meanwhile, make_task, kernel_emulator, execution_api):
+    def refuse_the_id(method, path):
+        if path.endswith("/invocation_id"):
+            raise ConnectionError("Airflow takes no XCom")
+
+    execution_api.hold = refuse_the_id
+    task = make_task(KernelInvokeOperator, **HANG)
+    assert task.run().state == "up_for_retry"
+    (first,) = kernel_emulator.invocations
+    assert len(kernel_emulator.requests("PATCH")) == 1
+    kernel_emulator.clear_faults()
+    execution_api.hold = lambda method, path: None
+    if meanwhile == "succeeded":
+        kernel_emulator.finish(first.id, output="of a try that failed")
+    again = task.next_try()
+    again.task.deferrable = True
+    assert again.run().state == "deferred"
+    assert len(kernel_emulator.invocations) == 2
+    assert kernel_emulator.invocation(first.id).finished
+    assert kernel_emulator.most_active_at_once() == 1
+
+
+@pytest.mark.usefixtures("kernel_refuses_every_end")
+def test_next_try_polls_a_list_that_lags_for_what_the_crashed_one_started(
+    make_task, kernel_emulator, execution_api
+):
+    """The crash came between the answer to the start and storing its id."""
+    stored = []
+
+    def crash_before_the_id_is_stored(method, path):
+        if method == "PUT" and "/store/" in path:
+            stored.append(path)
+            if len(stored) > 1:
+                raise ConnectionError("nothing of this process reaches Airflow any more")
+
+    execution_api.hold = crash_before_the_id_is_stored
+    task = make_task(KernelInvokeOperator, **HANG)
+    task.run()
+    (first,) = kernel_emulator.invocations
+    assert not first.finished
+    kernel_emulator.clear_faults()
+    execution_api.hold = lambda method, path: None
+    kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
+    again = task.next_try()
+    again.task.deferrable = True
+    result = again.run()
+    assert result.state == "deferred"
+    assert result.msg.trigger_kwargs["invocation_id"] == first.id
+    assert len(kernel_emulator.invocations) == 1
