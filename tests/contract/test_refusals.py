@@ -145,8 +145,10 @@ class TestTheRealOnes:
 
 
 class TestAnyOfThem:
-    @pytest.mark.parametrize("body", BODIES)
-    @pytest.mark.parametrize("status", CLASSES)
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [*((400, body) for body in BODIES), *((status, "the API's") for status in CLASSES if status != 400)],
+    )
     def test_one_attempt_the_right_class_and_what_the_answer_says(
         self, connect, kernel_emulator, everything_said, status, body
     ):
@@ -167,10 +169,9 @@ class TestAnyOfThem:
         assert KEY not in everything_said(error)
 
     @pytest.mark.parametrize("asked", REQUESTS)
-    @pytest.mark.parametrize("status", CLASSES)
-    def test_it_is_the_same_for_every_request(self, client, kernel_emulator, status, asked):
-        kernel_emulator.add_fault(Fault("*", "*", None, status=status))
-        with pytest.raises(CLASSES[status]) as caught:
+    def test_it_is_the_same_for_every_request(self, client, kernel_emulator, asked):
+        kernel_emulator.add_fault(Fault("*", "*", None, status=403))
+        with pytest.raises(errors.KernelPermissionError) as caught:
             client.send(REQUESTS[asked])
         assert caught.value.asked == str(REQUESTS[asked])
         assert len(kernel_emulator.journal) == 1

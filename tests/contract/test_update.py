@@ -11,6 +11,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.testing import Fault
 
 OUTPUT = {"rows": [1, 2, 3]}
+LOST = "dropped after processing"
 OTHER = {"failed": "succeeded", "succeeded": "failed"}
 KINDS_OF_REFUSAL = {
     400: errors.KernelBadRequestError,
@@ -20,8 +21,7 @@ KINDS_OF_REFUSAL = {
 
 
 class TestTroubleOnTheWay:
-    @pytest.mark.parametrize("times", [1, 2, 3])
-    @pytest.mark.parametrize("trouble", troubles.ALL)
+    @pytest.mark.parametrize(("trouble", "times"), [*((trouble, 1) for trouble in troubles.ALL), ("500", 3)])
     def test_the_update_gets_through_at_the_first_good_answer(
         self, connect, kernel_emulator, running, trouble, times
     ):
@@ -38,12 +38,11 @@ class TestTroubleOnTheWay:
         assert (record.status, record.output_json) == ("succeeded", OUTPUT)
         assert record.statuses.count("succeeded") == 1
 
-    @pytest.mark.parametrize("times", [1, 2, 3])
     @pytest.mark.parametrize("trouble", [name for name in troubles.ALL if "Retry-After" in name])
-    def test_a_wait_that_the_server_asks_for_is_kept(self, client, kernel_emulator, running, trouble, times):
-        kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", times))
+    def test_a_wait_that_the_server_asks_for_is_kept(self, client, kernel_emulator, running, trouble):
+        kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 3))
         client.run(flows.update_invocation(running, "failed"))
-        assert len(client.waits) == times
+        assert len(client.waits) == 3
         assert all(1.0 <= wait < 1.5 for wait in client.waits)
 
     @pytest.mark.parametrize("trouble", ["500", "dropped before processing", "dropped after processing"])
@@ -74,18 +73,15 @@ class TestTroubleOnTheWay:
         assert len(kernel_emulator.requests("PATCH")) == 1
 
 
-@pytest.mark.parametrize("patch_on_finished", ["unchanged", "overwrite", 400, 404, 409])
 class TestOwnAnswerLost:
     """The first PATCH worked, its answer got lost, and the second one finds the invocation ended."""
 
     @pytest.mark.parametrize(
-        ("trouble", "status"),
+        ("patch_on_finished", "trouble", "status"),
         [
-            (trouble, status)
-            for trouble in troubles.LOSSES
-            for status in ("succeeded", "failed")
-            # Each of these takes its time; one of the two will do.
-            if troubles.did_it(trouble) and (trouble, status) != ("no answer in time", "failed")
+            *(("unchanged", trouble, "failed") for trouble in troubles.LOSSES if troubles.did_it(trouble)),
+            *((behaviour, LOST, "succeeded") for behaviour in ("unchanged", "overwrite", 400, 404, 409)),
+            (409, LOST, "failed"),
         ],
     )
     def test_it_is_a_success_since_the_state_is_what_was_asked(
@@ -104,8 +100,10 @@ class TestOwnAnswerLost:
         assert len(kernel_emulator.requests("GET")) == (1 if patch_on_finished in KINDS_OF_REFUSAL else 0)
 
 
-@pytest.mark.parametrize("status", ["succeeded", "failed"])
-@pytest.mark.parametrize("trouble", [None, "dropped before processing", "dropped after processing"])
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [("succeeded", None), ("failed", None), ("succeeded", "dropped before processing"), ("failed", LOST)],
+)
 class TestSomebodyElseEndedIt:
     """The invocation had ended before the first PATCH came, whose answer may get lost on top."""
 

@@ -84,9 +84,8 @@ class TestCopies:
         error.attempts = Attempts(3, 4.25)
         return error
 
-    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    def test_a_pickle_holds_everything(self, error, protocol):
-        copied = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 (our own bytes)
+    def test_a_pickle_holds_everything(self, error):
+        copied = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
         assert type(copied) is type(error)
         assert str(copied) == str(error)
         assert vars(copied) == vars(error)
@@ -96,9 +95,7 @@ class TestCopies:
     def test_a_copy_holds_everything(self, error):
         copied = copy.copy(error)
         assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
-
-    def test_the_text_is_not_doubled_by_copying_twice(self, error):
-        assert str(copy.copy(copy.copy(error))) == str(error)
+        assert str(copy.copy(copied)) == str(error)
 
 
 class TestPermanent:

@@ -71,7 +71,6 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(
     ("cause", "problem", "text"),
     [
@@ -123,10 +122,13 @@ WAYS = {
         "by number",
     ],
 )
-def test_finds_the_step_however_deep_it_is(way, cause, problem, text):
-    found, said = classify_connect_error(way(cause))
-    assert found is problem
-    assert said == text
+def test_connect_error_is_classified_by_its_cause(cause, problem, text):
+    assert classify_connect_error(from_(cause)) == (problem, text)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_connect_error_is_classified_however_deep_the_cause_is(way):
+    assert classify_connect_error(way(REFUSED)) == (ConnectionProblem.REFUSED, "the connection was refused")
 
 
 @pytest.mark.parametrize(
