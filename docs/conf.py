@@ -60,7 +60,7 @@ add_module_names = False
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!airflow_provider_kernel\.).*"),
-    (r"py:class", r".*\.(Item|Model)?T"),  # type variables
+    (r"py:class", r".*\.(E|(Item|Model)?T)"),  # type variables
     (r"py:class", r".*\._\w+"),  # private: no page shows it
 ]
 
