@@ -9,6 +9,8 @@ from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
 
 DEFAULT_MAX_LOG_LINES = 10_000
+#: The largest output to put into XCom by default.
+DEFAULT_MAX_OUTPUT_BYTES = 1024 * 1024
 
 
 def check_poll_interval(value: Any) -> None:

@@ -13,6 +13,7 @@ are the mixin's: external id, reconnect, durable.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -20,6 +21,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+log = logging.getLogger(__name__)
 
 #: The version of the record's format. A record of another version is not readable.
 RECORD_VERSION = 1
@@ -75,6 +78,10 @@ class StartRecord:
         external_id = stored.get("external_id")
         return cls(version=0, external_id=external_id if isinstance(external_id, str) and external_id else None)
 
+    def with_id(self, external_id: str) -> StartRecord:
+        """Return the same record with the id of what was started."""
+        return replace(self, external_id=external_id)
+
     @property
     def is_readable(self) -> bool:
         """Whether the whole record could be read, rather than its id at most."""
@@ -115,9 +122,9 @@ class Ledger:
         self._record: StartRecord | None = None
 
     @property
-    def remembers(self) -> bool:
-        """Whether a later try can read what this one writes."""
-        return self._store is not None
+    def can_next_try_reconnect(self) -> bool:
+        """Whether another try can follow, and read what this one writes."""
+        return self._store is not None and bool(self._ti.try_number <= self._ti.max_tries)
 
     def last(self) -> StartRecord | None:
         """
@@ -166,19 +173,17 @@ class Ledger:
         :param external_id: the object.
         """
         return self._write(
-            replace(
-                record,
-                external_id=external_id,
-                try_number=self._ti.try_number,
-                max_tries=self._ti.max_tries,
-            )
+            replace(record.with_id(external_id), try_number=self._ti.try_number, max_tries=self._ti.max_tries)
         )
 
     def close(self) -> None:
-        """Store that the try ended in good order, so that the next one starts anew."""
-        record = self._record or self.last()
-        if record is not None and record.is_readable and not record.is_over:
-            self._write(replace(record, is_over=True))
+        """Store that the try ended in good order, so that the next one starts anew. A failure is only logged."""
+        try:
+            record = self._record or self.last()
+            if record is not None and record.is_readable and not record.is_over:
+                self._write(replace(record, is_over=True))
+        except Exception:
+            log.exception("Airflow did not store that this try has ended")
 
     def _write(self, record: StartRecord) -> StartRecord:
         self._record = record

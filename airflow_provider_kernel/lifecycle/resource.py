@@ -8,42 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from airflow_provider_kernel.client.errors import KernelError
-from airflow_provider_kernel.client.flow import Flow
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.client.flow import Flow
     from airflow_provider_kernel.lifecycle.ledger import StartRecord
 
 R = TypeVar("R")
-
-#: The default of ``cancel_on_kill`` and of ``wait_for_completion``.
-DEFAULT_CANCEL_ON_KILL = True
-DEFAULT_WAIT_FOR_COMPLETION = True
-
-
-class Ownership(Enum):
-    """What an object must not outlive."""
-
-    TASK = "the task that started it"
-    RUN = "the DAG run that started it"
-    NOBODY = "nothing: it outlives both"
-
-    @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Ownership:
-        """
-        Decide who owns what an operator starts.
-
-        :param arguments: the operator's arguments or attributes. Those of a mapped task name no defaults.
-        """
-        ends_with_task = arguments.get("cancel_on_kill", DEFAULT_CANCEL_ON_KILL) and arguments.get(
-            "wait_for_completion", DEFAULT_WAIT_FOR_COMPLETION
-        )
-        return cls.TASK if ends_with_task else cls.NOBODY
 
 
 class EndReason(str, Enum):
@@ -56,6 +31,7 @@ class EndReason(str, Enum):
     TASK_SUCCEEDED = "The Airflow task was marked as success by hand, so that there is no output"
     TASK_SKIPPED = "The Airflow task was skipped"
     TASK_REMOVED = "The Airflow task does not exist any more"
+    RECORD_UNREADABLE = "The record of an earlier try of the Airflow task cannot be read"
     RUN_FAILED = "The Airflow DAG run failed"
     RUN_OVER = "Its Airflow DAG run is over"
     CANCELLED = "Cancelled by Airflow"
@@ -180,12 +156,14 @@ class OwnedResource(EndableResource[R], Protocol[R]):
         """
         ...
 
-    def find(self, record: StartRecord, *, patience: float) -> Flow[list[R]]:
+    def find(self, record: StartRecord, *, patience: float) -> Flow[R | None]:
         """
-        Search for what a start may have started, after a lost answer or a crash.
+        Search for what a start may have started, after a lost answer or a crash. May ask Airflow.
 
         :param record: the start.
         :param patience: for how many seconds to search again while none is found.
+        :return: ``None`` when it started nothing.
+        :raises KernelAmbiguousStartError: when it may be one of several.
         """
         ...
 
@@ -241,7 +219,7 @@ def xcom_key(kind: str) -> str:
     return f"{kind}_id"
 
 
-def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> Iterable[str]:
+def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> frozenset[str]:
     """
     Read from XCom which objects the task instances of a task own, in a DAG run.
 
@@ -250,4 +228,10 @@ def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> Itera
     from airflow.sdk.execution_time.xcom import XCom
 
     found = XCom.get_all(key=xcom_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)
-    return [str(external_id) for external_id in found or ()]
+    return frozenset(str(external_id) for external_id in found or ())
+
+
+def published_id(kind: str, ti: Any) -> str | None:
+    """Read from XCom what a task instance owns. The XComs of a task survive its deferral, though not a retry."""
+    pulled = ti.xcom_pull(task_ids=ti.task_id, key=xcom_key(kind), map_indexes=ti.map_index)
+    return pulled if isinstance(pulled, str) else None

@@ -19,11 +19,11 @@ from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.ownership import Ownership
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
     EndReason,
     EndReport,
-    Ownership,
     end_failed,
     published_ids,
     try_to_end,

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_kernel.client.errors import KernelInvocationKilledError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -95,6 +96,17 @@ def fetch_task_state(ti: Any) -> TaskState:
     states = fetch_task_states(ti.dag_id, ti.run_id, task_ids=[ti.task_id], map_index=map_index)
     state = states.get(ti.task_id if map_index is None else f"{ti.task_id}_{map_index}")
     return TaskState.GONE if state is None else TaskState(state)
+
+
+def check_still_running(ti: Any) -> None:
+    """
+    Notice that a task was marked or cleared: a worker that is about to defer gets no signal.
+
+    :raises KernelInvocationKilledError: when it was.
+    """
+    state = fetch_task_state(ti)
+    if state != TaskState.RUNNING:
+        raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
 
 
 def fetch_task_states(

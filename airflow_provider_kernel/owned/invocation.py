@@ -15,6 +15,7 @@ from airflow_provider_kernel.client.resources.invocations.find_started import (
     StartCriteria,
     correlation_mark,
     find_started,
+    single_match,
     utc_now,
 )
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -137,19 +138,20 @@ class OwnedInvocation(EndableInvocation):
         """
         return flows.start_invocation(self._request(mark))
 
-    def find(self, record: StartRecord, *, patience: float) -> Flow[list[Invocation]]:
+    def find(self, record: StartRecord, *, patience: float) -> Flow[Invocation | None]:
         """
         Search the list for what a start may have started. Asks Airflow what siblings have started.
 
         :param record: the start.
         :param patience: for how many seconds to search again while none is found.
+        :raises KernelAmbiguousStartError: when it may be one of several, naming them.
         """
-        siblings = (
-            published_ids(self.kind, dag_id=self._ti.dag_id, task_id=self._ti.task_id, run_id=self._ti.run_id)
-            if is_mapped(self._ti)
-            else ()
-        )
-        return self._find(record, excluded=frozenset(siblings), patience=patience)
+        of_siblings: frozenset[str] = frozenset()
+        if is_mapped(self._ti):
+            of_siblings = published_ids(
+                self.kind, dag_id=self._ti.dag_id, task_id=self._ti.task_id, run_id=self._ti.run_id
+            )
+        return single_match((yield from self._find(record, excluded=of_siblings, patience=patience)))
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
         """

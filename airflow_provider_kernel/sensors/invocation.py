@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
-from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, check_whole_number
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_MAX_OUTPUT_BYTES, check_whole_number
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +64,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         stream_logs: bool = False,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
-        max_output_bytes: int = 1024 * 1024,
+        max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
         kernel_conn_id: str = "kernel_default",
         **kwargs: Any,
     ) -> None:
@@ -142,11 +142,11 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
-        from airflow_provider_kernel.operators.resume import end_of_deferral
+        from airflow_provider_kernel.owned.deferral import fetch_after_deferral
 
         try:
             with self.calling_kernel():
-                return self._return_output(end_of_deferral(self.hook, event, self.invocation_id))
+                return self._return_output(fetch_after_deferral(self.hook, event, self.invocation_id))
         except KernelInvocationTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 

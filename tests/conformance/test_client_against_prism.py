@@ -259,7 +259,7 @@ def random_answers(monkeypatch, judged):
     monkeypatch.setattr(KernelConfig, "headers", lambda self: {**headers(self), "Prefer": "dynamic=true"})
     connection = {"conn_type": "kernel", "host": judged.base_url, "password": KEY, "extra": {"project": "shop"}}
     monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
     return judged
 
 

@@ -26,7 +26,7 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import InvocationEnd, KernelInvocationNotifier
 from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
-from airflow_provider_kernel.operators.starting import Wanted
+from airflow_provider_kernel.owned.invocation import OwnedInvocation
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 from leaks.markers import ANSWER, OUTPUT, PAYLOAD, PLANTED
 
@@ -85,7 +85,7 @@ def things(bag, bought):
             requests.update_invocation(bought, "succeeded", output),
             response.Response(200, {}, json.dumps({"output": OUTPUT, "payload": PAYLOAD}).encode()),
             StartCriteria.by(create),
-            Wanted(lambda payload: create, payload, None, owned=True),
+            OwnedInvocation(lambda payload: create, payload=payload, correlation_key=None, ti=None),
             InvocationEnd(bought, output=output),
             KernelInvocationNotifier(output=output),
             InvocationResponder(hook.config, bought, ti=None, retries_left=False),

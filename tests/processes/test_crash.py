@@ -10,7 +10,7 @@ import pytest
 from support.classes import load_class
 from support.task_process import run_task
 
-from airflow_provider_kernel.operators import starting
+from airflow_provider_kernel.owned.invocation import OwnedInvocation
 from airflow_provider_kernel.testing import Fault
 
 
@@ -108,7 +108,7 @@ POINTS = {
 
 @pytest.fixture(autouse=True)
 def a_short_look_for_lost_starts(monkeypatch):
-    monkeypatch.setattr(starting, "LOOKUP_SECONDS", 2.0)
+    monkeypatch.setattr(OwnedInvocation, "listing_lag_seconds", 2.0)
 
 
 @pytest.fixture

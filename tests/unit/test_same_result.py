@@ -24,7 +24,7 @@ WAYS = ["blocking", "deferred", "sensor", "deferred sensor"]
 @pytest.fixture
 def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monkeypatch):
     """Have an invocation end in some way, wait for it in some way, and tell how the task ended."""
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.02)
 
     def act(ctx):
         ctx.wait()

@@ -46,11 +46,14 @@ class StuckInAStandardLogCall(KernelInvokeOperator):
         handler = logging.getLogger().handlers[0]
         emit = handler.emit
         handler.emit = lambda record: never_return() if "trying" in record.getMessage() else emit(record)
-        return super().run_with_hook(context)
+        wait = self.hook.wait_for_invocation
 
-    def _watch(self, *arguments):
-        logging.getLogger("kernel").warning("trying")
-        return super()._watch(*arguments)
+        def log_and_wait(*arguments, **options):
+            logging.getLogger("kernel").warning("trying")
+            return wait(*arguments, **options)
+
+        self.hook.wait_for_invocation = log_and_wait
+        return super().run_with_hook(context)
 
 
 with DAG("kill", schedule=None):

@@ -12,6 +12,8 @@ from airflow.sdk import DAG, task
 from support.serialized import as_servers_know
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.ledger import Ledger
+from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.links.kernel import (
     DASHBOARD,
     LIVE_VIEW,
@@ -122,7 +124,7 @@ class TestAfterOtherEnds:
     def test_dashboard_link_is_kept_by_the_process_after_a_deferral(
         self, end, make_task, execution_api, kernel_emulator, dashboard, monkeypatch
     ):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         dashboard("https://d.example/{invocation_id}")
         deferred = make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         assert deferred.state == "deferred"
@@ -136,7 +138,7 @@ class TestAfterOtherEnds:
         assert execution_api.xcoms[KEY] == link
 
     def test_dashboard_link_is_kept_when_airflow_ends_the_deferral(self, make_task, execution_api, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         make_task(KernelInvokeOperator, deferrable=True, **HANG).resume("__fail__", error="Trigger timeout")
         assert execution_api.xcoms[KEY] == ROOT
@@ -144,7 +146,7 @@ class TestAfterOtherEnds:
     def test_dashboard_link_is_kept_when_the_connection_is_deleted_during_the_deferral(
         self, make_task, execution_api, monkeypatch
     ):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
         other_process = make_task(KernelInvokeOperator, deferrable=True, **HANG)
@@ -155,26 +157,25 @@ class TestAfterOtherEnds:
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
     def test_dashboard_link_of_a_try_after_a_crash_is_that_of_the_reconnected_invocation(
-        self, make_task, execution_api, kernel_emulator, dashboard
+        self, make_task, execution_api, kernel_emulator, dashboard, monkeypatch
     ):
         class Crash(BaseException):
             pass
 
-        class Crashing(KernelInvokeOperator):
-            def _wait(self, guard, invocation_id, deadline):
-                guard.release()  # nothing is cancelled
-                raise Crash
-
-            def _close(self, ledger):
-                pass
+        def crash(*_, **__):
+            raise Crash
 
         dashboard("https://d.example/{invocation_id}")
-        first = make_task(Crashing, **HANG)
-        first.run()
+        first = make_task(KernelInvokeOperator, **HANG)
+        with monkeypatch.context() as patch:
+            patch.setattr(KernelHook, "wait_for_invocation", crash)
+            # What a crash leaves undone.
+            patch.setattr(Owner, "end", lambda owner, reason: None)
+            patch.setattr(Ledger, "close", lambda ledger: None)
+            first.run()
         (invocation,) = kernel_emulator.invocations
         kernel_emulator.finish(invocation.id)
         second = first.next_try()
-        second.task = make_task(KernelInvokeOperator, **HANG).task
         assert KEY not in execution_api.xcoms
         assert second.run().state == "success"
         assert execution_api.xcoms[KEY] == f"https://d.example/{invocation.id}"

@@ -3,7 +3,6 @@
 import json
 import time
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 
 import pytest
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -18,8 +17,9 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
-from airflow_provider_kernel.operators import resume
+from airflow_provider_kernel.operators._time_limits import deadline_of_wait
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.owned import deferral
 from airflow_provider_kernel.testing import Fault
 
 BROWSERS = {
@@ -33,7 +33,7 @@ BROWSERS = {
 
 @pytest.fixture(autouse=True)
 def a_short_first_look(monkeypatch):
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestBeforeTheDeferral:
         assert_goes_on(kernel_emulator)
 
     def test_a_short_run_is_not_deferred(self, run, execution_api, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 10)
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
         result = run(
             KernelInvokeOperator,
             app_name="demo",
@@ -127,13 +127,13 @@ class TestBeforeTheDeferral:
         assert result.state == "up_for_retry"
         assert_cancelled(kernel_emulator)
 
-    def test_a_kill_in_the_first_look_cancels(self, make_task, kernel_emulator):
-        class KilledInTheFirstLook(KernelInvokeOperator):
-            def _wait_a_moment(self, guard, invocation_id):
-                self.on_kill()
-                return super()._wait_a_moment(guard, invocation_id)
+    def test_a_kill_in_the_first_polls_cancels(self, make_task, kernel_emulator):
+        class KilledInTheFirstPolls(KernelInvokeOperator):
+            def show_dashboard(self, *arguments, **options):
+                self.on_kill()  # the last step before the polls
+                return super().show_dashboard(*arguments, **options)
 
-        result = make_task(KilledInTheFirstLook, **BROWSERS).run()
+        result = make_task(KilledInTheFirstPolls, **BROWSERS).run()
         assert isinstance(result.error, KernelInvocationKilledError)
         assert_cancelled(kernel_emulator)
 
@@ -224,7 +224,7 @@ class TestAfterTheDeferral:
     def test_an_event_that_is_too_early_is_no_success(
         self, more, deferred, kernel_emulator, execution_api, monkeypatch
     ):
-        monkeypatch.setattr(resume, "_CATCH_UP_SECONDS", 0.1)
+        monkeypatch.setattr(deferral, "_CATCH_UP_SECONDS", 0.1)
         execution_api.max_tries = 0
         event = {"invocation_id": deferred.invocation_id, "status": "finished", **more}
         result = deferred.resume("execute_complete", event=event)
@@ -270,8 +270,6 @@ def test_the_default_is_what_airflow_is_configured_to():
 
 def test_a_second_deferral_would_not_move_the_deadline():
     """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
-    task = KernelInvokeOperator(
-        task_id="t", app_name="a", action_name="b", deferrable=True, execution_timeout=timedelta(minutes=10)
-    )
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
-    assert task._deadline({"ti": SimpleNamespace(start_date=started)}) == started.timestamp() + 600
+    deadline = deadline_of_wait(None, execution_timeout=timedelta(minutes=10), started=started)
+    assert deadline == started.timestamp() + 600

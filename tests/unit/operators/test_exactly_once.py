@@ -11,6 +11,8 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.ledger import Ledger
+from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
@@ -28,8 +30,8 @@ HANG = {
 
 @pytest.fixture(autouse=True)
 def no_time_is_lost(monkeypatch):
-    monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
 
 
 class Crash(BaseException):
@@ -43,12 +45,10 @@ def crash(make_task, kernel_emulator, monkeypatch):
     def crash(**arguments):
         task = make_task(KernelInvokeOperator, **{**HANG, **arguments})
         with monkeypatch.context() as patch:
-            patch.setattr(KernelInvokeOperator, "_watch", _die)
+            patch.setattr(KernelHook, "wait_for_invocation", _die)
             # What a crash leaves undone.
-            patch.setattr(
-                "airflow_provider_kernel.operators.guard.InvocationGuard.cancel", lambda guard, reason: None
-            )
-            patch.setattr(KernelInvokeOperator, "_close", lambda operator, ledger: None)
+            patch.setattr(Owner, "end", lambda owner, reason: None)
+            patch.setattr(Ledger, "close", lambda ledger: None)
             task.run()
         assert kernel_emulator.requests("PATCH") == ()
         return task
@@ -56,7 +56,7 @@ def crash(make_task, kernel_emulator, monkeypatch):
     return crash
 
 
-def _die(*_):
+def _die(*_, **__):
     raise Crash
 
 
@@ -123,7 +123,7 @@ class TestALostAnswer:
         assert len(kernel_emulator.invocations) == 4
 
     def test_a_kill_while_it_is_looked_for_cancels_it(self, make_task, kernel_emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 60.0)
+        monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 60.0)
 
         class KilledWhileLooking(KernelInvokeOperator):
             def sleep(self, seconds):
@@ -178,7 +178,7 @@ class TestAfterACrash:
     def test_one_that_is_gone_is_followed_by_a_new_one(self, crash, kernel_emulator, execution_api):
         task = crash(deferrable=True)
         kernel_emulator.finish(kernel_emulator.invocations[0].id)
-        execution_api.store["kernel_invocation"]["invocation_id"] = "gone"
+        execution_api.store["kernel_invocation"]["external_id"] = "gone"
         assert task.next_try().run().state == "deferred"
         assert len(active(kernel_emulator)) == 1
 
@@ -198,7 +198,6 @@ class TestAfterACrash:
         assert third.run().state == "success"
         assert len(kernel_emulator.invocations) == 1
 
-    @pytest.mark.xfail(strict=True, reason="a record of another version counts as nothing was started")
     def test_record_of_another_version_starts_nothing_beside_the_invocation_it_names(
         self, crash, kernel_emulator, execution_api
     ):
@@ -209,7 +208,6 @@ class TestAfterACrash:
         assert kernel_emulator.most_active_at_once() == 1
         assert len(active(kernel_emulator)) == 1
 
-    @pytest.mark.xfail(strict=True, reason="an unreadable record counts as nothing was started")
     @pytest.mark.parametrize(
         "record", ["text", 7, ["id"], {"something": "else"}, {"version": 2, "external_id": None}], ids=repr
     )
@@ -220,6 +218,37 @@ class TestAfterACrash:
         assert result.state == "failed"
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+
+    def test_record_of_another_version_ends_what_still_runs_before_a_new_start(
+        self, crash, kernel_emulator, execution_api
+    ):
+        task = crash(deferrable=True)
+        (old,) = kernel_emulator.invocations
+        execution_api.store["kernel_invocation"] |= {"version": 2}
+        assert task.next_try().run().state == "deferred"
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert kernel_emulator.most_active_at_once() == 1
+        assert len(active(kernel_emulator)) == 1
+
+    def test_record_of_another_version_of_one_that_is_over_starts_a_new_one(
+        self, crash, kernel_emulator, execution_api
+    ):
+        task = crash(deferrable=True)
+        kernel_emulator.finish(kernel_emulator.invocations[0].id)
+        execution_api.store["kernel_invocation"] |= {"version": 2}
+        assert task.next_try().run().state == "deferred"
+        assert len(active(kernel_emulator)) == 1
+
+    def test_record_of_another_version_of_one_that_outlives_the_task_starts_none_beside(
+        self, crash, kernel_emulator, execution_api
+    ):
+        task = crash(cancel_on_kill=False)
+        (old,) = kernel_emulator.invocations
+        execution_api.store["kernel_invocation"] |= {"version": 2}
+        result = task.next_try().run()
+        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert old.id in str(result.error)
+        assert active(kernel_emulator) == [old.id]
 
 
 class TestAfterAClear:
@@ -246,7 +275,7 @@ class TestAfterAClear:
     def test_an_intent_without_an_id_is_looked_for_and_ended(self, crash, kernel_emulator, execution_api):
         task = crash()
         (old,) = kernel_emulator.invocations
-        execution_api.store["kernel_invocation"]["invocation_id"] = None
+        execution_api.store["kernel_invocation"]["external_id"] = None
         again = task.next_try(cleared=True)
         again.task.deferrable = True
         again.run()

@@ -38,7 +38,7 @@ from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClien
 from airflow_provider_kernel.client.errors import KernelConnectionError
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
-from airflow_provider_kernel.operators.starting import Starter
+from airflow_provider_kernel.owned.invocation import OwnedInvocation
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 from airflow_provider_kernel.testing.resources.invocations.record import most_active_at_once
 
@@ -60,7 +60,7 @@ STARTS = {
 
 #: What happens in a try, and at which point of it.
 STARTING = [
-    "after the look for an earlier one",
+    "after the search for what was started",
     "before the intent is stored",
     "after the intent is stored",
     "before the id is stored",
@@ -168,14 +168,15 @@ class Operator(KernelInvokeOperator):
 
     def run_with_hook(self, context):
         PROCESS.operator = self  # Airflow runs a copy of the task
+        wait = self.hook.wait_for_invocation
+
+        def happen_and_wait(invocation_id, *, deadline, **options):
+            self.happens(invocation_id)
+            # Rather than hang, when something is wrong.
+            return wait(invocation_id, deadline=min(deadline, time.time() + 20), **options)
+
+        self.hook.wait_for_invocation = happen_and_wait
         return super().run_with_hook(context)
-
-    def _deadline(self, context):
-        return time.time() + 20  # rather than hang, when something is wrong
-
-    def _watch(self, invocation_id, deadline):
-        self.happens(invocation_id)
-        return super()._watch(invocation_id, deadline)
 
 
 class API(ExecutionAPI):
@@ -201,7 +202,7 @@ class API(ExecutionAPI):
             entry = json.loads(request.content)["value"]
             if entry["is_over"]:
                 return "before the end is stored", None
-            what = "intent" if entry["invocation_id"] is None else "id"
+            what = "intent" if entry["external_id"] is None else "id"
             return f"before the {what} is stored", f"after the {what} is stored"
         if method == "POST" and path.endswith("/return_value"):
             return "before the result is pushed", "before the task ends"
@@ -489,9 +490,9 @@ def kernel():
     """One emulator for all, and no time is lost."""
     with KernelEmulator() as kernel, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel.airflow_connection)
-        patch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+        patch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
         patch.setattr("airflow_provider_kernel.client.resources.invocations.wait.LOST_CONTACT_SECONDS", 0.0)
-        patch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+        patch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.client.retry.RetryPolicy.wait", lambda policy, state: 0.0)
         # Here the tries of a task follow each other in milliseconds, and there is one clock.
         patch.setattr(
@@ -500,7 +501,8 @@ def kernel():
         )
         # A socket and a thread per process of a task, for operators that start processes of their own.
         patch.setattr(InProcessTestSupervisor, "_setup_subprocess_socket", lambda supervisor: nullcontext())
-        patch.setattr(Starter, "_started_by", _and_then(Starter._started_by))
+        for search in ("get", "find"):
+            patch.setattr(OwnedInvocation, search, _and_then(getattr(OwnedInvocation, search)))
         for client in (KernelClient, AsyncKernelClient):
             patch.setattr(client, "run", _unless_dead(client.run))
         switch_interval = sys.getswitchinterval()
@@ -509,13 +511,13 @@ def kernel():
         sys.setswitchinterval(switch_interval)
 
 
-def _and_then(look):
-    def look_and_then(*args):
-        found = look(*args)
-        PROCESS.at("after the look for an earlier one")
+def _and_then(search):
+    def search_and_then(*args, **options):
+        found = yield from search(*args, **options)
+        PROCESS.at("after the search for what was started")
         return found
 
-    return look_and_then
+    return search_and_then
 
 
 def _unless_dead(run):
@@ -573,7 +575,7 @@ class TestHistories:
 @pytest.mark.needs_airflow("3.3", REMEMBERS)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 @pytest.mark.parametrize("crashed", ["before the id is stored", "after the id is stored"])
-@pytest.mark.parametrize("killed", ["after the look for an earlier one", "before the id is stored"])
+@pytest.mark.parametrize("killed", ["after the search for what was started", "before the id is stored"])
 def test_a_kill_while_an_invocation_is_taken_up_cancels_it(deferrable, crashed, killed, kernel):
     tries = [
         Try("ok", what, early=True, then=None, cleared=False) for what in (("crash", crashed), ("kill", killed))

@@ -28,7 +28,7 @@ from airflow_provider_kernel.testing import Fault
 
 @pytest.fixture(autouse=True)
 def a_short_look_for_lost_starts(monkeypatch):
-    monkeypatch.setattr("airflow_provider_kernel.operators.starting.LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
 
 
 ECHO = {"app_name": "demo", "action_name": "echo", "poll_interval": 0.01}
@@ -317,7 +317,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert_nothing_cancelled(kernel_emulator)
 
     def test_one_that_kernel_does_not_end_is_cancelled(self, run, kernel_emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._DEADLINE_GRACE_SECONDS", -10)
+        monkeypatch.setattr("airflow_provider_kernel.operators._time_limits._DEADLINE_GRACE_SECONDS", -10)
         result = run(KernelInvokeOperator, **{**BROWSERS, "async_timeout_seconds": 10})
         assert isinstance(result.error, KernelInvocationTimeoutError)
         assert_cancelled(kernel_emulator)

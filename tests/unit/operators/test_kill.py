@@ -53,7 +53,6 @@ def kill_by_signal():
     signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.xfail(strict=True, reason="a kill in the backoff of an ordinary cancel aborts that cancel")
 def test_kill_in_the_backoff_of_an_ordinary_cancel_still_cancels(run, kernel_emulator, log_handler, kill_by_signal):
     operators = []
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.log_lines import InvocationLog
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
@@ -21,7 +22,7 @@ TALK = {
 @pytest.fixture(params=["blocking", "deferred"])
 def lines_of(request, make_task, kernel_emulator, capsys, monkeypatch):
     """Run a task that waits in either way, and give the lines of the invocation that are in the task's log."""
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
 
     def lines_of(**arguments):
         task = make_task(KernelInvokeOperator, deferrable=request.param == "deferred", **{**TALK, **arguments})
@@ -62,7 +63,7 @@ def test_none_when_none_are_wanted(lines_of, kernel_emulator):
 
 
 def test_of_a_run_that_is_too_short_to_be_deferred_too(lines_of, kernel_emulator, monkeypatch):
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 10)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
     kernel_emulator.time_scale = 1000
     assert len(lines_of()) == 500
 
@@ -90,7 +91,7 @@ def test_a_line_that_wants_to_pass_for_a_record_of_airflow(lines_of, kernel_emul
 @pytest.fixture(params=["blocking", "deferred"])
 def records_of(request, make_task, kernel_emulator, capsys, monkeypatch):
     """Run a task that waits in either way, and give the texts of all records in its log."""
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation._FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
 
     def records_of(state="success", **arguments):
         task = make_task(
@@ -161,14 +162,14 @@ def test_a_wait_that_is_given_up_ends_the_group_and_says_where_to_look(
         write(self, news)
         written.set()
 
-    class Impatient(KernelInvokeOperator):
-        def _watch(self, invocation_id, deadline):
-            assert written.wait(10)
-            raise RuntimeError("enough")
+    def wait_until_written(hook, invocation_id, **options):
+        assert written.wait(10)
+        raise RuntimeError("enough")
 
+    monkeypatch.setattr(KernelHook, "wait_for_invocation", wait_until_written)
     monkeypatch.setattr(InvocationLog, "write", write_and_tell)
     kernel_emulator.register("app", "act", act)
-    assert make_task(Impatient, app_name="app", action_name="act", max_tries=0).run().state == "failed"
+    assert make_task(KernelInvokeOperator, app_name="app", action_name="act", max_tries=0).run().state == "failed"
     output = capsys.readouterr().out
     (invocation,) = kernel_emulator.invocations
     told = [

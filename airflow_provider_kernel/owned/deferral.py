@@ -1,4 +1,4 @@
-"""What a worker makes of the event with which a trigger ends a deferral."""
+"""What a worker does with the event that ends the deferral of an invocation."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 
-#: So long may what tells of an invocation by itself be behind what has told of its end.
+#: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
 _CATCH_UP_SECONDS = 30.0
 
 
-def end_of_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
+def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
     """
-    Fetch the invocation that a trigger waited for: the event only says that it is time to.
+    Fetch the invocation that a trigger waited for. The event only says that it is time to.
 
-    :param hook: the hook to fetch it with.
-    :param event: what the trigger told; it may be lost, or come from another version of this package.
-    :param invocation_id: the invocation, as far as the task knows it by itself.
+    :param event: the trigger's event. It may be lost, or come from another version of this package.
+    :param invocation_id: the invocation by the task's own XCom, for an event that names none.
     :return: the invocation, which has ended.
-    :raises KernelInvocationTimeoutError: when the deadline had passed and it still runs.
-    :raises KernelLostContactError: when it could not be looked at, or still runs although the trigger gave up.
-    :raises KernelError: when it cannot be fetched for good, or nobody knows which it is.
+    :raises KernelInvocationTimeoutError: when the deadline has passed and it still runs.
+    :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
+    :raises KernelError: when it can never be fetched, or its id is unknown.
     """
     event = event or {}
     invocation_id = event.get("invocation_id") or invocation_id
     if not invocation_id:
         raise KernelError(f"The trigger's event names no invocation: {event!r}")
     try:
-        # Also after an error: it may have ended while the trigger could not see it, and its result is not lost.
+        # Also after an error: it may have ended while the trigger could not fetch it.
         invocation = hook.get_invocation(invocation_id)
     except KernelError as error:
         if error.permanent:
@@ -40,19 +39,19 @@ def end_of_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_i
     if invocation.is_final:
         return invocation
     if event.get("status") == "finished":
-        # A list or a stream has told of its end: a single look that is behind is no reason to cancel it.
+        # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
         try:
             return hook.wait_for_invocation(
                 invocation_id, poll_interval=1, deadline=time.time() + _CATCH_UP_SECONDS
             )
         except KernelInvocationTimeoutError as error:
             raise KernelLostContactError(
-                f"The end of invocation {invocation_id} was told, but {_CATCH_UP_SECONDS:.0f} seconds later "
+                f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
                 f"it still is {invocation.status}"
             ) from error
     if event.get("status") == "timeout":
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
         )
-    told = event.get("error") or f"the trigger told {event!r}"
-    raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {told}")
+    error_text = event.get("error") or f"the trigger sent {event!r}"
+    raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {error_text}")

@@ -1,0 +1,155 @@
+"""Start an object exactly once, over lost answers, crashes of the worker, and clears of the task."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelNotFoundError
+from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
+from airflow_provider_kernel.lifecycle.owner import Owner
+from airflow_provider_kernel.lifecycle.ownership import Ownership
+from airflow_provider_kernel.lifecycle.resource import EndReason, StartMark
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+#: How often a start is sent while each time it turns out that the one before has started nothing.
+_MAX_STARTS = 3
+
+
+class ExactlyOnceStarter(Generic[R]):
+    """
+    Start what a task wants, or reconnect to what an earlier try of it started.
+
+    For the main thread of a task process; it asks Airflow.
+
+    :param owner: starts the object, and owns it.
+    :param ownership: who owns the object once it is started. What outlives its task is never ended here.
+    :param ledger: what the task remembers.
+    :param client: sends what is not a start; a kill wakes up its backoff.
+    :param ti: the task instance.
+    """
+
+    def __init__(
+        self, owner: Owner[R], ownership: Ownership, *, ledger: Ledger, client: KernelClient, ti: Any
+    ) -> None:
+        self._owner = owner
+        self._resource = owner.resource
+        self._is_owned = ownership is not Ownership.NOBODY
+        self._ledger = ledger
+        self._client = client
+        self._ti = ti
+
+    def run(self) -> str:
+        """
+        Do it.
+
+        :return: the id of the one object.
+        :raises KernelAmbiguousStartError: when it may be one of several, or when that stays unknown.
+        :raises KernelError: when it could not be started.
+        """
+        fingerprint = self._resource.input_fingerprint()
+        last = self._ledger.last()
+        if last is None:
+            return self._start(self._ledger.record_intent(fingerprint))
+        if self._crashed(last, fingerprint):
+            external_id = self._reconnect(last)
+            if external_id is not None:
+                return external_id
+        else:
+            self._end_previous(last)
+        return self._start(self._ledger.record_intent(fingerprint, predecessor_id=last.external_id))
+
+    def _crashed(self, last: StartRecord, fingerprint: str) -> bool:
+        return (
+            last.is_readable
+            and not last.is_over
+            and not self._ledger.belongs_to_cleared_try(last)
+            and last.input_fingerprint == fingerprint
+        )
+
+    def _reconnect(self, last: StartRecord) -> str | None:
+        """Find what the crashed try started, if it is of use."""
+        found = self._find_previous(last)
+        if found is None or not self._resource.can_reconnect(found):
+            return None
+        external_id = self._resource.external_id(found)
+        log.info(
+            "Reconnecting to %s %s, which is %s: try %d of this task started it and crashed. "
+            "durable=False would start another one",
+            self._resource.kind,
+            external_id,
+            self._resource.describe(found),
+            last.try_number,
+        )
+        self._adopt(last, external_id)
+        return external_id
+
+    def _end_previous(self, last: StartRecord) -> None:
+        """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
+        if not last.is_readable:
+            self._check_unreadable(last)
+        if not self._is_owned or (last.external_id is None and last.is_over):
+            return
+        found = self._find_previous(last)
+        if found is not None and not self._resource.is_over(found):
+            external_id = self._resource.external_id(found)
+            reason = EndReason.TASK_CLEARED if last.is_readable else EndReason.RECORD_UNREADABLE
+            log.info("Ending %s %s, which an earlier try started. %s", self._resource.kind, external_id, reason)
+            # A failure fails this try, which must not start another one beside it.
+            flow = self._resource.end(last.with_id(external_id), reason, urgent=False)
+            self._client.run(flow).log(log)
+
+    def _check_unreadable(self, last: StartRecord) -> None:
+        """Refuse to start a second object beside one that may go on: "unknown" is not "nothing was started"."""
+        kind = self._resource.kind
+        if last.external_id is None:
+            raise KernelAmbiguousStartError(
+                f"The record of an earlier try's {kind} cannot be read; another version of this provider may have "
+                "written it. durable=False starts another one"
+            )
+        if not self._is_owned and (found := self._find_previous(last)) and not self._resource.is_over(found):
+            raise KernelAmbiguousStartError(
+                f"An earlier try started {kind} {last.external_id}, which is {self._resource.describe(found)}, and "
+                "the rest of its record cannot be read. durable=False starts another one"
+            )
+
+    def _find_previous(self, last: StartRecord) -> R | None:
+        if last.external_id is None:
+            since_then = (datetime.now(timezone.utc) - last.intended).total_seconds()
+            return self._find(last, patience=max(0.0, self._resource.listing_lag_seconds - since_then))
+        try:
+            return self._client.run(self._resource.get(last.external_id))
+        except KernelNotFoundError:
+            return None
+
+    def _start(self, record: StartRecord) -> str:
+        mark = StartMark.of(self._ti, record.token)
+        for _ in range(_MAX_STARTS):
+            try:
+                external_id = self._resource.external_id(self._owner.start(record, mark))
+            except KernelAmbiguousStartError as error:
+                lost = error
+            else:
+                self._ledger.record_start(record, external_id)
+                return external_id
+            log.warning("%s; searching for it", lost)
+            found = self._find(record, patience=self._resource.listing_lag_seconds)
+            if found is not None:
+                external_id = self._resource.external_id(found)
+                log.info("The start had been taken: it is %s %s", self._resource.kind, external_id)
+                self._adopt(record, external_id)
+                return external_id
+            self._owner.nothing_was_started()
+        raise lost
+
+    def _adopt(self, record: StartRecord, external_id: str) -> None:
+        self._owner.adopt(record.with_id(external_id))
+        self._ledger.record_start(record, external_id)
+
+    def _find(self, record: StartRecord, *, patience: float) -> R | None:
+        return self._client.run(self._resource.find(record, patience=patience))
