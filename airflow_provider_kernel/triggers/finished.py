@@ -14,21 +14,21 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.completions import DeliveryCursor, Finished
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
-from airflow_provider_kernel.triggers.finished_stream import Look, looks, stream_key, wish
+from airflow_provider_kernel.triggers.finished_stream import Delivery, deliveries
 from airflow_provider_kernel.validation import check_poll_interval
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
 
 _STATE_KEY = "kernel_invocation_finished"
-#: How old what is noted may get while there is nothing to tell. It says how far to look back after a restart.
-_NOTE_EVERY = timedelta(minutes=5)
-_STORE_PAUSE = 10.0
+#: Max age of the stored cursor while nothing finishes. After a restart, the list is read back to it.
+_STORE_EVERY = timedelta(minutes=5)
+_STORE_RETRY_SECONDS = 10.0
 
 
 class KernelInvocationFinishedTrigger(BaseEventTrigger):
     """
-    Tell of each invocation that finishes, once.
+    Fire an event for each invocation that finishes, once.
 
     It is there for an ``AssetWatcher``::
 
@@ -37,19 +37,19 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
 
     An event is a dict of ``invocation_id``, ``app_name``, ``action_name``, ``version``, ``status``, ``started_at``,
     ``finished_at`` and ``seconds``. The output is not part of it; a task gets that with ``KernelHook``. What has
-    finished before the first look is not told.
+    finished before the first poll is not reported.
 
-    On Airflow 3.3 all watchers of a connection with the same ``poll_interval`` share one poll. What has been told
-    is noted in the asset's state store once Airflow has stored the event. So nothing is lost over a restart or an
-    outage, and nothing doubled, except what was stored in the last second or two before the triggerer ended: that
-    is told again, with the same ``invocation_id``. On older versions each watcher has a poll of its own and begins
-    anew after a restart: what finished meanwhile is not told.
+    On Airflow 3.3 all watchers of a connection with the same ``poll_interval`` share one poll. A cursor is stored
+    with the asset once Airflow has stored the events. So nothing is lost in a restart or an outage, and nothing is
+    doubled, except what was stored in the last second or two before the triggerer ended: that is reported again,
+    with the same ``invocation_id``. On older versions each watcher has a poll of its own and begins anew after a
+    restart: what finished meanwhile is not reported.
 
     :param app_name: only this app's invocations.
     :param action_name: only this action's.
     :param version: only those of this version label.
     :param status: only those that ended so: ``"succeeded"`` or ``"failed"``.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param kernel_conn_id: the Airflow connection; its project is the one that is watched.
     """
 
@@ -91,15 +91,15 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
     # --- with the shared stream of Airflow 3.3 --------------------------------------------------------------------
 
     def shared_stream_key(self) -> Hashable:
-        """Name the poll to take part in."""
-        return stream_key(self.kernel_conn_id, self.poll_interval)
+        """Name the poll that is shared."""
+        return ("kernel-invocation-finished", self.kernel_conn_id, self.poll_interval)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> FinishedProducer:
         """
-        Make the poll.
+        Make the shared poll.
 
-        :param kwargs: what one of the watchers was made with.
+        :param kwargs: the arguments of one of the watchers.
         """
         from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
 
@@ -107,9 +107,9 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """
-        Make events of the looks.
+        Make this watcher's events.
 
-        :param shared_stream: the looks.
+        :param shared_stream: the deliveries for all watchers.
         """
         async for event in self._events(shared_stream):
             yield event
@@ -117,28 +117,26 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
     # --- and without ----------------------------------------------------------------------------------------------
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, and yield an event for each invocation that finishes."""
-        async for event in self._events(looks(self.kernel_conn_id, self.poll_interval)):
+        """Poll, and yield an event for each invocation that finishes."""
+        async for event in self._events(deliveries(self.kernel_conn_id, self.poll_interval)):
             yield event
 
-    async def _events(self, stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
-        notes = _Notes(getattr(self, "asset_state_store", None), self.log)
-        told = await notes.read()
-        if told is not None:
-            wish(stream_key(self.kernel_conn_id, self.poll_interval), told.after)
-        async for look in stream:
-            if told is None:
-                told = DeliveryCursor.begin(look.snapshot)
-                await notes.write(told)
+    async def _events(self, stream: AsyncIterator[Delivery]) -> AsyncIterator[TriggerEvent]:
+        store = _CursorStore(getattr(self, "asset_state_store", None), self.log)
+        cursor = await store.read()
+        async for delivery in stream:
+            if cursor is None:
+                cursor = DeliveryCursor.begin(delivery.snapshot)
+                await store.write(cursor)
                 continue
-            if told.misses_some_of(look.snapshot):
-                wish(stream_key(self.kernel_conn_id, self.poll_interval), told.after)
+            if cursor.has_gap(delivery.snapshot):
+                delivery.request_backfill(cursor.after)
                 continue
-            news, told = told.news(look.snapshot, self._is_wanted)
-            if news or notes.are_old(told):
-                # Noted when Airflow has stored the events, not before: they might be lost.
-                look.when_told.append(functools.partial(notes.write, told))
-            for finished in news:
+            new, cursor = cursor.advance(delivery.snapshot, self._is_wanted)
+            if new or store.is_old(cursor):
+                # Stored after Airflow has stored the events, not before: they might be lost.
+                delivery.on_stored.append(functools.partial(store.write, cursor))
+            for finished in new:
                 yield TriggerEvent(finished.payload())  # type: ignore[no-untyped-call]
 
     def _is_wanted(self, finished: Finished) -> bool:
@@ -151,48 +149,39 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
         return all(wanted is None or wanted == found for wanted, found in pairs)
 
 
-class _Notes:
+class _CursorStore:
     """
-    What has been told, noted with the assets that are watched.
+    The watcher's cursor, stored with each asset that it is there for.
 
-    :param store: Airflow's store; ``None`` where there is none.
-    :param log: where to tell of trouble.
+    :param accessors: what Airflow gives to the trigger; ``None`` where there is no store.
     """
 
-    def __init__(self, store: Any | None, log: Any) -> None:
-        self._stores = _compat.asset_state_stores(store)
+    def __init__(self, accessors: Any | None, log: Any) -> None:
+        self._stores = _compat.asset_state_stores(accessors)
         self._log = log
-        self._noted: DeliveryCursor | None = None
+        self._stored: DeliveryCursor | None = None
 
     async def read(self) -> DeliveryCursor | None:
-        """Read them, however long that takes: to begin without them could lose events."""
+        """Read the cursor, however long that takes: to begin without it could lose events."""
         while True:
             try:
                 found = [DeliveryCursor.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
-            except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from telling)
-                self._log.warning("Airflow does not tell what has been told: %s; asking again", error)
-                await asyncio.sleep(_STORE_PAUSE)
+            except Exception as error:  # noqa: BLE001 (whatever Airflow's store raises)
+                self._log.warning("Airflow's asset state store cannot be read: %s; trying again", error)
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
                 continue
-            self._noted = max((told for told in found if told), key=lambda told: told.after, default=None)
-            return self._noted
+            self._stored = max((cursor for cursor in found if cursor), key=lambda c: c.after, default=None)
+            return self._stored
 
-    async def write(self, told: DeliveryCursor) -> None:
-        """
-        Write them.
-
-        :param told: what has been told.
-        """
-        self._noted = told
+    async def write(self, cursor: DeliveryCursor) -> None:
+        """Store the cursor; if that fails, the next one will do."""
+        self._stored = cursor
         try:
             for store in self._stores:
-                await store.aset(_STATE_KEY, told.to_json())
-        except Exception as error:  # noqa: BLE001 (the watch is worth more than the note)
-            self._log.warning("Airflow did not note what has been told: %s", error)
+                await store.aset(_STATE_KEY, cursor.to_json())
+        except Exception as error:  # noqa: BLE001 (whatever Airflow's store raises)
+            self._log.warning("Airflow's asset state store cannot be written: %s", error)
 
-    def are_old(self, told: DeliveryCursor) -> bool:
-        """
-        Say whether what is noted is long ago.
-
-        :param told: what has been told by now.
-        """
-        return self._noted is None or told.after - self._noted.after > _NOTE_EVERY
+    def is_old(self, cursor: DeliveryCursor) -> bool:
+        """Say whether the stored cursor is far behind this one."""
+        return self._stored is None or cursor.after - self._stored.after > _STORE_EVERY

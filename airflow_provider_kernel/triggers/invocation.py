@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, ClassVar
 
 from airflow.triggers.base import TriggerEvent
@@ -21,9 +21,8 @@ from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
 from airflow_provider_kernel.owned.invocation import EndableInvocation
+from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
 from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
-from airflow_provider_kernel.triggers.shared_client import shared_client
-from airflow_provider_kernel.triggers.shared_looks import waiting_for
 
 
 class KernelInvocationTrigger(OwningTrigger):
@@ -94,8 +93,8 @@ class KernelInvocationTrigger(OwningTrigger):
         status, details = WaitStatus.FINISHED, {}
         try:
             config = await self.own()
-            async with shared_client(config) as client:
-                await self._wait(client)
+            async with shared_poller(config) as poller:
+                await self._wait(poller)
         except KernelInvocationTimeoutError:
             status = WaitStatus.TIMEOUT
         except KernelError as error:
@@ -107,11 +106,14 @@ class KernelInvocationTrigger(OwningTrigger):
         event = {"invocation_id": self.invocation_id, "status": status.value, **details}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    def open_client(self, config: KernelConfig) -> AbstractAsyncContextManager[AsyncKernelClient]:
+    @asynccontextmanager
+    async def open_client(self, config: KernelConfig) -> AsyncIterator[AsyncKernelClient]:
         """Return the client that all triggers of the connection share."""
-        return shared_client(config)
+        async with shared_poller(config) as poller:
+            yield poller.client
 
-    async def _wait(self, client: AsyncKernelClient) -> Invocation:
+    async def _wait(self, poller: SharedPoller) -> Invocation:
+        client = poller.client
         dashboard_url = client.config.dashboard_url
         found: list[tuple[Invocation, Browser]] = []
         of_interest = self.task_instance is not None and (self.live_view_link or needs_browser(dashboard_url))
@@ -120,11 +122,12 @@ class KernelInvocationTrigger(OwningTrigger):
             while found:
                 # In a thread: the call waits for the triggerer's supervisor, and the event loop must not.
                 await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
-            # Until its browser is known, each poll also fetches that.
-            await wait.rest(seconds, until_news=not of_interest)
+            await subscription.sleep(seconds)
 
-        with waiting_for(client, self.invocation_id, interval=self.poll_interval, deadline=self.deadline) as wait:
-            async with self._log_stream(client, on_end=wait.nudge):
+        with poller.subscribe(
+            self.invocation_id, interval=self.poll_interval, deadline=self.deadline
+        ) as subscription:
+            async with self._log_stream(client, on_end=subscription.poll_now):
                 return await client.run(
                     wait_for_invocation(
                         self.invocation_id,
@@ -136,7 +139,7 @@ class KernelInvocationTrigger(OwningTrigger):
                         on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
                     ),
                     sleep=pause,
-                    send=wait.send,
+                    send=subscription.send,
                 )
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:

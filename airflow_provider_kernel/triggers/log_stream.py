@@ -10,7 +10,7 @@ from types import TracebackType
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
-from airflow_provider_kernel.triggers.stream_places import stream_places
+from airflow_provider_kernel.triggers._polling import stream_limiter
 
 
 class AsyncLogStream:
@@ -36,10 +36,10 @@ class AsyncLogStream:
         self._on_end = on_end
 
     async def __aenter__(self) -> AsyncLogStream:
-        places = stream_places()
-        if places.is_full():
-            self._log.tell_late(f"[kernel] max_streams allows {places.count} streams at once, and all are in use")
-        self._asked = places.queue()
+        limiter = stream_limiter()
+        if limiter.is_full():
+            self._log.tell_late(f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use")
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -48,8 +48,7 @@ class AsyncLogStream:
     ) -> None:
         try:
             if kind is None:
-                if not self._asked.done():
-                    self._asked.set_result(False)
+                self._ended.set_result(None)
                 await self._drain()
         finally:
             self._task.cancel()
@@ -64,7 +63,7 @@ class AsyncLogStream:
 
     async def _follow(self) -> None:
         try:
-            async with stream_places().place(self._asked):
+            async with stream_limiter().slot(self._ended):
                 async for news in self._client.follow(self._follower):
                     self._log.write(news)
         finally:

@@ -11,7 +11,8 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
-from airflow_provider_kernel.triggers import invocation, shared_client
+from airflow_provider_kernel.triggers import invocation
+from airflow_provider_kernel.triggers._polling.shared_poller import _pollers
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ async def nothing_is_left(clients):
         _, left = await asyncio.wait(left, timeout=5)
     assert not left
     assert not owning_trigger._ends
-    assert not any(shared_client._clients.values())
+    assert not _pollers()
     assert all(client._http.is_closed for client in clients)
     assert [client._http._transport._pool.connections for client in clients] == [[]] * len(clients)
 

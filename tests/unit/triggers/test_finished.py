@@ -1,4 +1,4 @@
-"""Watchers of invocations that finish, in Airflow's own trigger runner: told once, over restarts, by one poll."""
+"""Asset watchers in Airflow's own trigger runner: each completion is reported once, over restarts, by one poll."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def until(holds):
     """Let the event loop go on until something holds."""
 
     async def wait():
-        while not holds():  # noqa: ASYNC110 (Airflow's queues tell nobody)
+        while not holds():  # noqa: ASYNC110 (Airflow's queues notify nobody)
             await asyncio.sleep(POLL)
 
     await asyncio.wait_for(wait(), 20)
@@ -54,24 +54,24 @@ class Watch:
             trigger = KernelInvocationFinishedTrigger(poll_interval=POLL, **arguments)
             await self.triggerer.start(trigger, watched_assets={asset: f"kernel://{asset}"})
             self.assets[number] = asset
-        await self.looks(3)
+        await self.polls(3)
 
-    async def looks(self, count=2):
-        """Let the poll look so often."""
+    async def polls(self, count=2):
+        """Wait for further polls."""
         seen = len(self.kernel.requests("GET", "/invocations"))
         await asyncio.to_thread(self.kernel.wait_for, "GET", "/invocations", seen + count)
 
-    async def told(self, count):
-        """Wait until so many events wait for being stored."""
+    async def events(self, count):
+        """Wait until a number of events is to be stored."""
         await until(lambda: len(self.triggerer.runner.events) >= count)
 
     async def store(self, **options):
-        """Store the events, and let the watchers note it."""
+        """Store the events, and wait until the watchers have stored their cursors."""
         self.stored += [
             (self.assets[number], payload["invocation_id"])
             for number, payload in await self.triggerer.store_events(**options)
         ]
-        await self.looks()
+        await self.polls()
 
     async def stop(self):
         await self.triggerer.stop()
@@ -90,7 +90,7 @@ async def test_an_event_has_id_status_and_timing_but_no_output(watch, start, ker
     invocation_id = start()
     await watch.start(shop={})
     kernel_emulator.finish(invocation_id, output="secret output")
-    await watch.told(1)
+    await watch.events(1)
     (payload,) = watch.triggerer.events
     record = kernel_emulator.invocation(invocation_id)
     assert payload == {
@@ -112,7 +112,7 @@ async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_
     invocations = {f"asset{number}": start(app=f"app{number}") for number in range(20)}
     for invocation_id in invocations.values():
         kernel_emulator.finish(invocation_id)
-    await watch.told(20)
+    await watch.events(20)
     await watch.store()
     assert sorted(watch.stored) == sorted(invocations.items())
     (group,) = watch.triggerer.runner._shared_streams._groups.values()
@@ -120,7 +120,7 @@ async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ({}, ["a", "b", "c", "d"]),
         ({"app_name": "shop"}, ["a", "b", "c"]),
@@ -130,70 +130,72 @@ async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_
         ({"version": "v2"}, []),
     ],
 )
-async def test_a_watcher_is_told_what_it_asks_for(arguments, told, watch, start, kernel_emulator):
+async def test_a_watcher_gets_only_the_events_that_it_filters_for(
+    arguments, reported, watch, start, kernel_emulator
+):
     await watch.start(all={}, some=arguments)
     runs = {"a": start(), "b": start(), "c": start(action="look"), "d": start(app="other")}
     for name, invocation_id in runs.items():
         kernel_emulator.finish(invocation_id, "failed" if name == "b" else "succeeded")
-    await watch.told(4 + len(told))
+    await watch.events(4 + len(reported))
     await watch.store()
-    assert sorted(i for asset, i in watch.stored if asset == "some") == sorted(runs[name] for name in told)
+    assert sorted(i for asset, i in watch.stored if asset == "some") == sorted(runs[name] for name in reported)
 
 
-async def test_what_had_finished_before_is_no_news(watch, start, kernel_emulator):
+async def test_what_finished_before_the_first_poll_is_not_reported(watch, start, kernel_emulator):
     kernel_emulator.finish(start())
     await watch.start(shop={})
     kernel_emulator.finish(later := start())
-    await watch.told(1)
+    await watch.events(1)
     assert [payload["invocation_id"] for payload in watch.triggerer.events] == [later]
 
 
-async def test_an_outage_loses_nothing(watch, start, kernel_emulator, caplog):
+async def test_an_outage_loses_no_completion(watch, start, kernel_emulator, caplog):
     await watch.start(shop={})
     kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, status=401))
-    await watch.looks()
+    await watch.polls()
     kernel_emulator.finish(meanwhile := start())
     kernel_emulator.clear_faults()
-    await watch.told(1)
+    await watch.events(1)
     assert [payload["invocation_id"] for payload in watch.triggerer.events] == [meanwhile]
     assert "cannot be listed" in caplog.text
 
 
 @pytest.mark.needs_airflow("3.3", "before, Airflow keeps nothing with an asset, and a watcher begins anew")
 class TestRestarts:
-    async def test_what_finishes_while_no_triggerer_runs_is_told(self, watch, start, kernel_emulator):
+    async def test_what_finishes_while_no_triggerer_runs_is_reported(self, watch, start, kernel_emulator):
         await watch.start(shop={})
         await watch.stop()
         kernel_emulator.finish(meanwhile := start())
         await watch.start()
-        await watch.told(1)
+        await watch.events(1)
         assert [payload["invocation_id"] for payload in watch.triggerer.events] == [meanwhile]
 
-    async def test_what_was_stored_is_not_told_again(self, watch, start, kernel_emulator):
+    async def test_a_stored_event_is_not_reported_again(self, watch, start, kernel_emulator):
         await watch.start(shop={})
         kernel_emulator.finish(first := start())
-        await watch.told(1)
+        await watch.events(1)
         await watch.store()
         await watch.stop()
         await watch.start()
         kernel_emulator.finish(second := start())
-        await watch.told(1)
+        await watch.events(1)
         await watch.store()
         assert watch.stored == [("shop", first), ("shop", second)]
 
-    async def test_what_was_told_but_not_stored_is_told_again(self, watch, start, kernel_emulator):
+    async def test_an_event_that_was_not_stored_is_reported_again(self, watch, start, kernel_emulator):
         await watch.start(shop={})
         kernel_emulator.finish(invocation_id := start())
-        await watch.told(1)
-        await watch.looks()
+        await watch.events(1)
+        await watch.polls()
         await watch.stop()
         assert watch.stored == []
         await watch.start()
-        await watch.told(1)
+        await watch.events(1)
         await watch.store()
         assert watch.stored == [("shop", invocation_id)]
 
-    async def test_event_that_airflow_failed_to_store_is_told_again(
+    async def test_an_event_that_airflow_failed_to_store_is_reported_again(
         self, watch, start, kernel_emulator, monkeypatch
     ):
         """Airflow gives up on an event that is not stored in time, and fails its trigger."""
@@ -201,48 +203,50 @@ class TestRestarts:
             patch.setenv("AIRFLOW__TRIGGERER__SHARED_STREAM_ACK_TIMEOUT", "0.1")
             await watch.start(shop={})
         kernel_emulator.finish(invocation_id := start())
-        await watch.told(1)
+        await watch.events(1)
         await until(lambda: all(details["task"].done() for details in watch.triggerer.runner.triggers.values()))
         await watch.stop()
         assert watch.stored == []
         await watch.start()
-        await watch.told(1)
+        await watch.events(1)
         await watch.store()
         assert watch.stored == [("shop", invocation_id)]
 
-    async def test_what_was_stored_in_the_last_moment_is_told_twice_rather_than_never(
+    async def test_an_event_that_was_stored_in_the_last_moment_is_reported_twice_rather_than_never(
         self, watch, start, kernel_emulator
     ):
         """The one case in which Airflow leaves no way to know."""
         await watch.start(shop={})
         kernel_emulator.finish(invocation_id := start())
-        await watch.told(1)
+        await watch.events(1)
         await watch.store(confirm=False)
         await watch.stop()
         await watch.start()
-        await watch.told(1)
+        await watch.events(1)
         await watch.store()
         assert watch.stored == [("shop", invocation_id)] * 2
 
-    async def test_a_hundred_over_two_restarts_are_told_once_each(self, watch, start, kernel_emulator):
+    async def test_a_hundred_completions_over_two_restarts_are_reported_once_each(
+        self, watch, start, kernel_emulator
+    ):
         await watch.start(shop={"app_name": "shop"}, all={})
         runs = [start() for _ in range(100)]
         for number, invocation_id in enumerate(runs, start=1):
             kernel_emulator.finish(invocation_id, "failed" if number % 3 else "succeeded")
             if number % 10 == 0:
-                await watch.looks()
+                await watch.polls()
                 if number != 30:  # what waits there is lost with the triggerer
                     await watch.store()
             if number in (30, 70):
                 await watch.stop()
                 await watch.start()
-        await watch.looks(3)
+        await watch.polls(3)
         await watch.store()
         for asset in ("shop", "all"):
-            told = [invocation_id for name, invocation_id in watch.stored if name == asset]
-            assert sorted(told) == sorted(runs)
+            reported = [invocation_id for name, invocation_id in watch.stored if name == asset]
+            assert sorted(reported) == sorted(runs)
 
-    async def test_equal_watchers_of_two_assets_are_one_trigger_with_one_memory(
+    async def test_equal_watchers_of_two_assets_share_one_trigger_and_one_cursor(
         self, supervisor, start, kernel_emulator
     ):
         assets = {"one": "kernel://one", "two": "kernel://two"}
@@ -264,7 +268,9 @@ class TestRestarts:
 class TestWithoutTheSharedStream:
     """Airflow 3.1 and 3.2."""
 
-    async def test_it_has_a_poll_of_its_own(self, start, kernel_emulator, kernel_connection, supervisor):
+    async def test_a_watcher_without_the_shared_stream_has_its_own_poll(
+        self, start, kernel_emulator, kernel_connection, supervisor
+    ):
         trigger = KernelInvocationFinishedTrigger(poll_interval=POLL)
         events = trigger.run()
         first = asyncio.ensure_future(anext(events))
@@ -274,23 +280,23 @@ class TestWithoutTheSharedStream:
         await events.aclose()
 
 
-class TestItsRow:
-    def test_it_comes_back_from_its_row_without_a_secret(self, kernel_emulator):
+class TestSerialization:
+    def test_the_finished_trigger_is_serialized_without_a_secret(self, kernel_emulator):
         trigger = KernelInvocationFinishedTrigger(app_name="a", action_name="b", version="v", status="failed")
         classpath, kwargs = trigger.serialize()
         assert KernelInvocationFinishedTrigger(**kwargs).serialize() == (classpath, kwargs)
         assert kernel_emulator.api_key not in str(kwargs)
 
-    def test_an_asset_can_be_watched_with_it(self):
+    def test_an_asset_can_be_watched_with_the_finished_trigger(self):
         watcher = AssetWatcher(name="finished", trigger=KernelInvocationFinishedTrigger(app_name="a"))
         assert Asset("agent", watchers=[watcher]).watchers == [watcher]
 
-    def test_another_pace_is_another_poll(self):
+    def test_another_poll_interval_is_another_poll(self):
         slow, fast = (KernelInvocationFinishedTrigger(poll_interval=seconds) for seconds in (10, 1))
         same = KernelInvocationFinishedTrigger(poll_interval=10, app_name="other")
         assert slow.shared_stream_key() == same.shared_stream_key() != fast.shared_stream_key()
 
     @pytest.mark.parametrize("arguments", [{"poll_interval": 0}, {"status": "done"}])
-    def test_arguments_that_cannot_be_right_are_refused(self, arguments):
+    def test_invalid_arguments_of_the_finished_trigger_are_refused(self, arguments):
         with pytest.raises(KernelInputError):
             KernelInvocationFinishedTrigger(**arguments)

@@ -18,8 +18,8 @@ from airflow_provider_kernel.client.client import _REQUESTS_AT_ONCE, AsyncKernel
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.triggers._polling import SharedPoller
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
-from airflow_provider_kernel.triggers.shared_looks import SharedLooks
 
 EVENTS = "/invocations/*/events"
 ANY = "/invocations/*"
@@ -717,14 +717,16 @@ class TestMany:
             pass
 
         all_wait = asyncio.Event()
-        join = SharedLooks.join
+        subscribe = SharedPoller.subscribe
+        subscribed = []
 
-        def counted(looks, wait):
-            join(looks, wait)
-            if sum(map(len, looks._waits.values())) == count:
+        def counted(poller, subscribed_id, **options):
+            subscribed.append(subscribed_id)
+            if len(subscribed) == count:
                 all_wait.set()
+            return subscribe(poller, subscribed_id, **options)
 
-        monkeypatch.setattr(SharedLooks, "join", counted)
+        monkeypatch.setattr(SharedPoller, "subscribe", counted)
         triggerer.runner.log = SimpleNamespace(info=lambda *args, **fields: None, ainfo=nothing)
         # One invocation serves for all: the emulator has a thread for each, which is beside the point.
         invocation_id = start()

@@ -1,8 +1,8 @@
 """
-Noticing which invocations finish, each once, from nothing but Kernel's list.
+Which invocations finish, each once, from nothing but Kernel's list.
 
-The list can be narrowed by when an invocation *started*, and one may finish an hour after that. So a poll remembers
-which ones are still active, and asks for all that started since the oldest of them. One poll serves many
+The list can be narrowed by when an invocation *started*, and it may finish up to an hour later. So a poller
+remembers which invocations are active, and lists all that started since the oldest of them. One poller serves many
 subscribers, each from its own point in time on (:class:`DeliveryCursor`).
 """
 
@@ -22,24 +22,23 @@ from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 #: How long after its start an invocation may finish: Kernel ends it after an hour.
 LIFETIME = timedelta(minutes=65)
-#: How much later than it says an invocation may be listed as finished; clocks that differ are part of it.
+#: Max delay between ``finished_at`` and the invocation appearing as finished, clock skew included.
 LAG = timedelta(minutes=5)
-#: How much later than others that started at the same time an invocation may be listed at all.
+#: Max delay between the starts of two invocations and the second one appearing in the list.
 _OVERLAP = timedelta(minutes=1)
-#: For how long a poll keeps what has finished, for those who join it later.
+#: How long finished invocations are kept, for subscribers that join later.
 _KEPT = timedelta(minutes=20)
-#: So often an active invocation may be missing in the list before it counts as gone.
-_MISSES = 3
+#: How often in a row an active invocation may be missing in the list before it counts as gone.
+_MAX_MISSES = 3
 
 
 @dataclass(frozen=True)
 class Finished:
     """
-    An invocation that has finished; nothing of what it was given or gave.
+    An invocation that has finished, without payload and output.
 
-    :param id: its id.
     :param status: ``succeeded`` or ``failed``.
-    :param finished: when, as far as it is known.
+    :param finished: when, else when it was first listed as finished.
     """
 
     id: str
@@ -53,7 +52,7 @@ class Finished:
     seconds: float | None
 
     def payload(self) -> dict[str, Any]:
-        """Describe it for an event."""
+        """Return the payload of its event."""
         return {
             "invocation_id": self.id,
             "app_name": self.app_name,
@@ -69,11 +68,11 @@ class Finished:
 @dataclass(frozen=True)
 class Snapshot:
     """
-    What one look at the list has shown.
+    What the list shows at one time.
 
-    :param finished: what has finished, the first one first.
-    :param complete_from: all that finished after this time is there.
-    :param taken: when, by the server's clock if it tells.
+    :param finished: what has finished, in order of time.
+    :param complete_from: everything that finished after this time is there.
+    :param taken: when, by the server's clock if it sends one.
     """
 
     finished: tuple[Finished, ...]
@@ -83,37 +82,47 @@ class Snapshot:
 
 @dataclass
 class CompletionPoller:
-    """The memory of a poll."""
+    """Poll the list, and remember what the next poll needs to know."""
 
     _finished: dict[str, Finished] = field(default_factory=dict)
     _active: dict[str, datetime] = field(default_factory=dict)
     _misses: dict[str, int] = field(default_factory=dict)
     _newest_start: datetime | None = None
     _complete_from: datetime | None = None
+    _backfill_from: datetime | None = None
 
-    def look(self, now: datetime, *, back_to: datetime | None = None) -> Flow[Snapshot]:
-        """
-        Look at the list once.
+    def request_backfill(self, back_to: datetime) -> None:
+        """Have the next snapshot show all that finished since a time."""
+        self._backfill_from = min(back_to, self._backfill_from or back_to)
 
-        :param now: the present.
-        :param back_to: since when all that has finished is wanted, if it is longer ago than usual.
+    def poll(
+        self, now: datetime, *, on_row: Callable[[Invocation], None] = lambda invocation: None
+    ) -> Flow[Snapshot]:
         """
-        wanted = min(now - 2 * LAG, back_to or now)
+        Read the list once.
+
+        :param on_row: called for each invocation that it shows.
+        """
+        backfill_from = self._backfill_from
+        wanted = min(now - 2 * LAG, backfill_from or now)
         is_whole = self._complete_from is None or wanted < self._complete_from
         since = wanted - LIFETIME if is_whole else self._oldest_of_interest(now)
         listed: set[str] = set()
         taken = now
         request: Request[Page[Invocation]] | None = requests.list_invocations(since=since)
         while request is not None:
-            page = yield from request
+            page: Page[Invocation] = yield request
             taken = page.server_time or taken
             for invocation in page.items:
                 listed.add(invocation.id)
                 self._note(invocation, taken)
+                on_row(invocation)
             request = next_page(request, page)
         self._count_misses(listed)
         if is_whole:
             self._complete_from = wanted
+        if self._backfill_from == backfill_from:  # nobody has requested more meanwhile
+            self._backfill_from = None
         snapshot = Snapshot(
             tuple(sorted(self._finished.values(), key=lambda finished: finished.finished)),
             self._complete_from or wanted,
@@ -152,7 +161,7 @@ class CompletionPoller:
         for invocation_id in list(self._active):
             misses = 0 if invocation_id in listed else self._misses.get(invocation_id, 0) + 1
             self._misses[invocation_id] = misses
-            if misses >= _MISSES:
+            if misses >= _MAX_MISSES:
                 del self._active[invocation_id]
         self._misses = {i: misses for i, misses in self._misses.items() if i in self._active}
 
@@ -165,7 +174,7 @@ class CompletionPoller:
 @dataclass(frozen=True)
 class DeliveryCursor:
     """
-    What somebody has been told.
+    What has been delivered to a subscriber.
 
     :param after: all that finished up to this time.
     :param ids: and of what finished later, these.
@@ -176,11 +185,7 @@ class DeliveryCursor:
 
     @classmethod
     def begin(cls, snapshot: Snapshot) -> DeliveryCursor:
-        """
-        Begin to listen: what has finished before is no news.
-
-        :param snapshot: the first look.
-        """
+        """Begin with the first snapshot: what it shows as finished is not delivered."""
         after = snapshot.taken - LAG
         return cls(after, frozenset(finished.id for finished in snapshot.finished if finished.finished > after))
 
@@ -189,7 +194,7 @@ class DeliveryCursor:
         """
         Read what :meth:`to_json` wrote.
 
-        :param document: that; anything else gives ``None``.
+        :return: ``None`` for anything else.
         """
         if not isinstance(document, Mapping):
             return None
@@ -200,24 +205,20 @@ class DeliveryCursor:
         """Write it as JSON values."""
         return {"after": self.after.isoformat(), "told": sorted(self.ids)}
 
-    def misses_some_of(self, snapshot: Snapshot) -> bool:
-        """
-        Say whether a look did not reach back far enough.
-
-        :param snapshot: the look.
-        """
+    def has_gap(self, snapshot: Snapshot) -> bool:
+        """Say whether a snapshot does not reach back far enough."""
         return snapshot.complete_from > self.after
 
-    def news(self, snapshot: Snapshot, wanted: Callable[[Finished], bool]) -> tuple[list[Finished], DeliveryCursor]:
+    def advance(
+        self, snapshot: Snapshot, is_wanted: Callable[[Finished], bool]
+    ) -> tuple[list[Finished], DeliveryCursor]:
         """
-        Take from a look what has not been told.
+        Find what is to be delivered of a snapshot.
 
-        :param snapshot: the look.
-        :param wanted: what is of interest at all.
-        :return: the news, and what will have been told after them.
+        :return: that, and the cursor after its delivery.
         """
-        later = [finished for finished in snapshot.finished if finished.finished > self.after and wanted(finished)]
+        later = [f for f in snapshot.finished if f.finished > self.after and is_wanted(f)]
         after = max(self.after, snapshot.taken - LAG)
+        # Also ids whose finish time is after this snapshot (clock skew), or they would be delivered again.
         known = frozenset(finished.id for finished in later if finished.finished > after)
-        # Of what finished later than this look was taken, by whatever clock, nothing may be forgotten either.
         return [finished for finished in later if finished.id not in self.ids], DeliveryCursor(after, known)

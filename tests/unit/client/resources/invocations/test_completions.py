@@ -1,4 +1,4 @@
-"""Which invocations have finished, each once, told from a list that is asked for by start."""
+"""Which invocations have finished, each once, from a list that can be narrowed by start only."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -28,17 +28,19 @@ class Kernel:
         self.runs = {}
         self.page_size = page_size
         self.server_time = server_time
-        self.asked = []
+        self.listed_since = []
         self.rows = 0
 
     def run(self, name, start, end=None):
         self.runs[name] = (at(start), None if end is None else at(end))
 
-    def look(self, poll, now, **options):
-        """Carry out one look."""
-        flow = poll.look(at(now), **options)
+    def poll(self, poller, now, *, back_to=None, **options):
+        """Carry out one poll."""
+        if back_to is not None:
+            poller.request_backfill(back_to)
+        flow = poller.poll(at(now), **options)
         request = next(flow)
-        self.asked.append(dict(request.query)["since"])
+        self.listed_since.append(dict(request.query)["since"])
         while True:
             query = dict(request.query)
             rows = self._rows(datetime.fromisoformat(query["since"].replace("Z", "+00:00")), at(now))
@@ -78,22 +80,22 @@ def kernel():
 
 
 class Watcher:
-    """Somebody who is told."""
+    """A subscriber with its cursor."""
 
-    def __init__(self, poll, kernel, told=None):
-        self.poll, self.kernel, self.told = poll, kernel, told
+    def __init__(self, poller, kernel, cursor=None):
+        self.poller, self.kernel, self.cursor = poller, kernel, cursor
         self.names = []
 
-    def look(self, now):
-        back_to = self.told.after if self.told else None
-        snapshot = self.kernel.look(self.poll, now, back_to=back_to)
-        if self.told is None:
-            self.told = DeliveryCursor.begin(snapshot)
+    def poll(self, now):
+        back_to = self.cursor.after if self.cursor else None
+        snapshot = self.kernel.poll(self.poller, now, back_to=back_to)
+        if self.cursor is None:
+            self.cursor = DeliveryCursor.begin(snapshot)
             return []
-        assert not self.told.misses_some_of(snapshot)
-        news, self.told = self.told.news(snapshot, lambda finished: True)
-        self.names += [finished.id for finished in news]
-        return [finished.id for finished in news]
+        assert not self.cursor.has_gap(snapshot)
+        new, self.cursor = self.cursor.advance(snapshot, lambda finished: True)
+        self.names += [finished.id for finished in new]
+        return [finished.id for finished in new]
 
 
 @pytest.fixture
@@ -101,85 +103,85 @@ def watcher(kernel):
     return Watcher(CompletionPoller(), kernel)
 
 
-def test_what_had_finished_before_is_no_news(kernel, watcher):
+def test_what_finished_before_the_first_poll_is_not_delivered(kernel, watcher):
     kernel.run("long ago", -60, -50)
     kernel.run("just now", -2, -1)
-    assert watcher.look(0) == []
-    assert watcher.look(1) == []
+    assert watcher.poll(0) == []
+    assert watcher.poll(1) == []
 
 
-def test_what_finishes_is_told_once(kernel, watcher):
+def test_a_finished_invocation_is_delivered_once(kernel, watcher):
     kernel.run("before", -10, 0.5)
     kernel.run("between", 0.1, 0.2)
-    watcher.look(0)
-    assert watcher.look(1) == ["between", "before"]
-    assert watcher.look(2) == []
-    assert watcher.look(20) == []
+    watcher.poll(0)
+    assert watcher.poll(1) == ["between", "before"]
+    assert watcher.poll(2) == []
+    assert watcher.poll(20) == []
 
 
-def test_one_that_runs_for_an_hour_is_not_missed(kernel, watcher):
+def test_an_invocation_that_runs_for_an_hour_is_delivered(kernel, watcher):
     kernel.run("long", -1, 58)
     for minute in range(58):
-        assert watcher.look(minute) == []
+        assert watcher.poll(minute) == []
         kernel.run(f"short {minute}", minute + 0.1, minute + 0.2)
-        watcher.look(minute + 0.5)
-    assert "long" in watcher.look(59)
+        watcher.poll(minute + 0.5)
+    assert "long" in watcher.poll(59)
     assert len(watcher.names) == len(set(watcher.names)) == 59
 
 
-def test_it_asks_only_since_the_oldest_that_is_active(kernel, watcher):
+def test_a_poll_lists_since_the_oldest_active_invocation(kernel, watcher):
     kernel.run("done", -30, -20)
     kernel.run("active", -3, 10)
-    watcher.look(0)
-    watcher.look(1)
-    assert kernel.asked == [
+    watcher.poll(0)
+    watcher.poll(1)
+    assert kernel.listed_since == [
         (at(0) - 2 * LAG - LIFETIME).isoformat().replace("+00:00", "Z"),
         (at(-3) - timedelta(minutes=1)).isoformat().replace("+00:00", "Z"),
     ]
 
 
-def test_an_active_one_that_is_gone_does_not_hold_up_for_ever(kernel, watcher):
+def test_a_deleted_invocation_does_not_keep_the_list_long(kernel, watcher):
     kernel.run("deleted", -3)
-    watcher.look(0)
+    watcher.poll(0)
     del kernel.runs["deleted"]
     kernel.run("other", 1, 2)
     for minute in (2, 3, 4, 5):
-        watcher.look(minute)
-    assert kernel.asked[-1] == at(0).isoformat().replace("+00:00", "Z")
+        watcher.poll(minute)
+    assert kernel.listed_since[-1] == at(0).isoformat().replace("+00:00", "Z")
 
 
-def test_after_a_restart_what_finished_meanwhile_is_told_and_nothing_else_again(kernel, watcher):
-    kernel.run("told", 0, 1)
+def test_a_stored_cursor_delivers_what_finished_meanwhile_and_nothing_twice(kernel, watcher):
+    kernel.run("before", 0, 1)
     kernel.run("meanwhile", 0, 30)
-    watcher.look(0)
-    assert watcher.look(2) == ["told"]
-    again = Watcher(CompletionPoller(), kernel, DeliveryCursor.from_json(watcher.told.to_json()))
-    assert again.look(240) == ["meanwhile"]
-    assert again.look(241) == []
+    watcher.poll(0)
+    assert watcher.poll(2) == ["before"]
+    again = Watcher(CompletionPoller(), kernel, DeliveryCursor.from_json(watcher.cursor.to_json()))
+    assert again.poll(240) == ["meanwhile"]
+    assert again.poll(241) == []
 
 
-def test_one_that_needs_more_than_a_look_shows_can_tell(kernel):
-    told = DeliveryCursor(at(-120), frozenset())
-    snapshot = kernel.look(CompletionPoller(), 0)
-    assert told.misses_some_of(snapshot)
-    assert not told.misses_some_of(kernel.look(CompletionPoller(), 0, back_to=at(-120)))
+def test_a_cursor_finds_a_gap_that_a_backfill_closes(kernel):
+    cursor = DeliveryCursor(at(-120), frozenset())
+    snapshot = kernel.poll(CompletionPoller(), 0)
+    assert cursor.has_gap(snapshot)
+    assert not cursor.has_gap(kernel.poll(CompletionPoller(), 0, back_to=at(-120)))
 
 
-def test_somebody_may_join_later(kernel, watcher):
+def test_a_subscriber_may_join_later(kernel, watcher):
     kernel.run("first", 0.5, 1)
     kernel.run("second", 30.5, 31)
-    watcher.look(0)
+    watcher.poll(0)
     for minute in range(1, 30):
-        watcher.look(minute)
-    other = Watcher(watcher.poll, kernel)
-    assert other.look(30) == []
-    assert other.look(32) == ["second"]
+        watcher.poll(minute)
+    other = Watcher(watcher.poller, kernel)
+    assert other.poll(30) == []
+    assert other.poll(32) == ["second"]
 
 
-def test_an_event_has_id_status_and_timing_and_no_output(kernel, watcher):
+def test_a_completion_event_has_id_status_and_timing_and_no_output(kernel, watcher):
     kernel.run("x", 0, 1)
-    watcher.look(0)
-    (finished,) = kernel.look(watcher.poll, 2).finished
+    watcher.poll(0)
+    (finished,) = kernel.poll(watcher.poller, 2).finished
     assert finished.payload() == {
         "invocation_id": "x",
         "app_name": "shop",
@@ -192,8 +194,18 @@ def test_an_event_has_id_status_and_timing_and_no_output(kernel, watcher):
     }
 
 
+def test_a_backfill_that_is_requested_during_a_poll_is_kept_for_the_next_one(kernel):
+    poller = CompletionPoller()
+    flow = poller.poll(at(0))
+    next(flow)
+    poller.request_backfill(at(-120))
+    with pytest.raises(StopIteration):
+        flow.send(Page((), None))
+    assert kernel.poll(poller, 1).complete_from == at(-120)
+
+
 @pytest.mark.parametrize("document", [None, 1, [], {}, {"after": "x", "told": []}, {"after": T0.isoformat()}])
-def test_a_note_that_cannot_be_read_is_none(document):
+def test_a_cursor_that_cannot_be_read_is_none(document):
     assert DeliveryCursor.from_json(document) is None
 
 
@@ -205,22 +217,22 @@ RUNS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(
     runs=RUNS,
-    looks=st.lists(st.floats(0.1, 20), min_size=1, max_size=30),
+    pauses=st.lists(st.floats(0.1, 20), min_size=1, max_size=30),
     restarts=st.sets(st.integers(1, 30)),
     page_size=st.integers(1, 7),
     server_time=st.booleans(),
 )
-def test_whatever_happens_each_is_told_exactly_once(runs, looks, restarts, page_size, server_time):
+def test_every_completion_is_delivered_exactly_once(runs, pauses, restarts, page_size, server_time):
     kernel = Kernel(page_size=page_size, server_time=server_time)
     for number, (start, end) in enumerate(runs):
         kernel.run(f"run {number}", start, end)
     watcher = Watcher(CompletionPoller(), kernel)
-    watcher.look(0)
-    now, told = 0.0, []
-    for number, pause in enumerate(looks, start=1):
+    watcher.poll(0)
+    now, delivered = 0.0, []
+    for number, pause in enumerate(pauses, start=1):
         now += pause
         if number in restarts:
-            watcher = Watcher(CompletionPoller(), kernel, DeliveryCursor.from_json(watcher.told.to_json()))
-        told += watcher.look(now)
+            watcher = Watcher(CompletionPoller(), kernel, DeliveryCursor.from_json(watcher.cursor.to_json()))
+        delivered += watcher.poll(now)
     expected = [f"run {n}" for n, (start, end) in enumerate(runs) if 0 < end <= now]
-    assert sorted(told) == sorted(expected)
+    assert sorted(delivered) == sorted(expected)

@@ -1,0 +1,277 @@
+"""The poller that all triggers of an event loop share if they use the same connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from airflow_provider_kernel.client import AsyncKernelClient, Flow, Invocation, KernelConfig, Request
+from airflow_provider_kernel.client.errors import KernelAPIError, KernelError, KernelTimeoutError
+from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
+from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, poll_request
+from airflow_provider_kernel.triggers._polling.per_loop import per_loop
+from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_NEVER = float("inf")
+#: A shorter interval counts as this, in seconds.
+_MIN_INTERVAL = 0.01
+#: For how many pauses an answer counts as fresh that came before it was due.
+_TOLERANCE = 1.25
+#: How long the poll at the deadline, which is the last one, may take.
+_LAST_POLL_SECONDS = 1.0
+#: How long a list is avoided that cannot be read or shows too little, unless the subscriptions double.
+_AVOID_LIST_SECONDS = 60.0
+#: What is remembered of an invocation: no payload and no output, since there may be thousands of them.
+_REMEMBERED = {"id", "status", "app_name", "started_at", "finished_at"}
+
+
+class Subscription:
+    """
+    Sleep and send for ``wait_for_invocation``, whose polls then need no request of their own.
+
+    A pause is part of the poll that follows it, so that the poller may answer it early.
+    """
+
+    def __init__(self, poller: SharedPoller, invocation_id: str, deadline: float | None) -> None:
+        self.known: Invocation | None = None
+        #: When an answer is due, by the event loop's clock; never while it is being fetched.
+        self.due_at = _NEVER
+        self._poller = poller
+        self._request = poll_request(invocation_id)
+        self._deadline = poller.now() + (_NEVER if deadline is None else deadline - time.time())
+        self._returned: Invocation | None = None
+        self._answer: asyncio.Future[Invocation] | None = None
+        self._pause = 0.0
+        self._return_at = 0.0
+        self._is_urgent = False
+
+    async def sleep(self, seconds: float) -> None:
+        """Set the pause before the next poll."""
+        self._pause, self._is_urgent = (0.0 if self._is_urgent else seconds), False
+
+    async def send(self, request: Request[Any]) -> Any:
+        """
+        Send a request; a poll waits for an answer of the poller.
+
+        :raises KernelError: when there is none.
+        """
+        if request != self._request:
+            return await self._poller.client.send(request)
+        self._returned = await self._next_answer() if self.known is self._returned else self.known
+        return self._returned
+
+    async def _next_answer(self) -> Invocation:
+        answer: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
+        self._answer = answer
+        self._return_at = self._poller.now() + self._pause
+        self._set_due(self._return_at)
+        left = max(0.0, self._deadline - self._poller.now()) + _LAST_POLL_SECONDS
+        try:
+            await asyncio.wait({answer}, timeout=left if left < _NEVER else None)
+        finally:
+            self._answer, self.due_at = None, _NEVER
+        if not answer.done():
+            raise KernelTimeoutError("the last poll was not answered in time")
+        return answer.result()
+
+    def _set_due(self, due_at: float) -> None:
+        self.due_at = min(due_at, self._deadline)
+        self._poller.wake(self.due_at)
+
+    def poll_now(self) -> None:
+        """End the pause, because there may be news."""
+        if self.due_at == _NEVER:
+            # The answer that is under way may be too early.
+            self._is_urgent = True
+        else:
+            self._return_at = self._poller.now()
+            self._set_due(self._return_at)
+
+    def publish(self, invocation: Invocation) -> None:
+        """Return an answer to the flow if it is news or due, else count it as fresh for a while."""
+        if self.known is None or self.known.status != invocation.status:
+            self.known = Invocation(**invocation.model_dump(include=_REMEMBERED))
+        elif self._poller.now() < self._return_at:
+            if self._answer is not None:
+                self._set_due(self._poller.now() + self._pause * _TOLERANCE)
+            return
+        if self._answer is not None:
+            self._answer.set_result(self.known)
+            self._answer = None
+
+    def fail(self, error: Exception) -> None:
+        """Return the reason why there is no answer, if one was due."""
+        if self._answer is not None and self.due_at == _NEVER:
+            self._answer.set_exception(error)
+            self._answer = None
+
+
+class SharedPoller:
+    """Poll for all subscriptions, as the package's docstring says."""
+
+    def __init__(self, config: KernelConfig) -> None:
+        self.client = AsyncKernelClient(config)
+        self.users = 0
+        self.now = asyncio.get_running_loop().time
+        self._subscriptions: defaultdict[str, list[Subscription]] = defaultdict(list)
+        self._budget = RateBudget()
+        self._no_list_before = 0.0
+        self._too_few = 0
+        self._is_due = asyncio.Event()
+        self._next_round_at = 0.0
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @contextmanager
+    def subscribe(
+        self, invocation_id: str, *, interval: float, deadline: float | None = None
+    ) -> Iterator[Subscription]:
+        """
+        Subscribe to an invocation while the block runs.
+
+        :param interval: seconds between two polls in the long run.
+        :param deadline: when the last poll is due, in seconds since the epoch.
+        """
+        subscription = Subscription(self, invocation_id, deadline)
+        rate = 1 / max(interval, _MIN_INTERVAL)
+        self._subscriptions[invocation_id].append(subscription)
+        self._budget.individual_rate += rate
+        if not self._tasks:
+            self._spawn(self._run())
+        try:
+            yield subscription
+        finally:
+            self._budget.individual_rate -= rate
+            self._subscriptions[invocation_id].remove(subscription)
+            if not self._subscriptions[invocation_id]:
+                del self._subscriptions[invocation_id]
+            if not self._subscriptions:
+                for task in self._tasks:
+                    task.cancel()
+                self._tasks = set()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry out an asset watcher's flow, which shall :meth:`publish` what it reads."""
+        await asyncio.sleep(self._budget.free_at - self.now())
+        try:
+            return await self.client.run(flow)
+        except KernelError as error:
+            self._obey_retry_after(error)
+            raise
+
+    def publish(self, invocation: Invocation) -> None:
+        """Tell the subscriptions of an invocation its status."""
+        for subscription in self._subscriptions.get(invocation.id, ()):
+            subscription.publish(invocation)
+
+    def wake(self, due_at: float) -> None:
+        """Take note of when an answer is due."""
+        if max(due_at, self._budget.free_at) < self._next_round_at:
+            self._is_due.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        # In a context of its own: Airflow writes what is logged in a trigger's context into that trigger's log.
+        task = contextvars.Context().run(asyncio.create_task, work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        while True:
+            self._is_due.clear()
+            due_at = min(s.due_at for group in self._subscriptions.values() for s in group)
+            self._next_round_at = max(due_at, self._budget.free_at)
+            if self._next_round_at > self.now():
+                timer = asyncio.get_running_loop().call_at(self._next_round_at, self._is_due.set)
+                await self._is_due.wait()
+                timer.cancel()
+                continue
+            due = set()
+            for invocation_id, group in self._subscriptions.items():
+                for subscription in group:
+                    if subscription.due_at <= self.now():
+                        subscription.due_at = _NEVER
+                        due.add(invocation_id)
+            try:
+                await self._poll(due)
+            except Exception as error:  # noqa: BLE001 (a subscription always gets an answer, also after a bug)
+                self._fail(due, error)
+
+    async def _poll(self, due: set[str]) -> None:
+        missing, share = due, 1.0
+        count = len(self._subscriptions)
+        if count >= MIN_LISTED and (self.now() >= self._no_list_before or count > self._too_few):
+            known = {invocation_id: group[0].known for invocation_id, group in self._subscriptions.items()}
+            missing, share = set(known), SHARE
+            try:
+                is_useful = await self.client.run(poll_list(known, missing, self.publish), send=self._send_page)
+            except KernelError as error:
+                if self._obey_retry_after(error) or not (error.permanent or await self._fetch(min(due))):
+                    self._fail(due, error)
+                    return
+                log.warning(
+                    "The list of invocations cannot be read; each is polled by itself for a while: %s", error
+                )
+                is_useful = False
+            if not is_useful:
+                self._no_list_before, self._too_few = self.now() + _AVOID_LIST_SECONDS, 2 * len(known)
+                missing, share = missing & due, 1.0
+        if count > 1:
+            self._budget.charge(len(missing & due), self.now(), share=share)
+        for invocation_id in missing:
+            self._spawn(self._fetch(invocation_id))
+
+    async def _send_page(self, request: Request[Any]) -> Any:
+        # The list of all, without a status, takes one request at most for each invocation that has ended, once.
+        if "status" in dict(request.query):
+            self._budget.charge(1, self.now())
+        return await self.client.send(request)
+
+    async def _fetch(self, invocation_id: str) -> bool:
+        try:
+            self.publish(await self.client.send(poll_request(invocation_id)))
+        except Exception as error:  # noqa: BLE001 (a subscription always gets an answer, also after a bug)
+            self._obey_retry_after(error)
+            self._fail({invocation_id}, error)
+            return False
+        return True
+
+    def _fail(self, invocation_ids: set[str], error: Exception) -> None:
+        for invocation_id in invocation_ids:
+            for subscription in self._subscriptions.get(invocation_id, ()):
+                subscription.fail(error)
+
+    def _obey_retry_after(self, error: Exception) -> bool:
+        if not isinstance(error, KernelAPIError) or error.retry_after is None:
+            return False
+        self._budget.pause(min(error.retry_after, MAX_RETRY_AFTER_SECONDS), self.now())
+        return True
+
+
+_pollers = per_loop(dict[KernelConfig, SharedPoller])
+
+
+@asynccontextmanager
+async def shared_poller(config: KernelConfig) -> AsyncIterator[SharedPoller]:
+    """Borrow the running loop's poller for a configuration; its last user closes it."""
+    pollers = _pollers()
+    if config not in pollers:
+        pollers[config] = SharedPoller(config)
+    poller = pollers[config]
+    poller.users += 1
+    try:
+        yield poller
+    finally:
+        poller.users -= 1
+        if not poller.users:
+            del pollers[config]
+            # To its end, although a triggerer cancels its triggers again and again.
+            await asyncio.shield(poller.client.close())
