@@ -9,6 +9,7 @@ from airflow_provider_kernel.client.errors import KernelError, KernelLostContact
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.resource import WaitStatus
 
 #: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
 _CATCH_UP_SECONDS = 30.0
@@ -38,7 +39,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
         raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
     if invocation.is_final:
         return invocation
-    if event.get("status") == "finished":
+    if event.get("status") == WaitStatus.FINISHED:
         # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
         try:
             return hook.wait_for_invocation(
@@ -49,7 +50,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
                 f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
                 f"it still is {invocation.status}"
             ) from error
-    if event.get("status") == "timeout":
+    if event.get("status") == WaitStatus.TIMEOUT:
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
         )
