@@ -61,6 +61,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!airflow_provider_kernel\.).*"),
     (r"py:class", r".*\.(E|(Item|Model)?T)"),  # type variables
+    (r"py:.*", r"airflow_provider_kernel\.lifecycle\..*"),  # internal: no page shows its parts
     (r"py:class", r".*\._\w+"),  # private: no page shows it
 ]
 
