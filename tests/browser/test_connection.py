@@ -10,7 +10,7 @@ from browser.airflow_ui import field_of
 
 
 class TestTheForm:
-    def test_calls_the_standard_fields_what_they_are_to_kernel(self, ui):
+    def test_connection_form_relabels_the_standard_fields(self, ui):
         ui.open_connections()
         form = ui.open_form("unsaved")
         for label, field in (("Base URL", "host"), ("API key", "password")):
@@ -20,7 +20,7 @@ class TestTheForm:
         for hidden in ("Login", "Schema", "Host", "Password"):
             expect(form.get_by_text(hidden, exact=True)).to_have_count(0)
 
-    def test_shows_each_field_of_the_extra_with_a_line_and_what_it_begins_with(self, ui):
+    def test_connection_form_shows_each_extra_field_with_its_help_and_default(self, ui):
         ui.open_connections()
         form = ui.open_form("unsaved")
         ui.open_extra_fields(form)
@@ -31,7 +31,7 @@ class TestTheForm:
             expect(box).to_have_value("" if field.default is None else str(field.default))
         ui.screenshot("connection-form-extra", height=1360)
 
-    def test_its_numbers_go_up_and_down_by_one(self, ui):
+    def test_connection_form_numbers_step_by_one(self, ui):
         ui.open_connections()
         form = ui.open_form("unsaved")
         ui.open_extra_fields(form)
@@ -57,27 +57,27 @@ class TestTheTestButton:
 
         return press
 
-    def test_with_a_good_key(self, ui, press, connection, kernel):
+    def test_connection_test_with_a_good_key(self, ui, press, connection, kernel):
         notice = press(connection, "Test Connection Successful")
         expect(notice).to_contain_text(
             f"Connected to {kernel.base_url}: the key belongs to organization org_emulator and acts in project "
         )
         ui.screenshot("connection-test", for_docs=True)
 
-    def test_with_a_bad_key(self, ui, press, kernel):
+    def test_connection_test_with_a_bad_key(self, ui, press, kernel):
         ui.add_connection("wrong_key", url=kernel.base_url, key="sk_not_this_one", port=kernel.port)
         notice = press("wrong_key", "Test Connection Failed")
         expect(notice).to_contain_text("401")
         expect(notice).to_contain_text("key")
         ui.screenshot("connection-test-bad-key")
 
-    def test_while_the_server_is_down(self, ui, press, connection, kernel):
+    def test_connection_test_while_the_server_is_down(self, ui, press, connection, kernel):
         with kernel.outage():
             notice = press(connection, "Test Connection Failed")
         expect(notice).to_contain_text("the connection was refused")
         ui.screenshot("connection-test-server-down")
 
-    def test_without_a_port_airflow_refuses_to_ask_us(self, ui, press, kernel):
+    def test_connection_test_without_a_port_is_refused_by_airflow(self, ui, press, kernel):
         # What the form, README and docs say of the port. When this fails, Airflow has mended it.
         ui.add_connection("no_port", url=kernel.base_url, key=kernel.api_key)
         before = len(kernel.journal)

@@ -73,7 +73,7 @@ def airflow(stack, *arguments):
     return done.stdout + done.stderr
 
 
-def test_not_on_the_pages_nor_in_what_the_browser_is_sent(ui, page, answers, kernel):
+def test_key_is_on_no_page_and_in_nothing_the_browser_receives(ui, page, answers, kernel):
     ui.add_connection("kept_secret", url=kernel.base_url, key=kernel.api_key, port=kernel.port)
     assert kernel.api_key not in page.content()
     assert any("kept_secret" in text for text in answers.values())
@@ -96,7 +96,7 @@ def test_not_on_the_pages_nor_in_what_the_browser_is_sent(ui, page, answers, ker
     assert [url for url, text in answers.items() if kernel.api_key in text] == []
 
 
-def test_not_in_the_rest_api(page, ui, connection, kernel):
+def test_key_is_not_in_the_rest_api(page, ui, connection, kernel):
     ui.open_connections()
     for path in ("/api/v2/connections", f"/api/v2/connections/{connection}"):
         answer = page.request.get(path)
@@ -105,7 +105,7 @@ def test_not_in_the_rest_api(page, ui, connection, kernel):
         assert kernel.api_key not in answer.text()
 
 
-def test_not_in_the_database(select, finished, deferred, kernel):
+def test_key_is_not_in_the_database(select, finished, deferred, kernel):
     names = select("tablename FROM pg_tables WHERE schemaname = 'public'")
     tables = {name: "\n".join(select(f'row::text FROM "{name}" row')) for name in names}
     # It does hold what ran, and the connection: the key would have been seen.
@@ -116,7 +116,7 @@ def test_not_in_the_database(select, finished, deferred, kernel):
     assert [name for name, text in tables.items() if kernel.api_key in text] == []
 
 
-def test_not_in_the_trigger_that_a_deferred_task_waits_for(stack, select, deferred, kernel):
+def test_key_is_not_in_the_trigger_row(stack, select, deferred, kernel):
     (made_of,) = select("kwargs FROM trigger WHERE classpath LIKE '%KernelInvocationTrigger'")
     if not made_of.startswith("{"):  # Airflow encrypts it at some points of a trigger's life
         made_of = Fernet(stack.environment["AIRFLOW__CORE__FERNET_KEY"]).decrypt(made_of.encode()).decode()
@@ -124,7 +124,7 @@ def test_not_in_the_trigger_that_a_deferred_task_waits_for(stack, select, deferr
     assert kernel.api_key not in made_of
 
 
-def test_not_in_any_log(stack, finished, deferred, kernel):
+def test_key_is_in_no_log(stack, finished, deferred, kernel):
     logs = [*stack.folder.glob("*.log"), *(p for p in (stack.folder / "home" / "logs").rglob("*") if p.is_file())]
     texts = {path: path.read_text(errors="replace") for path in logs}
     assert {"api-server.log", "scheduler.log", "dag-processor.log", "triggerer.log"} <= {p.name for p in logs}
@@ -134,13 +134,13 @@ def test_not_in_any_log(stack, finished, deferred, kernel):
 
 
 @pytest.mark.parametrize("output", ["table", "json", "yaml", "plain"])
-def test_not_in_the_list_of_connections_on_the_command_line(stack, connection, kernel, output):
+def test_key_is_not_in_the_list_of_connections_of_the_cli(stack, connection, kernel, output):
     said = airflow(stack, "connections", "list", "--output", output)
     assert connection in said
     assert kernel.api_key not in said
 
 
-def test_but_airflow_shows_it_to_whoever_has_a_shell_on_its_machines(stack, connection, kernel):
+def test_key_is_shown_by_airflow_on_a_shell(stack, connection, kernel):
     # As docs/connection.md says. It needs the database and the Fernet key, and is Airflow's own doing.
     assert kernel.api_key in airflow(stack, "connections", "get", connection, "--output", "json")
     assert kernel.api_key in airflow(stack, "connections", "export", "-", "--file-format", "json")

@@ -10,7 +10,7 @@ WAITS = {"wait_on_a_worker": "Running", "wait_in_the_triggerer": "Deferred"}
 
 
 @pytest.mark.parametrize("dag_id", WAITS)
-def test_its_invocation_is_cancelled(ui, page, connection, kernel, dashboard, dag_id):
+def test_marked_task_has_its_invocation_cancelled(ui, page, connection, kernel, dashboard, dag_id):
     known = {record.id for record in kernel.invocations}
     ui.trigger(dag_id)
     ui.open_task("browse")

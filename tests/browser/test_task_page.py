@@ -21,7 +21,7 @@ def run(ui, connection, kernel):
     return run_id, invocation.id
 
 
-def test_the_log_the_link_and_the_results(ui, page, run, dashboard, kernel):
+def test_task_page_shows_log_link_and_results(ui, page, run, dashboard, kernel):
     _, invocation_id = run
     ui.expect_state("Success")
 

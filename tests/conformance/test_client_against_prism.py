@@ -140,7 +140,7 @@ def accepting(server):
 class TestTheJudge:
     """It must be able to say no."""
 
-    def test_rejects_what_the_description_does_not_allow(self, prism, send):
+    def test_prism_rejects_what_the_description_does_not_allow(self, prism, send):
         wrong = Request("POST", "/invocations", requests.nothing, body=b'{"app_name": "shop"}')
         with pytest.raises(errors.KernelBadRequestError):
             send(prism, wrong)
@@ -150,10 +150,10 @@ class TestTheJudge:
         assert prism.verdicts[-1][1] == "there is no such operation"
         prism.wrong_on_purpose += 2
 
-    def test_knows_every_operation_that_is_used(self):
+    def test_prism_knows_every_operation_that_is_used(self):
         assert {(answer.method, answer.path) for answer in documented(KERNEL)} == set(OPERATIONS)
 
-    def test_is_missed_with_a_clear_sentence(self, monkeypatch):
+    def test_missing_prism_is_reported_clearly(self, monkeypatch):
         monkeypatch.delenv("PRISM", raising=False)
         monkeypatch.setenv("PATH", "")
         with pytest.raises(AssertionError, match=r"These tests need Prism.*npm install"):
@@ -161,7 +161,7 @@ class TestTheJudge:
 
 
 class TestRequests:
-    def test_all_are_accepted(self, judged, send):
+    def test_all_requests_are_accepted(self, judged, send):
         for request in every_request():
             with suppress(errors.KernelServerError):  # its stream
                 send(judged, request)
@@ -172,7 +172,7 @@ class TestRequests:
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(data=st.data())
-    def test_generated_ones_are_accepted(self, judged, send, data):
+    def test_generated_requests_are_accepted(self, judged, send, data):
         id_ = st.text(min_size=1, max_size=40)
         json_ = st.recursive(
             st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -207,7 +207,7 @@ class TestRequests:
             return
         send(judged, request)
 
-    def test_of_the_official_excerpt_are_accepted(self, prism_of_the_excerpt, send):
+    def test_requests_of_the_official_excerpt_are_accepted(self, prism_of_the_excerpt, send):
         with accepting(prism_of_the_excerpt):
             for id_, output in itertools.product(AWKWARD, PAYLOADS):
                 answer = send(prism_of_the_excerpt, requests.update_invocation(id_, "succeeded", output))
@@ -215,7 +215,7 @@ class TestRequests:
                 assert answer.started_at == "2024-05-19T15:30:00.000000000Z07:00"
                 assert answer.seconds is None
 
-    def test_of_a_followed_stream_are_accepted(self, judged):
+    def test_requests_of_a_followed_stream_are_accepted(self, judged):
         # Prism cannot write an event stream, and says so with a 500; what counts is the request.
         follower = EventFollower("abc")
         with KernelClient(KernelConfig(KEY, judged.base_url, retry=ONCE), sleep=lambda seconds: None) as client:
@@ -226,11 +226,11 @@ class TestRequests:
 @pytest.mark.parametrize("prefer", ["", "dynamic=true"], ids=["example", "random"])
 class TestAnswers:
     @pytest.mark.parametrize("answer", documented(KERNEL), ids=str)
-    def test_every_documented_one_is_understood(self, judged, send, answer, prefer):
+    def test_every_documented_answer_is_understood(self, judged, send, answer, prefer):
         self.check(judged, send, answer, prefer)
 
     @pytest.mark.parametrize("answer", documented(PATCH), ids=str)
-    def test_every_one_of_the_excerpt_is_understood(self, prism_of_the_excerpt, send, answer, prefer):
+    def test_every_answer_of_the_excerpt_is_understood(self, prism_of_the_excerpt, send, answer, prefer):
         self.check(prism_of_the_excerpt, send, answer, prefer)
 
     def check(self, server, send, answer, prefer):
@@ -292,7 +292,7 @@ TASKS = {
 
 class TestTasksAndHook:
     @pytest.mark.parametrize("name", TASKS)
-    def test_tasks_make_accepted_requests_only(self, random_answers, name):
+    def test_tasks_send_only_accepted_requests(self, random_answers, name):
         operator, arguments = TASKS[name]
         with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
             task = operator(task_id="t", **arguments)
@@ -300,7 +300,7 @@ class TestTasksAndHook:
             result = run_task(ti=task_instance(), task=task, client=ExecutionAPI().client())
             assert result.state is not None
 
-    def test_the_hooks_calls_are_accepted(self, random_answers):
+    def test_hook_calls_are_accepted(self, random_answers):
         with KernelHook() as hook:
             hook.invoke("shop", "buy", {"a": 1})
             hook.get_invocation("abc")
@@ -314,7 +314,7 @@ class TestTasksAndHook:
             assert hook.test_connection()[0]
 
 
-def test_the_count(prism, prism_of_the_excerpt, tell):
+def test_count_of_requests_and_answers(prism, prism_of_the_excerpt, tell):
     """The last one: nothing was rejected that was not wrong on purpose."""
     verdicts = [*prism.verdicts, *prism_of_the_excerpt.verdicts]
     rejected = sum(bool(complaints) for _, complaints in verdicts)

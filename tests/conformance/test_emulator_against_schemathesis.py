@@ -22,7 +22,7 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "100")
 AS_DESCRIBED = Switches(payload_must_be_json=False, unknown_fields_refused=False)
 
 
-def test_all_checks_pass(tmp_path, tell):
+def test_emulator_passes_all_checks_of_schemathesis(tmp_path, tell):
     program = Path(sys.executable).with_name("schemathesis")
     assert program.exists(), "This test needs schemathesis: run it with `uv run --group conformance pytest ...`"
     description = tmp_path / "kernel.json"

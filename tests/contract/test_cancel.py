@@ -24,7 +24,9 @@ def browsing(client, kernel_emulator, sent):
 
 
 class TestAnActiveInvocation:
-    def test_it_fails_with_the_reason_and_its_browsers_end(self, client, kernel_emulator, browsing, sent):
+    def test_cancel_fails_the_invocation_with_the_reason_and_ends_its_browsers(
+        self, client, kernel_emulator, browsing, sent
+    ):
         done = client.run(flows.cancel_invocation(browsing, REASON))
         record = kernel_emulator.invocation(browsing)
         assert (record.status, record.output_json, record.browsers) == ("failed", {"error": REASON}, 0)
@@ -33,7 +35,7 @@ class TestAnActiveInvocation:
         assert (done.invocation.id, done.invocation.status) == (browsing, "failed")
         assert [line for _, line in done.report()] == [f"Invocation {browsing} was cancelled; it is now failed"]
 
-    def test_it_may_still_be_queued(self, client, kernel_emulator, sent):
+    def test_cancel_of_a_queued_invocation(self, client, kernel_emulator, sent):
         kernel_emulator.switches.queue_seconds = float("inf")
         queued = client.send(requests.create_invocation("demo", "echo")).id
         sent.from_now()
@@ -42,9 +44,7 @@ class TestAnActiveInvocation:
         assert sent() == ["GET", "PATCH", "DELETE"]
 
     @pytest.mark.parametrize("trouble", troubles.ALL)
-    def test_it_gets_through_trouble_with_each_of_its_requests(
-        self, connect, kernel_emulator, browsing, sent, trouble
-    ):
+    def test_cancel_gets_through_trouble_with_each_request(self, connect, kernel_emulator, browsing, sent, trouble):
         client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
         faults = [
             kernel_emulator.add_fault(troubles.fault_of(trouble, method, path, 1))
@@ -66,7 +66,7 @@ class TestAnActiveInvocation:
 
 
 class TestAnInvocationThatEnded:
-    def test_one_that_succeeded_is_left_alone(self, client, kernel_emulator, browsing, sent):
+    def test_cancel_leaves_a_succeeded_invocation_alone(self, client, kernel_emulator, browsing, sent):
         # Even by an API that would overwrite it.
         kernel_emulator.switches.patch_on_finished = "overwrite"
         before = kernel_emulator.finish(browsing, "succeeded", {"bought": 1})
@@ -76,7 +76,9 @@ class TestAnInvocationThatEnded:
         assert (done.invocation.status, done.invocation.parsed_output()) == ("succeeded", {"bought": 1})
         assert kernel_emulator.invocation(browsing) == before
 
-    def test_one_that_failed_keeps_its_error_and_loses_its_browsers(self, client, kernel_emulator, browsing, sent):
+    def test_cancel_of_a_failed_invocation_keeps_its_error_and_ends_its_browsers(
+        self, client, kernel_emulator, browsing, sent
+    ):
         kernel_emulator.switches.patch_on_finished = "overwrite"
         kernel_emulator.finish(browsing, "failed", {"error": "of its own"})
         done = client.run(flows.cancel_invocation(browsing, REASON))
@@ -86,7 +88,7 @@ class TestAnInvocationThatEnded:
         assert (record.output_json, record.browsers) == ({"error": "of its own"}, 0)
 
     @pytest.mark.parametrize("patch_on_finished", ["unchanged", 400, 404, 409])
-    def test_one_that_succeeds_between_look_and_patch_keeps_its_result_and_its_browsers(
+    def test_cancel_leaves_an_invocation_that_succeeds_between_get_and_patch(
         self, client, kernel_emulator, browsing, sent, patch_on_finished
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
@@ -100,16 +102,14 @@ class TestAnInvocationThatEnded:
         assert kernel_emulator.invocation(browsing) == before
         assert "DELETE" not in sent()
 
-    def test_one_that_is_unknown_is_not_found_and_nothing_more_is_sent(self, client, kernel_emulator, sent):
+    def test_cancel_of_an_unknown_invocation_stops_at_not_found(self, client, kernel_emulator, sent):
         with pytest.raises(errors.KernelNotFoundError):
             client.run(flows.cancel_invocation("nobody", REASON))
         assert sent() == ["GET"]
 
 
 class TestWhenARequestKeepsFailing:
-    def test_the_browsers_end_although_the_patch_does_not_get_through(
-        self, client, kernel_emulator, browsing, sent
-    ):
+    def test_cancel_ends_the_browsers_when_the_patch_keeps_failing(self, client, kernel_emulator, browsing, sent):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=500))
         with pytest.raises(errors.KernelServerError) as caught:
             client.run(flows.cancel_invocation(browsing, REASON))
@@ -119,7 +119,9 @@ class TestWhenARequestKeepsFailing:
         assert (record.status, record.browsers) == ("running", 0)
 
     @pytest.mark.parametrize("status", [400, 403, 409])
-    def test_the_browsers_end_although_the_patch_is_refused(self, client, kernel_emulator, browsing, sent, status):
+    def test_cancel_ends_the_browsers_when_the_patch_is_refused(
+        self, client, kernel_emulator, browsing, sent, status
+    ):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=status))
         with pytest.raises(errors.KernelAPIError) as caught:
             client.run(flows.cancel_invocation(browsing, REASON))
@@ -130,7 +132,7 @@ class TestWhenARequestKeepsFailing:
     @pytest.mark.parametrize(
         "failing", [{"status": 500}, {"drop": "before"}, {"status": 200, "body": troubles.ERROR_PAGE}], ids=str
     )
-    def test_it_is_cancelled_although_nobody_can_see_its_state(
+    def test_cancel_goes_on_when_the_state_cannot_be_fetched(
         self, client, kernel_emulator, browsing, sent, failing
     ):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, **failing))
@@ -140,7 +142,7 @@ class TestWhenARequestKeepsFailing:
         record = kernel_emulator.invocation(browsing)
         assert (record.status, record.output_json, record.browsers) == ("failed", {"error": REASON}, 0)
 
-    def test_browsers_that_cannot_be_ended_are_told_but_are_no_failure(
+    def test_cancel_reports_browsers_that_cannot_be_ended_and_succeeds(
         self, client, kernel_emulator, browsing, sent
     ):
         kernel_emulator.add_fault(Fault("DELETE", "/invocations/*/browsers", None, status=500))
@@ -150,18 +152,20 @@ class TestWhenARequestKeepsFailing:
         assert "may live on" in [line for _, line in done.report()][-1]
         assert sent() == ["GET", "PATCH", *["DELETE"] * 5]
 
-    def test_a_404_for_the_browsers_means_that_none_are_left(self, client, kernel_emulator, browsing):
+    def test_cancel_takes_a_404_for_the_browsers_as_none_left(self, client, kernel_emulator, browsing):
         kernel_emulator.add_fault(Fault("DELETE", "/invocations/*/browsers", None, status=404))
         assert client.run(flows.cancel_invocation(browsing, REASON)).browsers_error is None
 
-    def test_a_wrong_key_is_told_after_one_request(self, connect, kernel_emulator, browsing, sent):
+    def test_cancel_with_a_wrong_key_stops_after_one_request(self, connect, kernel_emulator, browsing, sent):
         with pytest.raises(errors.KernelAuthenticationError):
             connect(kernel_emulator, api_key="sk-wrong").run(flows.cancel_invocation(browsing, REASON))
         assert sent() == ["GET"]
 
 
 class TestInHaste:
-    def test_the_look_gets_one_attempt_and_the_rest_gets_all(self, client, kernel_emulator, browsing, sent):
+    def test_urgent_cancel_fetches_the_state_once_and_retries_the_rest(
+        self, client, kernel_emulator, browsing, sent
+    ):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=503))
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", (1, 2), status=503))
         client.run(flows.cancel_invocation(browsing, REASON, urgent=True))

@@ -33,7 +33,7 @@ def relayed(connect, relay):
 
 
 class TestReuse:
-    def test_one_connection_carries_all_calls(self, relayed, relay, kernel_emulator):
+    def test_connection_is_reused_by_all_calls(self, relayed, relay, kernel_emulator):
         kernel_emulator.add_fault(Fault("GET", "/auth/context", (1, 2, 3), status=503))
         started = relayed.run(flows.start_invocation(CREATE))
         for _ in range(10):
@@ -46,7 +46,7 @@ class TestReuse:
         assert len(kernel_emulator.journal) == 20
         assert relay.connections == 1
 
-    def test_calls_at_once_get_a_connection_each_and_leave_them_for_later(
+    def test_concurrent_calls_get_a_connection_each_and_leave_it_for_reuse(
         self, connect, relayed, relay, kernel_emulator
     ):
         # Slow enough that none is done before the last has begun.
@@ -57,7 +57,7 @@ class TestReuse:
         assert relay.connections == 4
 
     @pytest.mark.parametrize("over_limit", [False, True], ids=["read timeout", "body over the limit"])
-    def test_a_connection_whose_answer_was_given_up_on_is_closed(
+    def test_connection_of_an_abandoned_response_is_closed(
         self, connect, relay, kernel_emulator, monkeypatch, over_limit
     ):
         monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 1000)
@@ -70,7 +70,7 @@ class TestReuse:
         fault.release()
 
 
-def test_no_cookie_is_kept(connect):
+def test_cookies_are_not_kept(connect):
     def answer(server, client, number):
         body = b'{"id": "abc", "status": "running"}'
         client.sendall(ok(body).replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/; Domain=127.0.0.1\r\n", 1))
@@ -85,18 +85,18 @@ def test_no_cookie_is_kept(connect):
 
 
 class TestClose:
-    def test_it_closes_the_connections(self, relayed, relay):
+    def test_close_closes_the_connections(self, relayed, relay):
         relayed.send(get_auth_context())
         relay.wait_until_open(1)
         relayed.close()
         relay.wait_until_open(0)
 
-    def test_it_may_be_called_twice_and_without_a_call_before(self, relayed, relay):
+    def test_close_may_be_called_twice_on_an_unused_client(self, relayed, relay):
         relayed.close()
         relayed.close()
         assert relay.connections == 0
 
-    def test_a_with_block_ends_with_it(self, connect, relay):
+    def test_with_block_closes_the_client(self, connect, relay):
         config = KernelConfig("sk-emulator", relay.base_url)
         if connect.kind == "sync":
             with KernelClient(config) as client:
@@ -128,13 +128,13 @@ class TestTls:
         yield loaded
         transport._tls_context.cache_clear()
 
-    def test_certificates_are_loaded_once_however_many_clients_there_are(self, connect, kernel_emulator, loaded):
+    def test_tls_certificates_are_loaded_once_for_many_clients(self, connect, kernel_emulator, loaded):
         for number in range(5):
             connect(kernel_emulator, api_key=f"sk-{number}")
         assert loaded.count("httpx") == 1
         assert loaded.count("ssl") <= 1
 
-    def test_another_way_to_verify_is_another_context(self, connect, kernel_emulator, loaded):
+    def test_tls_context_depends_on_verify_tls(self, connect, kernel_emulator, loaded):
         for _ in range(3):
             connect(kernel_emulator)
             connect(kernel_emulator, verify_tls=False)
@@ -157,17 +157,17 @@ class TestDroppedWhileIdle:
                 pass
         return client
 
-    def test_reading_goes_on_with_a_new_one(self, idle, kernel_emulator, running):
+    def test_get_over_a_dropped_idle_connection_uses_a_new_one(self, idle, kernel_emulator, running):
         assert idle.send(requests.get_invocation(running)).status == "running"
         assert idle.waits == []
         assert len(kernel_emulator.requests("GET", "/invocations/*")) == 1
 
-    def test_so_does_ending_an_invocation(self, idle, kernel_emulator, running):
+    def test_update_over_a_dropped_idle_connection_uses_a_new_one(self, idle, kernel_emulator, running):
         idle.run(flows.update_invocation(running, "succeeded", 1))
         assert kernel_emulator.invocation(running).output_json == 1
         assert len(kernel_emulator.requests("PATCH")) == 1
 
-    def test_so_does_starting_one_which_is_sent_once(self, idle, kernel_emulator):
+    def test_create_over_a_dropped_idle_connection_is_sent_once(self, idle, kernel_emulator):
         started = idle.run(flows.start_invocation(CREATE))
         assert len(kernel_emulator.requests("POST")) == 1
         assert [run.id for run in kernel_emulator.invocations] == [started.id]
@@ -182,19 +182,19 @@ class TestDroppedJustWhenARequestComes:
         assert relay.connections == 1
         return lambda method: kernel_emulator.add_fault(Fault(method, "*", 1, drop=request.param))
 
-    def test_reading_is_tried_again(self, drop, relayed, relay, kernel_emulator):
+    def test_get_is_resent_when_its_reused_connection_drops(self, drop, relayed, relay, kernel_emulator):
         drop("GET")
         assert relayed.send(get_auth_context()).organization.id == "org_emulator"
         assert len(kernel_emulator.requests("GET")) == 3
         assert relay.connections == 2
 
-    def test_ending_is_tried_again(self, drop, relayed, kernel_emulator, running):
+    def test_update_is_resent_when_its_reused_connection_drops(self, drop, relayed, kernel_emulator, running):
         drop("PATCH")
         relayed.run(flows.update_invocation(running, "failed", 1))
         assert kernel_emulator.invocation(running).statuses.count("failed") == 1
         assert len(kernel_emulator.requests("PATCH")) == 2
 
-    def test_starting_is_not(self, drop, relayed, kernel_emulator):
+    def test_create_is_not_resent_when_its_reused_connection_drops(self, drop, relayed, kernel_emulator):
         fault = drop("POST")
         with pytest.raises(errors.KernelAmbiguousStartError):
             relayed.run(flows.start_invocation(CREATE))
@@ -202,7 +202,7 @@ class TestDroppedJustWhenARequestComes:
         assert len(kernel_emulator.invocations) == (1 if fault.drop == "after" else 0)
 
 
-def test_a_server_that_closes_after_every_answer_is_no_trouble(connect):
+def test_server_may_close_the_connection_after_every_response(connect):
     def answer(server, client, number):
         client.sendall(ok(b'{"id": "abc", "status": "running"}'))
         return False  # without a word about it in the headers

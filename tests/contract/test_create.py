@@ -18,9 +18,7 @@ def start(client):
 @pytest.mark.parametrize("times", [1, 2, 3])
 class TestTroubleOnTheWay:
     @pytest.mark.parametrize("trouble", troubles.REFUSALS)
-    def test_where_the_server_refused_the_next_attempt_starts_the_one_run(
-        self, client, kernel_emulator, trouble, times
-    ):
+    def test_create_is_resent_after_a_refusal(self, client, kernel_emulator, trouble, times):
         kernel_emulator.add_fault(troubles.fault_of(trouble, "POST", "/invocations", times))
         started = start(client)
         (run,) = kernel_emulator.invocations
@@ -33,9 +31,7 @@ class TestTroubleOnTheWay:
         if "Retry-After" in trouble:
             assert all(wait >= 1.0 for wait in client.waits)
 
-    def test_where_nothing_listens_the_next_attempt_starts_the_one_run(
-        self, client, kernel_emulator, nothing_listens, times
-    ):
+    def test_create_is_resent_when_nothing_listens(self, client, kernel_emulator, nothing_listens, times):
         nothing_listens(times)
         started = start(client)
         assert len(client.waits) == times
@@ -43,7 +39,7 @@ class TestTroubleOnTheWay:
         assert [run.id for run in kernel_emulator.invocations] == [started.id]
 
     @pytest.mark.parametrize("trouble", troubles.LOSSES)
-    def test_where_nobody_can_tell_nothing_is_sent_again(self, connect, kernel_emulator, trouble, times):
+    def test_create_is_not_resent_when_its_outcome_is_unknown(self, connect, kernel_emulator, trouble, times):
         client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
         fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "POST", "/invocations", times))
         with pytest.raises(errors.KernelAmbiguousStartError) as caught:
@@ -59,7 +55,7 @@ class TestTroubleOnTheWay:
 
 
 @pytest.mark.parametrize("trouble", troubles.LOSSES)
-def test_a_loss_after_refusals_is_not_sent_again_either(connect, kernel_emulator, trouble):
+def test_create_is_not_resent_when_its_answer_is_lost_after_refusals(connect, kernel_emulator, trouble):
     client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
     kernel_emulator.add_fault(troubles.fault_of("529", "POST", "/invocations", 2))
     fault = kernel_emulator.add_fault(Fault("POST", "/invocations", 3, **troubles.ALL[trouble]))
@@ -72,7 +68,7 @@ def test_a_loss_after_refusals_is_not_sent_again_either(connect, kernel_emulator
 
 class TestWhenTheServerKeepsRefusing:
     @pytest.mark.parametrize("trouble", troubles.REFUSALS)
-    def test_the_refusal_is_the_error_and_another_try_of_the_task_may_help(self, client, kernel_emulator, trouble):
+    def test_create_that_is_always_refused_raises_a_retryable_error(self, client, kernel_emulator, trouble):
         kernel_emulator.add_fault(troubles.fault_of(trouble, "POST", "/invocations", None))
         with pytest.raises(errors.KernelAPIError) as caught:
             start(client)
@@ -81,7 +77,7 @@ class TestWhenTheServerKeepsRefusing:
         assert caught.value.attempts.count == len(kernel_emulator.requests("POST")) == 5
         assert kernel_emulator.invocations == ()
 
-    def test_so_it_is_while_nothing_listens(self, client, kernel_emulator):
+    def test_create_while_nothing_listens_raises_a_retryable_error(self, client, kernel_emulator):
         with kernel_emulator.outage(), pytest.raises(errors.KernelConnectionError) as caught:
             start(client)
         assert caught.value.problem is errors.ConnectionProblem.REFUSED
@@ -89,7 +85,7 @@ class TestWhenTheServerKeepsRefusing:
         assert not caught.value.permanent
         assert "5 attempts in" in str(caught.value)
 
-    def test_a_full_plan_lets_it_start_when_a_place_is_free(self, client, kernel_emulator, running):
+    def test_create_waits_for_a_free_slot_of_a_full_plan(self, client, kernel_emulator, running):
         kernel_emulator.switches.max_concurrent = 1
         client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(running)
         started = start(client)
@@ -108,16 +104,14 @@ class TestPlainRefusals:
             ("action 'nothing'", ("demo", "nothing", "latest")),
         ],
     )
-    def test_what_is_not_deployed_is_not_found_and_says_what_is_missing(
-        self, client, kernel_emulator, name, arguments
-    ):
+    def test_create_of_an_undeployed_action_says_what_is_missing(self, client, kernel_emulator, name, arguments):
         app, action, version = arguments
         with pytest.raises(errors.KernelNotFoundError, match=name):
             client.run(flows.start_invocation(requests.create_invocation(app, action, version=version)))
         assert len(kernel_emulator.requests("POST")) == 1
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
-    def test_a_clear_no_is_not_ambiguous(self, client, kernel_emulator, status):
+    def test_create_that_is_clearly_refused_is_not_ambiguous(self, client, kernel_emulator, status):
         kernel_emulator.add_fault(Fault("POST", "/invocations", None, status=status))
         with pytest.raises(errors.KernelAPIError) as caught:
             start(client)

@@ -39,7 +39,7 @@ class TestASlowAnswer:
     def patient_half_a_second(self, connect, server):
         return connect(server, connect_timeout=0.1, read_timeout=0.2, retry=RetryPolicy(max_attempts=1))
 
-    def test_one_that_never_gets_complete_is_given_up(self, patient_half_a_second, server):
+    def test_slow_response_is_abandoned_at_the_deadline(self, patient_half_a_second, server):
         started = time.monotonic()
         with pytest.raises(errors.KernelTimeoutError, match="was not complete after") as caught:
             patient_half_a_second.send(GET)
@@ -47,12 +47,12 @@ class TestASlowAnswer:
         assert caught.value.sent
         server.wait_until_open(0)
 
-    def test_for_a_start_that_is_ambiguous(self, patient_half_a_second, server):
+    def test_slow_response_to_a_create_is_ambiguous(self, patient_half_a_second, server):
         with pytest.raises(errors.KernelAmbiguousStartError):
             patient_half_a_second.run(flows.start_invocation(CREATE))
         assert len(server.requests) == 1
 
-    def test_one_that_does_not_begin_is_given_up_after_the_read_timeout(self, connect, kernel_emulator):
+    def test_response_that_does_not_begin_is_abandoned_after_the_read_timeout(self, connect, kernel_emulator):
         client = connect(kernel_emulator, read_timeout=0.1, retry=RetryPolicy(max_attempts=1))
         fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
         with pytest.raises(errors.KernelTimeoutError, match="no answer in time") as caught:
@@ -92,7 +92,7 @@ class TestAnAnswerThatDrips:
     def patient_half_a_second(self, connect, server):
         return connect(server, connect_timeout=0.1, read_timeout=0.2, retry=RetryPolicy(max_attempts=1))
 
-    def test_is_given_up_at_the_deadline_of_the_whole(self, patient_half_a_second, server):
+    def test_dripping_response_is_abandoned_at_the_deadline(self, patient_half_a_second, server):
         started = time.monotonic()
         # Some are no HTTP, which is told as soon as it is seen.
         with pytest.raises(errors.KernelConnectionError) as caught:
@@ -101,7 +101,7 @@ class TestAnAnswerThatDrips:
         assert caught.value.sent
         server.wait_until_open(0)
 
-    def test_a_stream_is_given_up_before_it_begins(self, patient_half_a_second, server):
+    def test_dripping_headers_of_a_stream_are_abandoned_at_the_deadline(self, patient_half_a_second, server):
         started = time.monotonic()
         with pytest.raises(errors.KernelError):
             patient_half_a_second.events(requests.follow_invocation("abc", since="2h"), silence=60)
@@ -109,7 +109,7 @@ class TestAnAnswerThatDrips:
         server.wait_until_open(0)
 
 
-def test_a_request_that_is_taken_slowly_is_given_up(connect):
+def test_request_that_the_server_reads_slowly_is_abandoned(connect):
     def answer(server, client, number):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         while not server.stopped.wait(0.05) and client.recv(512):
@@ -126,7 +126,7 @@ def test_a_request_that_is_taken_slowly_is_given_up(connect):
 
 
 class TestAStream:
-    def test_that_drips_a_line_without_end_counts_as_silent(self, connect):
+    def test_stream_that_drips_an_endless_line_times_out(self, connect):
         def answer(server, client, number):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             server.drip(client, b"x" * 10_000, every=0.02)
@@ -138,7 +138,7 @@ class TestAStream:
                 connect(server).events(requests.follow_invocation("abc", since="2h"), silence=0.3)
             assert time.monotonic() - started < 5
 
-    def test_may_go_on_for_longer_than_a_request_may_take(self, connect):
+    def test_stream_may_last_longer_than_a_request(self, connect):
         def answer(server, client, number):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             for _ in range(20):
@@ -153,7 +153,7 @@ class TestAStream:
 
 class TestNoConnection:
     @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog is silent on Linux only")
-    def test_one_that_is_not_made_in_time_was_not_sent_so_that_a_start_may_go_on(self, connect):
+    def test_connect_timeout_counts_as_not_sent_so_that_a_create_is_resent(self, connect):
         class Full:
             def __init__(self):
                 self.socket = socket.create_server(("127.0.0.1", 0), backlog=0)
@@ -180,7 +180,7 @@ class TestNoConnection:
         assert not caught.value.sent
         assert caught.value.attempts.count == 3
 
-    def test_a_name_that_does_not_resolve_was_not_sent_either(self, connect, monkeypatch):
+    def test_unresolved_host_name_counts_as_not_sent(self, connect, monkeypatch):
         class Nowhere:
             base_url = "http://api.nowhere.invalid"
 
@@ -194,7 +194,7 @@ class TestNoConnection:
         assert (caught.value.sent, caught.value.problem) == (False, errors.ConnectionProblem.NAME)
         assert caught.value.attempts.count == 5
 
-    def test_a_server_that_does_not_speak_tls_is_not_asked_again(self, connect):
+    def test_server_without_tls_is_not_retried(self, connect):
         def answer(server, client, number):
             raise AssertionError("no request can come")
 
@@ -214,7 +214,7 @@ class TestNoConnection:
 class TestTheCaps:
     @pytest.mark.parametrize("attempts", [1, 2, 7])
     @pytest.mark.parametrize("trouble", ["500", "429", "dropped before processing"])
-    def test_the_number_of_attempts(self, connect, kernel_emulator, trouble, attempts):
+    def test_retries_stop_at_the_number_of_attempts(self, connect, kernel_emulator, trouble, attempts):
         client = connect(kernel_emulator, retry=RetryPolicy(max_attempts=attempts))
         kernel_emulator.add_fault(troubles.fault_of(trouble, "*", "*", None))
         with pytest.raises(errors.KernelError) as caught:
@@ -224,7 +224,7 @@ class TestTheCaps:
         assert caught.value.attempts.count == attempts
         assert f"({attempts} attempt{'s' if attempts > 1 else ''} in 0." in str(caught.value)
 
-    def test_the_total_time(self, connect, kernel_emulator):
+    def test_retries_stop_at_the_total_time(self, connect, kernel_emulator):
         policy = RetryPolicy(max_attempts=50, max_seconds=0.5, base_seconds=0)
         client = connect(kernel_emulator, read_timeout=0.1, retry=policy)
         fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
@@ -238,7 +238,7 @@ class TestTheCaps:
         assert 0.5 <= tried.seconds <= took < 5
         assert f"({tried.count} attempts in {tried.seconds:.1f} s)" in str(caught.value)
 
-    def test_the_time_of_the_first_attempt_is_part_of_the_total(self, connect, kernel_emulator):
+    def test_total_time_of_retries_includes_the_first_attempt(self, connect, kernel_emulator):
         policy = RetryPolicy(max_attempts=50, max_seconds=0.2, base_seconds=0)
         client = connect(kernel_emulator, read_timeout=0.3, retry=policy)
         fault = kernel_emulator.add_fault(Fault("*", "*", None, hold=True))
@@ -248,7 +248,7 @@ class TestTheCaps:
         assert caught.value.attempts.count == len(kernel_emulator.journal) == 1
         assert caught.value.attempts.seconds >= 0.3
 
-    def test_a_wait_that_would_go_past_the_total_time_is_not_begun(self, connect, kernel_emulator):
+    def test_retry_sleep_past_the_total_time_is_not_begun(self, connect, kernel_emulator):
         client = connect(kernel_emulator, retry=RetryPolicy(max_seconds=30))
         kernel_emulator.add_fault(Fault("*", "*", None, status=429, headers={"Retry-After": "31"}))
         with pytest.raises(errors.KernelRateLimitError) as caught:
@@ -257,7 +257,7 @@ class TestTheCaps:
         assert caught.value.retry_after == 31
         assert "(1 attempt in 0." in str(caught.value)
 
-    def test_waits_grow_up_to_their_cap(self, connect, kernel_emulator):
+    def test_retry_sleeps_grow_up_to_their_cap(self, connect, kernel_emulator):
         client = connect(kernel_emulator, retry=RetryPolicy(max_attempts=40, base_seconds=0.5, cap_seconds=3))
         kernel_emulator.add_fault(Fault("*", "*", None, status=500))
         with pytest.raises(errors.KernelServerError):
@@ -276,32 +276,32 @@ class TestRetryAfter:
         return client.waits
 
     @pytest.mark.parametrize("seconds", [0, 1, 61, 100])
-    def test_the_wait_is_as_long_as_asked_and_the_jitter_on_top(self, connect, kernel_emulator, seconds):
+    def test_retry_after_is_a_floor_with_jitter_on_top(self, connect, kernel_emulator, seconds):
         waits = self.waits(connect, kernel_emulator, str(seconds), times=3)
         assert len(waits) == 3
         assert all(seconds <= wait <= seconds + 0.5 for wait in waits)
         assert len(set(waits)) == 3
 
-    def test_it_may_be_a_date(self, connect, kernel_emulator):
+    def test_retry_after_may_be_a_date(self, connect, kernel_emulator):
         when = datetime.now(timezone.utc) + timedelta(seconds=40)
         (wait,) = self.waits(connect, kernel_emulator, format_datetime(when, usegmt=True))
         assert 30 < wait <= 40.5
 
-    def test_a_date_in_the_past_is_now(self, connect, kernel_emulator):
+    def test_retry_after_with_a_past_date_is_now(self, connect, kernel_emulator):
         (wait,) = self.waits(connect, kernel_emulator, "Wed, 21 Oct 2015 07:28:00 GMT")
         assert 0 <= wait <= 0.5
 
     @pytest.mark.parametrize(
         "value", ["", "soon", "-5", "1e3", "nan", "inf", ".", "\xb2", "Wed, 99 Foo 99999 99:99:99 +9999", "1,2"]
     )
-    def test_one_that_makes_no_sense_is_as_good_as_none(self, connect, kernel_emulator, value):
+    def test_retry_after_that_cannot_be_parsed_is_ignored(self, connect, kernel_emulator, value):
         client = connect(kernel_emulator)
         kernel_emulator.add_fault(Fault("*", "*", (1, 2), status=429, headers={"Retry-After": value}))
         client.run(flows.start_invocation(CREATE))
         assert len(client.waits) == 2
         assert all(math.isfinite(wait) and 0 <= wait <= 0.005 for wait in client.waits)
 
-    def test_one_without_end_is_given_up_on(self, client, kernel_emulator):
+    def test_retry_after_beyond_the_total_time_ends_the_retries(self, client, kernel_emulator):
         kernel_emulator.add_fault(Fault("*", "*", None, status=429, headers={"Retry-After": "9" * 400}))
         with pytest.raises(errors.KernelRateLimitError):
             client.send(GET)

@@ -31,7 +31,7 @@ def only(kernel_emulator, method, path):
 
 
 class TestCreate:
-    def test_it_asks_for_an_asynchronous_run_and_tells_what_was_started(self, client, kernel_emulator):
+    def test_create_sends_async_and_returns_what_was_started(self, client, kernel_emulator):
         started = client.send(
             requests.create_invocation("demo", "echo", payload={"order": 7}, async_timeout_seconds=60)
         )
@@ -51,23 +51,23 @@ class TestCreate:
         ("payload", "on_the_wire"),
         [(None, "null"), ("text", '"text"'), ("", '""'), ([1, "zwölf ☃"], '[1, "zwölf ☃"]'), (0, "0"), ({}, "{}")],
     )
-    def test_any_payload_travels_as_json_text(self, client, kernel_emulator, payload, on_the_wire):
+    def test_create_sends_any_payload_as_json_text(self, client, kernel_emulator, payload, on_the_wire):
         started = client.send(requests.create_invocation("demo", "echo", payload=payload))
         assert kernel_emulator.invocation(started.id).payload == on_the_wire
         assert kernel_emulator.wait_for_status(started.id, "succeeded").output_json == payload
 
-    def test_a_payload_left_out_is_not_sent(self, client, kernel_emulator):
+    def test_create_without_a_payload_sends_none(self, client, kernel_emulator):
         client.send(requests.create_invocation("demo", "echo"))
         assert "payload" not in only(kernel_emulator, "POST", "/invocations").json
 
-    def test_a_version_is_passed_on(self, client, kernel_emulator):
+    def test_create_sends_the_version(self, client, kernel_emulator):
         kernel_emulator.register("shop", "buy", lambda ctx: "bought", version="2.1")
         started = client.send(requests.create_invocation("shop", "buy", version="2.1"))
         assert kernel_emulator.invocation(started.id).version == "2.1"
 
 
 class TestGet:
-    def test_it_tells_everything_of_a_run_that_succeeded(self, client, kernel_emulator):
+    def test_get_returns_all_fields_of_a_succeeded_invocation(self, client, kernel_emulator):
         started = client.send(requests.create_invocation("demo", "echo", payload={"a": [1, None]}))
         record = kernel_emulator.wait_for_status(started.id, "succeeded")
         found = client.send(requests.get_invocation(started.id))
@@ -80,13 +80,13 @@ class TestGet:
         assert found.seconds >= 0
         assert found.status_reason is None
 
-    def test_a_run_that_goes_on_is_not_final_and_has_no_output(self, client, running):
+    def test_get_of_a_running_invocation_is_not_final_and_has_no_output(self, client, running):
         found = client.send(requests.get_invocation(running))
         assert not found.is_final
         assert (found.status, found.finished_at, found.output, found.seconds) == ("running", None, None, None)
 
     @pytest.mark.parametrize(("plain", "output"), [(True, "no luck"), (False, {"error": "no luck"})])
-    def test_a_failure_has_a_reason_and_an_output_of_json_or_of_text(self, client, kernel_emulator, plain, output):
+    def test_get_of_a_failed_invocation_has_its_reason_and_output(self, client, kernel_emulator, plain, output):
         started = client.send(
             requests.create_invocation("demo", "fail", payload={"message": "no luck", "plain": plain})
         )
@@ -117,7 +117,7 @@ class TestList:
             kernel_emulator.wait_for_status(invocation_id, status)
         return ids
 
-    def test_more_than_a_hundred_runs_all_come_in_pages_of_a_hundred(self, connect, client, kernel_emulator):
+    def test_list_fetches_pages_of_a_hundred(self, connect, client, kernel_emulator):
         create = requests.create_invocation("demo", "echo")
         ids = [started.id for started in connect.at_once(*[(client, create)] * 8)]
         ids += [client.send(create).id for _ in range(95)]
@@ -129,7 +129,7 @@ class TestList:
             ("100", "100"),
         ]
 
-    def test_pages_keep_the_order_and_the_filters(self, client, kernel_emulator, shop):
+    def test_list_pages_keep_the_order_and_the_filters(self, client, kernel_emulator, shop):
         found = client.pages(requests.list_invocations(app_name="demo", limit=2))
         assert [invocation.id for invocation in found] == [shop[4], shop[1], shop[0]]
         assert [dict(r.query) for r in kernel_emulator.requests("GET", "/invocations")] == [
@@ -137,18 +137,18 @@ class TestList:
             {"app_name": "demo", "limit": "2", "offset": "2"},
         ]
 
-    def test_a_list_that_fills_its_last_page_ends_there(self, client, kernel_emulator, shop):
+    def test_list_that_fills_its_last_page_ends_there(self, client, kernel_emulator, shop):
         assert len(client.pages(requests.list_invocations(app_name="shop", limit=2))) == 2
         assert len(kernel_emulator.requests("GET")) == 1
 
-    def test_no_page_is_asked_for_before_it_is_needed(self, client, kernel_emulator, shop):
+    def test_list_fetches_pages_lazily(self, client, kernel_emulator, shop):
         assert len(client.pages(requests.list_invocations(limit=2), rows=2)) == 2
         assert len(kernel_emulator.requests("GET")) == 1
 
-    def test_a_list_of_nothing_is_empty(self, client):
+    def test_list_without_invocations_is_empty(self, client):
         assert client.pages(requests.list_invocations()) == []
 
-    def test_rows_tell_as_much_as_a_get(self, client, shop):
+    def test_list_rows_hold_as_much_as_a_get(self, client, shop):
         (row,) = client.pages(requests.list_invocations(status="failed"))
         assert row == client.send(requests.get_invocation(row.id))
 
@@ -169,23 +169,23 @@ class TestList:
         ],
         ids=str,
     )
-    def test_each_filter_takes_what_it_names(self, client, shop, filters, expected):
+    def test_list_filter_returns_what_matches(self, client, shop, filters, expected):
         found = client.pages(requests.list_invocations(**filters))
         assert [shop.index(invocation.id) for invocation in found] == expected
 
-    def test_a_deployment_is_a_filter_too(self, client, kernel_emulator, shop):
+    def test_list_filters_by_deployment(self, client, kernel_emulator, shop):
         deployment = kernel_emulator.invocation(shop[2]).deployment_id
         found = client.pages(requests.list_invocations(deployment_id=deployment))
         assert [invocation.id for invocation in found] == [shop[3], shop[2]]
 
     @pytest.mark.parametrize("zone", [timezone.utc, timezone(timedelta(hours=5, minutes=30))], ids=str)
-    def test_since_takes_a_datetime_of_any_zone(self, client, kernel_emulator, shop, zone):
+    def test_list_since_takes_a_datetime_of_any_zone(self, client, kernel_emulator, shop, zone):
         moment = parse_timestamp(kernel_emulator.invocation(shop[3]).started_at).astimezone(zone)
         found = client.pages(requests.list_invocations(since=moment))
         assert [invocation.id for invocation in found] == [shop[4], shop[3]]
         assert kernel_emulator.requests("GET")[-1].query["since"].endswith("Z")
 
-    def test_a_free_search_finds_an_id(self, client, shop):
+    def test_list_query_finds_an_id(self, client, shop):
         (found,) = client.pages(requests.list_invocations(query=shop[2]))
         assert found.id == shop[2]
 
@@ -202,7 +202,9 @@ class TestUpdate:
             ("Grüße ☃", '"Grüße ☃"'),
         ],
     )
-    def test_it_ends_the_run_with_an_output(self, client, kernel_emulator, running, status, output, on_the_wire):
+    def test_update_ends_the_invocation_with_an_output(
+        self, client, kernel_emulator, running, status, output, on_the_wire
+    ):
         updated = client.send(requests.update_invocation(running, status, output))
         assert (updated.status, updated.output, updated.parsed_output()) == (status, on_the_wire, output)
         record = kernel_emulator.invocation(running)
@@ -210,7 +212,7 @@ class TestUpdate:
         assert only(kernel_emulator, "PATCH", "/invocations/*").json == {"status": status, "output": on_the_wire}
 
     @pytest.mark.parametrize("status", [InvocationStatus.SUCCEEDED, "failed"])
-    def test_an_output_left_out_is_not_sent(self, client, kernel_emulator, running, status):
+    def test_update_without_an_output_sends_none(self, client, kernel_emulator, running, status):
         updated = client.send(requests.update_invocation(running, status, UNSET))
         assert (updated.status, updated.output) == (str(status), None)
         assert only(kernel_emulator, "PATCH", "/invocations/*").json == {"status": str(status)}
@@ -223,7 +225,7 @@ class TestBrowsers:
         kernel_emulator.wait_until(lambda: kernel_emulator.invocation(started.id).browsers == 2)
         return started.id
 
-    def test_they_are_listed_without_their_tokens_in_the_repr(self, client, browsing):
+    def test_browsers_are_listed_without_tokens_in_their_repr(self, client, browsing):
         found = client.send(requests.list_invocation_browsers(browsing))
         assert len({browser.session_id for browser in found}) == 2
         for browser in found:
@@ -233,24 +235,24 @@ class TestBrowsers:
             assert browser.browser_live_view_url.startswith("https://")
         assert "token" not in repr(found)
 
-    def test_they_are_ended_and_the_run_goes_on(self, client, kernel_emulator, browsing):
+    def test_browsers_are_deleted_while_the_invocation_goes_on(self, client, kernel_emulator, browsing):
         assert client.send(requests.delete_invocation_browsers(browsing)) is None
         record = kernel_emulator.invocation(browsing)
         assert (record.browsers, record.status) == (0, "running")
         assert client.send(requests.list_invocation_browsers(browsing)) == []
 
-    def test_ending_them_twice_is_no_error(self, client, browsing):
+    def test_browsers_deleted_twice_are_no_error(self, client, browsing):
         client.send(requests.delete_invocation_browsers(browsing))
         assert client.send(requests.delete_invocation_browsers(browsing)) is None
 
 
 class TestApps:
-    def test_a_version_tells_its_actions(self, client):
+    def test_apps_list_the_actions_of_a_version(self, client):
         (demo,) = client.pages(list_apps())
         assert (demo.app_name, demo.version, demo.region) == ("demo", "latest", "aws.us-east-1a")
         assert [action.name for action in demo.actions] == ["echo", "sleep", "fail", "logs", "browsers", "hang"]
 
-    def test_all_pages_and_every_filter(self, client, kernel_emulator):
+    def test_apps_are_paged_and_filtered(self, client, kernel_emulator):
         for app, version in (("shop", "1"), ("shop", "2"), ("workshop", "2")):
             kernel_emulator.register(app, "buy", lambda ctx: None, version=version)
 
@@ -264,19 +266,19 @@ class TestApps:
 
 
 class TestAuthContext:
-    def test_an_org_wide_key_acts_in_the_default_project(self, client):
+    def test_auth_context_of_an_organization_key_is_the_default_project(self, client):
         context = client.send(get_auth_context())
         assert context.organization.id == "org_emulator"
         assert context.authorization.credential_scope.project_id is None
         assert context.project_id == "proj_default"
 
-    def test_it_acts_in_the_project_that_is_configured(self, connect, kernel_emulator):
+    def test_auth_context_is_the_configured_project(self, connect, kernel_emulator):
         project = kernel_emulator.add_project("Client No. 5")
         for named in (project.id, project.name):
             there = connect(kernel_emulator, project=named)
             assert there.send(get_auth_context()).project_id == project.id
 
-    def test_a_scoped_key_tells_its_scope(self, connect, kernel_emulator):
+    def test_auth_context_of_a_scoped_key_has_its_scope(self, connect, kernel_emulator):
         project = kernel_emulator.add_project("team")
         kernel_emulator.add_key("sk-team", "team")
         context = connect(kernel_emulator, api_key="sk-team").send(get_auth_context())
@@ -325,9 +327,7 @@ class TestOddIds:
         ],
         ids=["get", "update", "list browsers", "delete browsers"],
     )
-    def test_an_odd_id_stays_one_segment_of_the_path(
-        self, connect, kernel_emulator, relay, odd, make, method, suffix
-    ):
+    def test_odd_id_stays_one_segment_of_the_path(self, connect, kernel_emulator, relay, odd, make, method, suffix):
         with pytest.raises(errors.KernelNotFoundError):
             connect(relay).send(make(odd))
         assert relay.request_lines() == [f"{method} /invocations/{ODD_IDS[odd]}{suffix} HTTP/1.1"]
@@ -336,7 +336,7 @@ class TestOddIds:
 
 
 class TestHeaders:
-    def test_every_request_says_who_asks_and_for_which_project(self, connect, kernel_emulator, relay):
+    def test_request_headers_name_the_client_and_the_project(self, connect, kernel_emulator, relay):
         kernel_emulator.add_project("team")
         client = connect(relay, project="team", user_agent="airflow-provider-kernel/9.9")
         client.send(requests.create_invocation("demo", "echo"))
@@ -350,6 +350,6 @@ class TestHeaders:
         assert kernel_emulator.journal[0].headers["content-type"] == "application/json"
         assert relay.sent.count(b"Authorization: Bearer sk-emulator\r\n") == 2
 
-    def test_the_key_is_in_that_header_only(self, connect, relay):
+    def test_request_has_the_key_in_the_authorization_header_only(self, connect, relay):
         connect(relay).send(requests.create_invocation("demo", "echo"))
         assert relay.sent.count(b"sk-emulator") == 1

@@ -106,7 +106,7 @@ class TestThroughCuts:
 
     @pytest.mark.parametrize("inclusive", [True, False], ids=["inclusive", "exclusive"])
     @pytest.mark.parametrize("without_since", ["live", "all"])
-    def test_at_twenty_random_places_each_line_comes_once_and_in_order(
+    def test_follow_through_twenty_cuts_yields_each_line_once_in_order(
         self, client, kernel_emulator, inclusive, without_since
     ):
         """All of it happens within the overlap, so that each connection begins with all lines."""
@@ -126,7 +126,7 @@ class TestThroughCuts:
         assert len(asked(kernel_emulator)) == len(client.waits) + 1 > 1
 
     @pytest.mark.parametrize("inclusive", [True, False], ids=["inclusive", "exclusive"])
-    def test_where_most_lines_do_not_come_again(self, client, kernel_emulator, monkeypatch, inclusive):
+    def test_follow_through_cuts_without_a_whole_replay(self, client, kernel_emulator, monkeypatch, inclusive):
         monkeypatch.setattr(events, "_OVERLAP", timedelta(milliseconds=5))
         kernel_emulator.switches.since_inclusive = inclusive
         chance = random.Random(4711)  # noqa: S311
@@ -143,7 +143,7 @@ class TestThroughCuts:
         assert len(set(sinces)) > 5
 
     @pytest.mark.parametrize("trouble", troubles.ALL)
-    def test_and_through_trouble_in_between(self, connect, kernel_emulator, trouble, monkeypatch):
+    def test_follow_through_cuts_and_failed_reconnects(self, connect, kernel_emulator, trouble, monkeypatch):
         client = connect(kernel_emulator, read_timeout=10)
         kernel_emulator.add_fault(Fault("GET", PATH, (1, 5), cut_after=40))
         fault = kernel_emulator.add_fault(
@@ -156,7 +156,7 @@ class TestThroughCuts:
         fault.release()
         assert follower.is_final
 
-    def test_through_an_outage(self, client, kernel_emulator, nothing_listens):
+    def test_follow_through_an_outage(self, client, kernel_emulator, nothing_listens):
         invocation_id = talk(client, 80)
         kernel_emulator.wait_for_status(invocation_id, "succeeded")
         follower = EventFollower(invocation_id)
@@ -164,7 +164,7 @@ class TestThroughCuts:
         assert messages(follow(client, follower)) == LINES[:80]
         assert len(client.waits) == MAX_FAILURES - 1
 
-    def test_of_one_that_is_over(self, client, kernel_emulator):
+    def test_follow_of_an_ended_invocation_connects_once(self, client, kernel_emulator):
         invocation_id = talk(client)
         kernel_emulator.wait_for_status(invocation_id, "succeeded")
         assert messages(follow(client, EventFollower(invocation_id))) == LINES
@@ -205,7 +205,7 @@ class TestGivingUp:
             "not what it says",
         ],
     )
-    def test_after_some_connections_in_a_row(self, client, kernel_emulator, answer, says):
+    def test_follow_gives_up_after_some_failed_connections_in_a_row(self, client, kernel_emulator, answer, says):
         kernel_emulator.add_fault(Fault("GET", PATH, None, **answer))
         follower = EventFollower("abc")
         assert follow(client, follower) == []
@@ -214,7 +214,7 @@ class TestGivingUp:
         assert client.waits == sorted(set(client.waits))
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404])
-    def test_at_once(self, client, kernel_emulator, status):
+    def test_follow_gives_up_at_once_on_a_permanent_error(self, client, kernel_emulator, status):
         kernel_emulator.add_fault(Fault("GET", PATH, None, status=status))
         follower = EventFollower("abc")
         assert follow(client, follower) == []
@@ -223,12 +223,12 @@ class TestGivingUp:
         assert len(asked(kernel_emulator)) == 1
         assert client.waits == []
 
-    def test_of_an_invocation_that_nobody_knows(self, client):
+    def test_follow_of_an_unknown_invocation_gives_up(self, client):
         follower = EventFollower("abc")
         assert follow(client, follower) == []
         assert "404 not_found: Invocation 'abc' not found" in follower.given_up
 
-    def test_what_came_before_is_handed_on(self, client, kernel_emulator, running, script):
+    def test_follow_yields_what_came_before_it_gives_up(self, client, kernel_emulator, running, script):
         script(body(line("a"), line("b", 1)))
         kernel_emulator.add_fault(Fault("GET", PATH, range(2, 99), status=500))
         follower = EventFollower(running)
@@ -236,14 +236,14 @@ class TestGivingUp:
         assert "500" in follower.given_up
         assert len(asked(kernel_emulator)) == MAX_FAILURES + 1
 
-    def test_when_nothing_listens(self, client, kernel_emulator):
+    def test_follow_gives_up_when_nothing_listens(self, client, kernel_emulator):
         follower = EventFollower("abc")
         with kernel_emulator.outage():
             assert follow(client, follower) == []
         assert "the connection was refused" in follower.given_up
         assert len(client.waits) == MAX_FAILURES - 1
 
-    def test_what_stands_in_place_of_a_stream_is_not_read_for_ever(self, connect, monkeypatch):
+    def test_follow_reads_a_bounded_part_of_what_is_no_stream(self, connect, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 2**20)
 
         def endless(server, client, number):
@@ -255,7 +255,7 @@ class TestGivingUp:
         with Server(endless) as server, pytest.raises(errors.KernelResponseError, match="is larger than 1 MiB"):
             read(connect(server))
 
-    def test_the_key_is_not_told(self, connect, kernel_emulator):
+    def test_follow_error_does_not_hold_the_key(self, connect, kernel_emulator):
         client = connect(kernel_emulator, api_key="sk-very-secret")
         page = "<html>Authorization: Bearer sk-very-secret</html>"
         kernel_emulator.add_fault(Fault("GET", PATH, None, status=500, body=page))
@@ -271,21 +271,21 @@ class TestSilence:
         monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.1)
         kernel_emulator.switches.heartbeat_seconds = None
 
-    def test_for_too_long_and_it_connects_again(self, client, kernel_emulator, running):
+    def test_stream_idle_for_too_long_is_reconnected(self, client, kernel_emulator, running):
         client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(running)
         follower = EventFollower(running)
         assert follow(client, follower) == []
         assert follower.is_final
         assert len(asked(kernel_emulator)) >= 3
 
-    def test_is_no_reason_to_give_up(self, client, kernel_emulator, running):
+    def test_idle_streams_are_no_reason_to_give_up(self, client, kernel_emulator, running):
         """A quiet action, and no heartbeats: the state that each stream begins with is a sign of life."""
         client.on_wait = lambda: len(client.waits) == MAX_FAILURES + 1 and kernel_emulator.finish(running)
         follower = EventFollower(running)
         follow(client, follower)
         assert follower.is_final
 
-    def test_before_the_answer_counts_as_well(self, client, kernel_emulator, running):
+    def test_idle_timeout_includes_the_time_before_the_response(self, client, kernel_emulator, running):
         fault = kernel_emulator.add_fault(Fault("GET", PATH, 1, hold=True))
         client.on_wait = lambda: len(client.waits) == 1 and kernel_emulator.finish(running)
         follower = EventFollower(running)
@@ -294,7 +294,7 @@ class TestSilence:
         assert follower.is_final
         assert len(asked(kernel_emulator)) >= 2
 
-    def test_that_heartbeats_break_is_none(self, client, kernel_emulator, running, monkeypatch):
+    def test_heartbeats_reset_the_idle_timeout(self, client, kernel_emulator, running, monkeypatch):
         """Each heartbeat in time: the stream lives longer than any silence may last."""
         kernel_emulator.switches.heartbeat_seconds = 0.1
         monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.5)
@@ -314,13 +314,13 @@ class TestSilence:
         assert follower.is_final
         assert len(asked(kernel_emulator)) == 1
 
-    def test_is_an_error_of_ours(self, client, kernel_emulator, running):
+    def test_idle_timeout_is_a_kernel_timeout_error(self, client, kernel_emulator, running):
         fault = kernel_emulator.add_fault(Fault("GET", PATH, None, hold=True))
         with pytest.raises(errors.KernelTimeoutError, match="GET /invocations/abc/events: no answer in time"):
             read(client, silence=0.05)
         fault.release()
 
-    def test_of_a_stream_is_not_measured_by_the_read_timeout(self, connect, kernel_emulator, running, monkeypatch):
+    def test_idle_timeout_of_a_stream_is_not_the_read_timeout(self, connect, kernel_emulator, running, monkeypatch):
         kernel_emulator.switches.heartbeat_seconds = 0.2
         monkeypatch.setattr(events, "_SILENCE_SECONDS", 10.0)
         client = connect(kernel_emulator, read_timeout=0.05)
@@ -336,7 +336,7 @@ class TestSilence:
 
 
 class TestWhatAStreamHolds:
-    def test_comments_unknown_kinds_and_what_cannot_be_read_are_passed_over(self, client, script):
+    def test_stream_skips_comments_unknown_kinds_and_unreadable_events(self, client, script):
         script(
             body(
                 ": a comment\n\n",
@@ -363,7 +363,7 @@ class TestWhatAStreamHolds:
         assert follower.is_final
         assert client.waits == []
 
-    def test_an_event_that_was_cut_in_the_middle_is_none(self, client, script):
+    def test_stream_event_cut_in_the_middle_is_dropped(self, client, script):
         whole = body(line("a"), line("b", 1), END)
         script(whole[: whole.index(b'"b"') + 2], whole)
         assert messages(follow(client, EventFollower("abc"))) == ["a", "b"]
@@ -384,7 +384,7 @@ class TestWhatAStreamHolds:
         ids=["1 MB", "1 MB of UTF-8", "U+2028", "breaks", "NUL", "surrogates", "empty", "like a stream"],
     )
     @pytest.mark.parametrize("ensure_ascii", [True, False], ids=["escaped", "as it is"])
-    def test_a_line_arrives_as_it_was_written(self, client, script, message, ensure_ascii):
+    def test_stream_line_arrives_as_it_was_written(self, client, script, message, ensure_ascii):
         if not ensure_ascii and "\ud800" in message:
             message = message.encode("utf-8", "replace").decode()  # there is no other way to send it
         text = json.dumps(line(message), ensure_ascii=ensure_ascii)
@@ -393,11 +393,11 @@ class TestWhatAStreamHolds:
         assert messages(follow(client, follower)) == ["before", message, "after"]
         assert follower.is_final
 
-    def test_bytes_that_are_no_utf8_break_nothing(self, client, script):
+    def test_stream_bytes_that_are_no_utf8_are_replaced(self, client, script):
         script(body(line("a")) + b'data: {"event": "log", "message": "\xff\xfe"}\n\n' + body(line("b", 1), END))
         assert messages(follow(client, EventFollower("abc"))) == ["a", "\ufffd\ufffd", "b"]
 
-    def test_bytes_in_whatever_portions(self, connect):
+    def test_stream_may_arrive_in_any_portions(self, connect):
         raw = json.dumps(line("a\u2028ü😀"), ensure_ascii=False)
         whole = body(f"data: {raw}\r\n\r\n", ": c\n", line("b\r", 1), END)
 
@@ -410,20 +410,20 @@ class TestWhatAStreamHolds:
         with Server(in_single_bytes) as server:
             assert messages(follow(connect(server), EventFollower("abc"))) == ["a\u2028ü😀", "b\r"]
 
-    def test_the_same_line_twice_at_once_with_the_cut_between_the_two(self, client, script):
+    def test_stream_keeps_twin_lines_with_a_cut_between_them(self, client, script):
         first, twin, last = line("a"), line("twin", 1), line("z", 1)
         script(body(first, twin), body(first, twin, twin, last), body(first, twin, twin, last, END))
         assert messages(follow(client, EventFollower("abc"))) == ["a", "twin", "twin", "z"]
         assert len(client.waits) == 2
 
     @pytest.mark.parametrize("timestamp", [None, "soon", "0001-01-01T00:00:00Z"])
-    def test_lines_without_a_time_that_says_anything(self, client, kernel_emulator, script, timestamp):
+    def test_stream_lines_without_a_usable_timestamp_are_kept(self, client, kernel_emulator, script, timestamp):
         first, second, third = ({"event": "log", "message": m, "timestamp": timestamp} for m in "aba")
         script(body(first, second), body(first, second, third), body(first, second, third, END))
         assert messages(follow(client, EventFollower("abc"))) == ["a", "b", "a"]
         assert asked(kernel_emulator) == ["2h"] * 3
 
-    def test_an_error_is_handed_on_and_no_end(self, client, script):
+    def test_stream_error_event_is_passed_on_and_is_no_end(self, client, script):
         error = {"event": "error", "error": {"code": "internal", "message": "oops"}}
         script(body(line("a"), error), body(line("a"), line("b", 1), END))
         news = follow(client, EventFollower("abc"))
@@ -434,13 +434,13 @@ class TestWhatAStreamHolds:
         ]
 
     @pytest.mark.parametrize("kind", ["text/event-stream; charset=utf-8", "text/event-stream;charset=UTF-8"])
-    def test_the_type_may_name_its_charset(self, client, kernel_emulator, kind):
+    def test_stream_content_type_may_name_its_charset(self, client, kernel_emulator, kind):
         kernel_emulator.add_fault(
             Fault("GET", PATH, status=200, headers={"Content-Type": kind}, body=body(line("ü"), END))
         )
         assert messages(follow(client, EventFollower("abc"))) == ["ü"]
 
-    def test_events_hands_on_every_one(self, client, script):
+    def test_events_yields_every_event(self, client, script):
         script(body(state("running"), {"event": "odd"}, line("a"), "data: x\n\n", END))
         first, odd, log, x, last = read(client)
         assert (type(first), type(log), type(last)) == (StateChange, LogLine, StateChange)
@@ -449,7 +449,7 @@ class TestWhatAStreamHolds:
 
 
 class TestTheConnection:
-    def test_asks_for_a_stream(self, client, kernel_emulator, running):
+    def test_stream_request_accepts_event_stream(self, client, kernel_emulator, running):
         kernel_emulator.finish(running)
         follow(client, EventFollower(running))
         (request,) = kernel_emulator.requests("GET", PATH)
@@ -457,7 +457,7 @@ class TestTheConnection:
         assert headers["accept"] == "text/event-stream"
         assert headers["cache-control"] == "no-store"
 
-    def test_is_dropped_at_the_end_although_the_server_keeps_it_open(self, connect):
+    def test_stream_connection_is_closed_at_the_end(self, connect):
         def stays_open(server, client, number):
             client.sendall(STREAM_HEAD.replace(b"Connection: close\r\n", b"") + body(line("a"), END))
             server.stopped.wait(10)
@@ -472,7 +472,7 @@ class TestTheConnection:
             sock.settimeout(5)
             assert sock.recv(1) == b""
 
-    def test_is_dropped_when_the_caller_has_had_enough(self, connect, client, kernel_emulator):
+    def test_stream_connection_is_closed_when_the_caller_stops(self, connect, client, kernel_emulator):
         follower = EventFollower(talk(client))
         with Relay(kernel_emulator.port) as relay:
             reader = connect(relay)
@@ -482,7 +482,7 @@ class TestTheConnection:
             assert reader.send(requests.get_invocation(follower.invocation_id)).status == "running"
             assert relay.connections == 2
 
-    def test_is_not_in_the_way_of_others(self, client, kernel_emulator, running):
+    def test_stream_does_not_block_other_calls(self, client, kernel_emulator, running):
         looked = []
 
         class Follower(EventFollower):
@@ -495,7 +495,7 @@ class TestTheConnection:
         assert client.send(requests.get_invocation(running)).is_final
         assert client.send(get_auth_context())
 
-    def test_is_kept_or_dropped_but_not_lost_when_the_answer_is_no_stream(self, connect):
+    def test_stream_connection_does_not_leak_when_the_response_is_no_stream(self, connect):
         def answers(server, client, number):
             client.sendall(ok(b"{}"))
             return True
@@ -510,13 +510,13 @@ class TestTheConnection:
 
 
 class TestTheWaits:
-    def test_are_those_of_the_client(self, client, kernel_emulator, running):
+    def test_follow_sleeps_with_the_sleep_of_the_client(self, client, kernel_emulator, running):
         kernel_emulator.add_fault(Fault("GET", PATH, (1, 2), cut_after=1))
         client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(running)
         follow(client, EventFollower(running))
         assert client.waits == [pytest.approx(0.2)] * 2
 
-    def test_an_error_of_theirs_comes_out_as_it_is(self, client, kernel_emulator):
+    def test_follow_raises_an_error_of_its_sleep(self, client, kernel_emulator):
         killed = errors.KernelInvocationKilledError("killed")
 
         def kill():

@@ -128,7 +128,7 @@ GENERATED = settings(
 )
 
 
-def test_answers(client, server, tell, connect):
+def test_generated_answers_give_a_result_or_a_kernel_error(client, server, tell, connect):
     server.last, server.given = LAST, 0
 
     @GENERATED
@@ -143,7 +143,7 @@ def test_answers(client, server, tell, connect):
     tell(f"generated answers, {connect.kind} client: {server.given:,} given, 0 escapes")
 
 
-def test_events(client, server, tell, connect):
+def test_generated_events_give_a_result_or_a_kernel_error(client, server, tell, connect):
     server.last, server.given = END, 0
     events = 0
 

@@ -47,7 +47,7 @@ NO_INVOCATION = {
 
 @pytest.mark.parametrize("body", NO_INVOCATION)
 class TestA200ThatIsNotTheApis:
-    def test_reading_tells_so_at_once(self, client, kernel_emulator, body):
+    def test_get_raises_at_once_for_a_200_that_is_not_the_apis(self, client, kernel_emulator, body):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=200, body=NO_INVOCATION[body]))
         with pytest.raises(errors.KernelResponseError) as caught:
             client.send(GET)
@@ -59,7 +59,7 @@ class TestA200ThatIsNotTheApis:
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("processed", [False, True])
-    def test_starting_is_ambiguous_and_not_tried_again(self, client, kernel_emulator, body, processed):
+    def test_create_is_ambiguous_for_a_200_that_is_not_the_apis(self, client, kernel_emulator, body, processed):
         kernel_emulator.add_fault(
             Fault("POST", "/invocations", None, status=200, body=NO_INVOCATION[body], processed=processed)
         )
@@ -68,7 +68,7 @@ class TestA200ThatIsNotTheApis:
         assert len(kernel_emulator.journal) == 1
         assert len(kernel_emulator.invocations) == int(processed)
 
-    def test_ending_is_no_success(self, client, kernel_emulator, running, body):
+    def test_update_does_not_succeed_for_a_200_that_is_not_the_apis(self, client, kernel_emulator, running, body):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=200, body=NO_INVOCATION[body]))
         with pytest.raises(errors.KernelResponseError):
             client.run(flows.update_invocation(running, "succeeded"))
@@ -77,26 +77,26 @@ class TestA200ThatIsNotTheApis:
 
 class TestTheOtherEndpoints:
     @pytest.mark.parametrize("body", [troubles.ERROR_PAGE, {}, [5], {"browsers": None}, {"browsers": [{}]}, []])
-    def test_browsers(self, client, kernel_emulator, body):
+    def test_browser_calls_refuse_a_200_that_is_not_the_apis(self, client, kernel_emulator, body):
         kernel_emulator.add_fault(Fault("GET", "/invocations/*/browsers", None, status=200, body=body))
         with pytest.raises(errors.KernelResponseError):
             client.send(requests.list_invocation_browsers("abc"))
 
     @pytest.mark.parametrize("body", [troubles.ERROR_PAGE, {}, [5], [{"id": "a"}], {"items": []}, b"null"])
     @pytest.mark.parametrize("make", [requests.list_invocations, list_apps])
-    def test_lists(self, client, kernel_emulator, make, body):
+    def test_lists_refuse_a_200_that_is_not_the_apis(self, client, kernel_emulator, make, body):
         kernel_emulator.add_fault(Fault("GET", "*", None, status=200, body=body))
         with pytest.raises(errors.KernelResponseError):
             client.pages(make())
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("body", [troubles.ERROR_PAGE, {}, [], {"organization": "acme"}])
-    def test_the_auth_context(self, client, kernel_emulator, body):
+    def test_auth_context_refuses_a_200_that_is_not_the_apis(self, client, kernel_emulator, body):
         kernel_emulator.add_fault(Fault("GET", "*", None, status=200, body=body))
         with pytest.raises(errors.KernelResponseError):
             client.send(get_auth_context())
 
-    def test_what_an_answer_holds_is_not_quoted(self, client, kernel_emulator):
+    def test_response_error_does_not_quote_the_body(self, client, kernel_emulator):
         kernel_emulator.add_fault(
             Fault("GET", "*", None, status=200, body={"id": 5, "status": "x", "output": "secret"})
         )
@@ -108,7 +108,7 @@ class TestTheOtherEndpoints:
 
 class TestPaging:
     @pytest.mark.parametrize("offset", ["0", "", "-1", "two", "1.5", "٣", "9" * 19, "9" * 5000])
-    def test_a_next_page_that_is_none_ends_in_an_error(self, client, kernel_emulator, offset):
+    def test_paging_with_an_invalid_next_page_is_an_error(self, client, kernel_emulator, offset):
         # As UTF-8 bytes that the emulator sends as they are.
         headers = {"X-Has-More": "true", "X-Next-Offset": offset.encode().decode("latin-1")}
         kernel_emulator.add_fault(Fault("GET", "*", None, status=200, body=[], headers=headers))
@@ -117,7 +117,7 @@ class TestPaging:
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("offset", [7, 6, 1])
-    def test_a_list_that_goes_in_circles_ends_in_an_error(self, client, kernel_emulator, offset):
+    def test_paging_in_circles_is_an_error(self, client, kernel_emulator, offset):
         headers = {"X-Has-More": "true", "X-Next-Offset": str(offset)}
         # Not for ever: who goes in circles with it is to fail, not to hang.
         kernel_emulator.add_fault(Fault("GET", "*", range(1, 20), status=200, body=[], headers=headers))
@@ -125,7 +125,7 @@ class TestPaging:
             client.pages(requests.list_invocations(offset=7))
         assert len(kernel_emulator.journal) == 1
 
-    def test_a_page_that_fails_in_the_middle_is_tried_again(self, client, kernel_emulator):
+    def test_paging_retries_a_page_that_fails(self, client, kernel_emulator):
         ids = {client.send(requests.create_invocation("demo", "echo")).id for _ in range(3)}
         kernel_emulator.add_fault(Fault("GET", "/invocations", (2, 3), status=502))
         found = client.pages(requests.list_invocations(limit=1))
@@ -140,7 +140,7 @@ class TestRedirects:
         [GET, CREATE, requests.update_invocation("abc", "failed"), requests.delete_invocation_browsers("abc")],
         ids=str,
     )
-    def test_the_key_goes_to_the_connections_host_only(self, client, kernel_emulator, status, request_):
+    def test_redirect_does_not_send_the_key_to_another_host(self, client, kernel_emulator, status, request_):
         with KernelEmulator() as elsewhere:
             target = f"{elsewhere.base_url}/invocations/abc"
             kernel_emulator.add_fault(Fault("*", "*", None, status=status, headers={"Location": target}))
@@ -152,7 +152,7 @@ class TestRedirects:
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("start", [CREATE], ids=str)
-    def test_a_start_that_is_redirected_is_ambiguous(self, client, kernel_emulator, start):
+    def test_redirect_of_a_create_is_ambiguous(self, client, kernel_emulator, start):
         kernel_emulator.add_fault(
             Fault("POST", "*", None, status=307, headers={"Location": "/v2/invocations"}, processed=True)
         )
@@ -176,7 +176,7 @@ class TestRedirects:
         ids=lambda target: target[:20] or "empty",
     )
     @pytest.mark.parametrize("flow", [False, True], ids=["read", "start"])
-    def test_a_target_that_is_no_url_is_a_redirect_like_any_other(self, client, kernel_emulator, target, flow):
+    def test_redirect_to_what_is_no_url_is_an_error(self, client, kernel_emulator, target, flow):
         kernel_emulator.add_fault(Fault("*", "*", None, status=302, headers={"Location": target}))
         with pytest.raises(errors.KernelAmbiguousStartError if flow else errors.KernelResponseError) as caught:
             client.run(flows.start_invocation(CREATE)) if flow else client.send(GET)
@@ -184,14 +184,14 @@ class TestRedirects:
         assert len(str(caught.value)) < 1000
         assert len(kernel_emulator.journal) == 1
 
-    def test_a_304_is_no_answer_either(self, client, kernel_emulator):
+    def test_304_is_an_error(self, client, kernel_emulator):
         kernel_emulator.add_fault(Fault("*", "*", None, status=304))
         with pytest.raises(errors.KernelResponseError, match="304"):
             client.send(GET)
 
 
 class TestBodies:
-    def test_one_that_is_compressed_is_read(self, client, kernel_emulator):
+    def test_compressed_body_is_read(self, client, kernel_emulator):
         body = gzip.compress(json.dumps({"id": "abc", "status": "running", "output": "ü" * 1000}).encode())
         headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body, headers=headers))
@@ -202,7 +202,7 @@ class TestBodies:
         [b'{"id": "abc", "status": "running"}', gzip.compress(b"x" * 100)[:30] + b"garbage" * 10],
         ids=["plain", "garbled"],
     )
-    def test_one_that_is_not_as_it_says_is_an_error(self, client, kernel_emulator, body):
+    def test_body_with_a_wrong_encoding_is_an_error(self, client, kernel_emulator, body):
         kernel_emulator.add_fault(
             Fault("*", "*", None, status=200, body=body, headers={"Content-Encoding": "gzip"})
         )
@@ -213,7 +213,7 @@ class TestBodies:
 
     @pytest.mark.parametrize("status", [200, 404, 500])
     @pytest.mark.parametrize("compressed", [False, True])
-    def test_one_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
+    def test_body_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
         monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
         body = b"x" * 100_001
         headers = {"Content-Encoding": "gzip"} if compressed else {}
@@ -226,13 +226,13 @@ class TestBodies:
             client.run(flows.start_invocation(CREATE))
         assert len(kernel_emulator.journal) == 2
 
-    def test_one_of_just_the_limit_is_read(self, client, kernel_emulator, monkeypatch):
+    def test_body_of_just_the_limit_is_read(self, client, kernel_emulator, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
         body = b'{"id": "abc", "status": "running"}'.ljust(100_000)
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body))
         assert client.send(GET).id == "abc"
 
-    def test_fields_and_states_that_nobody_knows_are_taken_as_they_come(self, client, kernel_emulator):
+    def test_unknown_fields_and_states_are_accepted(self, client, kernel_emulator):
         body = {"id": "abc", "status": "paused", "mood": {"x": [1]}, "output": {"not": "text"}}
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body))
         found = client.send(GET)
@@ -266,7 +266,7 @@ class TestWhatIsNoHttp:
         with Server(answer) as server:
             yield server
 
-    def test_reading_is_tried_again_and_given_up(self, connect, server):
+    def test_get_is_retried_when_the_answer_is_no_http(self, connect, server):
         with pytest.raises(errors.KernelConnectionError) as caught:
             connect(server).send(GET)
         assert caught.value.sent
@@ -274,13 +274,13 @@ class TestWhatIsNoHttp:
         assert len(str(caught.value)) < 600
         assert str(caught.value).isprintable()
 
-    def test_starting_is_ambiguous_and_not_tried_again(self, connect, server):
+    def test_create_is_ambiguous_when_the_answer_is_no_http(self, connect, server):
         with pytest.raises(errors.KernelAmbiguousStartError):
             connect(server).run(flows.start_invocation(CREATE))
         assert len(server.requests) == 1
 
 
-def test_an_http_1_0_answer_without_a_length_is_read(connect):
+def test_http_1_0_response_without_a_length_is_read(connect):
     def answer(server, client, number):
         client.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"id": "abc", "status": "running"}')
         return False
@@ -289,7 +289,7 @@ def test_an_http_1_0_answer_without_a_length_is_read(connect):
         assert connect(server).send(GET).status == "running"
 
 
-def test_an_answer_in_tiny_pieces_is_read(connect):
+def test_response_in_tiny_pieces_is_read(connect):
     def answer(server, client, number):
         server.drip(client, ok(b'{"id": "abc", "status": "running"}'), every=0)
         return True

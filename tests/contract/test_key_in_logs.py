@@ -31,7 +31,7 @@ def told(caplog):
     return lambda: [record.getMessage() for record in caplog.records if record.name in TRANSPORT_LOGGERS]
 
 
-def test_a_stream_shows_it(client, kernel_emulator):
+def test_key_in_a_stream_is_not_logged(client, kernel_emulator):
     events = [
         {"event": "log", "message": f"sent with Bearer {KEY}", "timestamp": "2026-01-01T00:00:00Z"},
         {"event": "error", "error": {"code": "refused", "message": f"not with {KEY}"}},
@@ -46,7 +46,7 @@ def test_a_stream_shows_it(client, kernel_emulator):
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_the_transport_tells_of_an_answers_headers(status, client, kernel_emulator, told):
+def test_key_in_response_headers_is_not_logged_by_the_transport(status, client, kernel_emulator, told):
     fault = Fault("*", "*", None, status=status, headers={"X-Echo": f"Bearer {KEY}"}, body={})
     kernel_emulator.add_fault(fault)
     with pytest.raises(errors.KernelError):

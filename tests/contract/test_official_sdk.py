@@ -113,7 +113,7 @@ def start(kernel, kernel_emulator):
 
 
 class TestCreate:
-    def test_asynchronous(self, kernel, kernel_emulator):
+    def test_sdk_creates_an_asynchronous_invocation(self, kernel, kernel_emulator):
         created = kernel(
             "invocations.create",
             app_name="demo",
@@ -138,14 +138,14 @@ class TestCreate:
         ],
         ids=str,
     )
-    def test_refused(self, kernel, arguments, error):
+    def test_sdk_create_is_refused(self, kernel, arguments, error):
         good = {"app_name": "demo", "action_name": "echo", "version": "latest", "async_": True}
         with pytest.raises(error) as caught:
             kernel("invocations.create", **{**good, **arguments})
         assert caught.value.body["code"]
         assert caught.value.body["message"]
 
-    def test_refused_for_the_limit_and_the_lack_of_room(self, kernel, kernel_emulator):
+    def test_sdk_create_is_refused_at_the_limit_and_without_capacity(self, kernel, kernel_emulator):
         arguments = {"app_name": "demo", "action_name": "hang", "version": "latest", "async_": True}
         kernel_emulator.switches.max_concurrent = 0
         with pytest.raises(sdk.RateLimitError):
@@ -155,7 +155,7 @@ class TestCreate:
             kernel("invocations.create", **arguments)
         assert caught.value.status_code == 529
 
-    def test_the_sdks_own_retries_get_through_a_limit(self, connect, kernel_emulator):
+    def test_sdk_retries_get_through_a_limit(self, connect, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", status=429, headers={"Retry-After": "0.1"}))
         patient = connect(kernel_emulator, max_retries=2)
         created = patient("invocations.create", app_name="demo", action_name="hang", version="latest", async_=True)
@@ -165,50 +165,50 @@ class TestCreate:
 
 
 class TestRetrieve:
-    def test_a_run_that_goes_on(self, kernel, start):
+    def test_sdk_retrieves_a_running_invocation(self, kernel, start):
         found = kernel("invocations.retrieve", start("hang", {"a": 1}))
         assert (found.app_name, found.version, found.action_name) == ("demo", "latest", "hang")
         assert (found.status, found.payload, found.output) == ("running", '{"a": 1}', None)
         assert abs(datetime.now(timezone.utc) - found.started_at) < timedelta(minutes=5)
         assert found.finished_at is None
 
-    def test_one_that_succeeded(self, kernel, start):
+    def test_sdk_retrieves_a_succeeded_invocation(self, kernel, start):
         found = kernel("invocations.retrieve", start("echo", [1, 2], "succeeded"))
         assert (found.status, json.loads(found.output), found.status_reason) == ("succeeded", [1, 2], None)
         assert found.finished_at >= found.started_at
 
-    def test_one_that_failed(self, kernel, start):
+    def test_sdk_retrieves_a_failed_invocation(self, kernel, start):
         found = kernel("invocations.retrieve", start("fail", None, "failed"))
         assert found.status == "failed"
         assert found.status_reason
 
-    def test_none(self, kernel):
+    def test_sdk_retrieve_of_an_unknown_invocation_is_not_found(self, kernel):
         with pytest.raises(sdk.NotFoundError):
             kernel("invocations.retrieve", "nothing")
 
 
 class TestList:
-    def test_walks_through_all_pages(self, kernel, start):
+    def test_sdk_lists_all_pages(self, kernel, start):
         ids = [start("echo", n, "succeeded") for n in range(7)]
         found = kernel.all("invocations.list", limit=2)
         assert [invocation.id for invocation in found] == ids[::-1]
         assert {invocation.status for invocation in found} == {"succeeded"}
 
     @pytest.mark.parametrize(("rows", "limit"), [(0, 3), (1, 1), (3, 3), (4, 3), (6, 3)])
-    def test_ends_with_the_last_page(self, kernel, kernel_emulator, start, rows, limit):
+    def test_sdk_list_ends_with_the_last_page(self, kernel, kernel_emulator, start, rows, limit):
         for _ in range(rows):
             start("echo", 1, "succeeded")
         assert len(kernel.all("invocations.list", limit=limit)) == rows
         assert len(kernel_emulator.requests("GET", "/invocations")) == max(1, -(-rows // limit))
 
-    def test_of_one_page(self, kernel, start):
+    def test_sdk_lists_one_page(self, kernel, start):
         for _ in range(3):
             start("echo", 1, "succeeded")
         page = kernel("invocations.list", limit=2, offset=1)
         assert len(page.items) == 2
         assert (page.has_more, page.next_offset) == (False, 0)
 
-    def test_filtered(self, kernel, start):
+    def test_sdk_list_is_filtered(self, kernel, start):
         running, done = start("hang"), start("echo", 1, "succeeded")
 
         def ids(**filters):
@@ -222,26 +222,26 @@ class TestList:
 
 class TestUpdate:
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_ends_a_run(self, kernel, start, status):
+    def test_sdk_update_ends_an_invocation(self, kernel, start, status):
         updated = kernel("invocations.update", start(), status=status, output='{"a": 1}')
         assert (updated.status, updated.output) == (status, '{"a": 1}')
         assert updated.finished_at is not None
         assert bool(updated.status_reason) == (status == "failed")
 
-    def test_without_an_output(self, kernel, start):
+    def test_sdk_update_without_an_output(self, kernel, start):
         assert kernel("invocations.update", start(), status="succeeded").output is None
 
-    def test_of_none(self, kernel):
+    def test_sdk_update_of_an_unknown_invocation_is_not_found(self, kernel):
         with pytest.raises(sdk.NotFoundError):
             kernel("invocations.update", "nothing", status="failed")
 
-    def test_to_a_status_that_cannot_be_set(self, kernel, start):
+    def test_sdk_update_to_an_invalid_status_is_refused(self, kernel, start):
         with pytest.raises(sdk.BadRequestError):
             kernel("invocations.update", start(), status="running")
 
 
 class TestBrowsers:
-    def test_are_listed_and_deleted(self, kernel, kernel_emulator, start):
+    def test_sdk_lists_and_deletes_browsers(self, kernel, kernel_emulator, start):
         invocation_id = start("browsers", {"count": 2, "seconds": 600})
         kernel_emulator.wait_until(lambda: kernel_emulator.invocation(invocation_id).browsers == 2)
         browsers = kernel("invocations.list_browsers", invocation_id).browsers
@@ -252,13 +252,13 @@ class TestBrowsers:
         assert kernel("invocations.retrieve", invocation_id).status == "running"
 
     @pytest.mark.parametrize("call", ["list_browsers", "delete_browsers"])
-    def test_of_no_run(self, kernel, call):
+    def test_sdk_browsers_of_an_unknown_invocation_are_not_found(self, kernel, call):
         with pytest.raises(sdk.NotFoundError):
             kernel(f"invocations.{call}", "nothing")
 
 
 class TestFollow:
-    def test_a_run_to_its_end(self, kernel, start):
+    def test_sdk_follows_an_invocation_to_its_end(self, kernel, start):
         events = kernel.all("invocations.follow", start("logs", {"lines": 3}), since="1h")
         kinds = [event.event for event in events]
         assert kinds.count("log") == 3
@@ -266,23 +266,23 @@ class TestFollow:
         assert events[-1].invocation.status == "succeeded"
         assert all(event.timestamp.tzinfo for event in events)
 
-    def test_one_that_is_over(self, kernel, start):
+    def test_sdk_follows_an_ended_invocation(self, kernel, start):
         (event,) = kernel.all("invocations.follow", start("echo", 1, "succeeded"))
         assert (event.event, event.invocation.output) == ("invocation_state", "1")
 
-    def test_a_quiet_one_with_heartbeats(self, kernel, kernel_emulator, start):
+    def test_sdk_follows_a_quiet_invocation_with_heartbeats(self, kernel, kernel_emulator, start):
         kernel_emulator.switches.heartbeat_seconds = 0.05
         kernel_emulator.register("demo", "quiet", lambda ctx: ctx.wait(0.4))
         events = kernel.all("invocations.follow", start("quiet"))
         assert "sse_heartbeat" in [event.event for event in events]
 
-    def test_none(self, kernel):
+    def test_sdk_follow_of_an_unknown_invocation_is_not_found(self, kernel):
         with pytest.raises(sdk.NotFoundError):
             kernel.all("invocations.follow", "nothing")
 
 
 class TestAppsAndAuth:
-    def test_apps_are_listed(self, kernel, kernel_emulator):
+    def test_sdk_lists_apps(self, kernel, kernel_emulator):
         for version in range(5):
             kernel_emulator.register("shop", "buy", lambda ctx: None, version=str(version))
         found = kernel.all("apps.list", limit=2)
@@ -291,12 +291,12 @@ class TestAppsAndAuth:
         assert [action.name for action in one.actions] == ["buy"]
         assert one.region == "aws.us-east-1a"
 
-    def test_the_key_tells_where_it_acts(self, kernel):
+    def test_sdk_auth_context_names_the_organization(self, kernel):
         context = kernel("auth.context.retrieve")
         assert context.organization.id
         assert context.authentication.method == "api_key"
 
-    def test_a_project(self, connect, kernel_emulator, kernel, start):
+    def test_sdk_acts_in_a_project(self, connect, kernel_emulator, kernel, start):
         start("echo", 1, "succeeded")
         project = kernel_emulator.add_project("shop")
         elsewhere = connect(kernel_emulator, default_headers={"X-Kernel-Project": "shop"})
@@ -304,14 +304,14 @@ class TestAppsAndAuth:
         assert elsewhere.all("invocations.list") == []
         assert len(kernel.all("invocations.list")) == 1
 
-    def test_a_wrong_key(self, connect, kernel_emulator):
+    def test_sdk_with_a_wrong_key(self, connect, kernel_emulator):
         stranger = connect(kernel_emulator, api_key="sk-wrong")
         with pytest.raises(sdk.AuthenticationError):
             stranger("auth.context.retrieve")
         with pytest.raises(sdk.AuthenticationError):
             stranger.all("invocations.list")
 
-    def test_a_key_of_another_project(self, connect, kernel_emulator):
+    def test_sdk_with_a_key_of_another_project(self, connect, kernel_emulator):
         kernel_emulator.add_project("shop")
         kernel_emulator.add_key("sk-shop", "shop")
         elsewhere = connect(kernel_emulator, api_key="sk-shop", default_headers={"X-Kernel-Project": "default"})
@@ -319,7 +319,7 @@ class TestAppsAndAuth:
             elsewhere("auth.context.retrieve")
 
 
-def test_nobody_is_there(connect):
+def test_sdk_when_nothing_listens(connect):
     with KernelEmulator() as emulator:
         client = connect(emulator)
     with pytest.raises(sdk.APIConnectionError):

@@ -89,7 +89,7 @@ class TestTheRealOnes:
         assert f"{status} {code}: {message}" in str(error)
         assert "1 attempt in" in str(error)
 
-    def test_a_wrong_key(self, connect, kernel_emulator, everything_said):
+    def test_wrong_key_is_an_authentication_error(self, connect, kernel_emulator, everything_said):
         client = connect(kernel_emulator, api_key=KEY)
         with pytest.raises(errors.KernelError) as caught:
             client.send(get_auth_context())
@@ -103,7 +103,7 @@ class TestTheRealOnes:
         assert "unauthorized" in said
         assert KEY not in said
 
-    def test_a_key_of_another_project(self, connect, kernel_emulator, everything_said):
+    def test_key_of_another_project_is_a_permission_error(self, connect, kernel_emulator, everything_said):
         kernel_emulator.add_project("mine")
         kernel_emulator.add_project("yours")
         kernel_emulator.add_key(KEY, "mine")
@@ -114,7 +114,7 @@ class TestTheRealOnes:
         assert len(kernel_emulator.journal) == 1
         assert KEY not in everything_said(caught.value)
 
-    def test_a_project_that_does_not_exist(self, connect, kernel_emulator):
+    def test_unknown_project_is_a_not_found_error(self, connect, kernel_emulator):
         with pytest.raises(errors.KernelError) as caught:
             connect(kernel_emulator, project="nowhere").send(get_auth_context())
         self.check(
@@ -122,7 +122,7 @@ class TestTheRealOnes:
         )
         assert len(kernel_emulator.journal) == 1
 
-    def test_an_invocation_of_another_project(self, connect, kernel_emulator, running):
+    def test_invocation_of_another_project_is_a_not_found_error(self, connect, kernel_emulator, running):
         kernel_emulator.add_project("team")
         there = connect(kernel_emulator, project="team")
         for request in (
@@ -136,7 +136,7 @@ class TestTheRealOnes:
             self.check(caught.value, errors.KernelNotFoundError, 404, "not_found", f"Invocation '{running}'")
         assert kernel_emulator.invocation(running).status == "running"
 
-    def test_a_bad_request(self, client, kernel_emulator):
+    def test_bad_request_has_its_details(self, client, kernel_emulator):
         with pytest.raises(errors.KernelError) as caught:
             client.send(requests.list_invocations(since="yesterday"))
         self.check(caught.value, errors.KernelBadRequestError, 400, "bad_request", "since: 'yesterday' is neither")
@@ -149,7 +149,7 @@ class TestAnyOfThem:
         ("status", "body"),
         [*((400, body) for body in BODIES), *((status, "the API's") for status in CLASSES if status != 400)],
     )
-    def test_one_attempt_the_right_class_and_what_the_answer_says(
+    def test_refusal_has_its_class_and_text_after_one_attempt(
         self, connect, kernel_emulator, everything_said, status, body
     ):
         content, text, code = BODIES[body]
@@ -169,7 +169,7 @@ class TestAnyOfThem:
         assert KEY not in everything_said(error)
 
     @pytest.mark.parametrize("asked", REQUESTS)
-    def test_it_is_the_same_for_every_request(self, client, kernel_emulator, asked):
+    def test_refusal_is_alike_for_every_request(self, client, kernel_emulator, asked):
         kernel_emulator.add_fault(Fault("*", "*", None, status=403))
         with pytest.raises(errors.KernelPermissionError) as caught:
             client.send(REQUESTS[asked])
@@ -177,7 +177,7 @@ class TestAnyOfThem:
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("status", [402, 405, 410, 418, 451])
-    def test_a_status_without_a_class_of_its_own_is_an_api_error(self, client, kernel_emulator, status):
+    def test_refusal_without_a_class_of_its_own_is_an_api_error(self, client, kernel_emulator, status):
         kernel_emulator.add_fault(Fault("*", "*", None, status=status))
         with pytest.raises(errors.KernelAPIError) as caught:
             client.send(REQUESTS["GET"])
@@ -185,7 +185,7 @@ class TestAnyOfThem:
         assert caught.value.status_code == status
         assert len(kernel_emulator.journal) == 1
 
-    def test_the_servers_request_id_is_told(self, client, kernel_emulator):
+    def test_refusal_names_the_request_id(self, client, kernel_emulator):
         kernel_emulator.add_fault(Fault("*", "*", None, status=400, headers={"X-Request-Id": "req-77"}))
         with pytest.raises(errors.KernelBadRequestError, match=r"\(request req-77\)"):
             client.send(REQUESTS["GET"])
@@ -205,7 +205,7 @@ class TestTheKeyStaysSecret:
         ],
         ids=["page", "message", "request id", "details", "redirect", "200 page", "200 JSON"],
     )
-    def test_even_when_the_answer_shows_it(self, connect, kernel_emulator, everything_said, caplog, fault):
+    def test_key_that_the_answer_shows_is_redacted(self, connect, kernel_emulator, everything_said, caplog, fault):
         # httpcore's own DEBUG lines hold an answer's headers as they came, whoever reads them.
         caplog.set_level(logging.INFO, logger="httpcore")
         kernel_emulator.add_fault(Fault("*", "*", None, **fault))
@@ -216,7 +216,7 @@ class TestTheKeyStaysSecret:
         assert KEY not in said
 
     @pytest.mark.parametrize("trouble", ["500", "dropped before processing", "body cut off", "429"])
-    def test_while_it_tries_again_and_when_it_gives_up(self, connect, kernel_emulator, everything_said, trouble):
+    def test_key_is_not_shown_by_retries(self, connect, kernel_emulator, everything_said, trouble):
         kernel_emulator.add_key(KEY)
         kernel_emulator.add_fault(troubles.fault_of(trouble, "*", "/invocations", None))
         with pytest.raises(errors.KernelError) as caught:
@@ -225,7 +225,7 @@ class TestTheKeyStaysSecret:
         assert "attempt 4 of at most 5" in said
         assert KEY not in said
 
-    def test_through_a_flow(self, connect, kernel_emulator, everything_said):
+    def test_key_is_not_shown_by_a_flow(self, connect, kernel_emulator, everything_said):
         kernel_emulator.add_key(KEY)
         kernel_emulator.add_fault(troubles.fault_of("dropped after processing", "POST", "/invocations", None))
         with pytest.raises(errors.KernelAmbiguousStartError) as caught:

@@ -33,7 +33,7 @@ def loggers(records):
 
 
 @pytest.mark.parametrize("trouble", troubles.ALL)
-def test_nothing_is_logged_while_it_tries_again_and_gives_up(connect, kernel_emulator, records, trouble):
+def test_client_without_a_logger_logs_no_retries(connect, kernel_emulator, records, trouble):
     silent = connect(kernel_emulator, logger=None, read_timeout=0.05 if trouble == "no answer in time" else 10)
     fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "*", "*", None))
     with pytest.raises(errors.KernelError):
@@ -43,7 +43,7 @@ def test_nothing_is_logged_while_it_tries_again_and_gives_up(connect, kernel_emu
     assert records() == []
 
 
-def test_nothing_is_logged_when_all_goes_well_or_nothing_listens(connect, kernel_emulator, records):
+def test_client_without_a_logger_logs_no_success_and_no_connect_error(connect, kernel_emulator, records):
     silent = connect(kernel_emulator, logger=None)
     started = silent.run(flows.start_invocation(requests.create_invocation("demo", "hang")))
     silent.run(flows.cancel_invocation(started.id, "killed"))
@@ -53,7 +53,7 @@ def test_nothing_is_logged_when_all_goes_well_or_nothing_listens(connect, kernel
     assert records() == []
 
 
-def test_a_client_with_a_logger_tells_of_every_further_attempt(client, kernel_emulator, records):
+def test_client_with_a_logger_logs_every_retry(client, kernel_emulator, records):
     kernel_emulator.add_fault(troubles.fault_of("500", "*", "*", 3))
     client.send(LOUD)
     assert loggers(records()) == {"airflow_provider_kernel", "httpcore", "httpx"}
@@ -65,7 +65,7 @@ def test_a_client_with_a_logger_tells_of_every_further_attempt(client, kernel_em
     assert "attempt 3 of at most 5" in told[2]
 
 
-def test_another_client_may_log_after_it_and_while_it_waits(connect, kernel_emulator, records):
+def test_client_logs_while_a_silent_one_sleeps(connect, kernel_emulator, records):
     silent, loud = connect(kernel_emulator, logger=None), connect(kernel_emulator)
     kernel_emulator.add_fault(troubles.fault_of("500", "DELETE", "*", 3))
     if connect.kind == "sync":
@@ -79,7 +79,7 @@ def test_another_client_may_log_after_it_and_while_it_waits(connect, kernel_emul
     assert "/browsers" not in said
 
 
-def test_another_client_may_log_at_the_same_time(connect, kernel_emulator, records):
+def test_client_logs_while_a_silent_one_sends(connect, kernel_emulator, records):
     silent, loud = connect(kernel_emulator, logger=None), connect(kernel_emulator)
     kernel_emulator.add_fault(troubles.fault_of("503", "DELETE", "*", 3))
     kernel_emulator.add_fault(troubles.fault_of("503", "GET", "*", 3))

@@ -22,9 +22,7 @@ KINDS_OF_REFUSAL = {
 
 class TestTroubleOnTheWay:
     @pytest.mark.parametrize(("trouble", "times"), [*((trouble, 1) for trouble in troubles.ALL), ("500", 3)])
-    def test_the_update_gets_through_at_the_first_good_answer(
-        self, connect, kernel_emulator, running, trouble, times
-    ):
+    def test_update_is_resent_until_the_first_good_answer(self, connect, kernel_emulator, running, trouble, times):
         client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
         fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", times))
         updated = client.run(flows.update_invocation(running, "succeeded", OUTPUT))
@@ -39,21 +37,21 @@ class TestTroubleOnTheWay:
         assert record.statuses.count("succeeded") == 1
 
     @pytest.mark.parametrize("trouble", [name for name in troubles.ALL if "Retry-After" in name])
-    def test_a_wait_that_the_server_asks_for_is_kept(self, client, kernel_emulator, running, trouble):
+    def test_update_waits_as_long_as_retry_after_says(self, client, kernel_emulator, running, trouble):
         kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 3))
         client.run(flows.update_invocation(running, "failed"))
         assert len(client.waits) == 3
         assert all(1.0 <= wait < 1.5 for wait in client.waits)
 
     @pytest.mark.parametrize("trouble", ["500", "dropped before processing", "dropped after processing"])
-    def test_without_such_a_wish_the_wait_is_the_policys(self, client, kernel_emulator, running, trouble):
+    def test_update_without_retry_after_waits_as_the_policy_says(self, client, kernel_emulator, running, trouble):
         kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 3))
         client.run(flows.update_invocation(running, "failed"))
         assert len(client.waits) == 3
         assert all(0.0 <= wait <= 0.005 for wait in client.waits)
 
     @pytest.mark.parametrize("trouble", troubles.ALL)
-    def test_reading_and_ending_browsers_get_through_as_well(self, connect, kernel_emulator, running, trouble):
+    def test_get_and_browser_delete_are_resent_after_trouble(self, connect, kernel_emulator, running, trouble):
         client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
         reading = kernel_emulator.add_fault(troubles.fault_of(trouble, "GET", "/invocations/*", 1))
         assert client.send(requests.get_invocation(running)).status == "running"
@@ -66,7 +64,7 @@ class TestTroubleOnTheWay:
         assert len(kernel_emulator.requests("DELETE")) == 2
         ending.release()
 
-    def test_it_gets_through_an_outage(self, client, kernel_emulator, running, nothing_listens):
+    def test_update_gets_through_an_outage(self, client, kernel_emulator, running, nothing_listens):
         nothing_listens(3)
         assert client.run(flows.update_invocation(running, "failed", OUTPUT)).status == "failed"
         assert len(client.waits) == 3
@@ -84,7 +82,7 @@ class TestOwnAnswerLost:
             (409, LOST, "failed"),
         ],
     )
-    def test_it_is_a_success_since_the_state_is_what_was_asked(
+    def test_update_whose_first_answer_was_lost_succeeds(
         self, connect, kernel_emulator, running, patch_on_finished, trouble, status
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
@@ -113,7 +111,7 @@ class TestSomebodyElseEndedIt:
             kernel_emulator.add_fault(troubles.fault_of(trouble, "PATCH", "/invocations/*", 1))
 
     @pytest.mark.parametrize("patch_on_finished", ["unchanged", 400, 404, 409])
-    def test_the_other_way_is_an_error_that_tells_the_true_state(
+    def test_update_of_an_invocation_that_ended_otherwise_raises_the_true_state(
         self, client, kernel_emulator, running, status, patch_on_finished
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
@@ -128,9 +126,7 @@ class TestSomebodyElseEndedIt:
         cause = KINDS_OF_REFUSAL.get(patch_on_finished)
         assert isinstance(caught.value.__cause__, cause) if cause else caught.value.__cause__ is None
 
-    def test_an_api_that_overwrites_lets_the_last_one_win_and_says_nothing(
-        self, client, kernel_emulator, running, status
-    ):
+    def test_update_wins_where_the_api_overwrites(self, client, kernel_emulator, running, status):
         kernel_emulator.switches.patch_on_finished = "overwrite"
         kernel_emulator.finish(running, OTHER[status], {"by": "somebody else"})
         assert client.run(flows.update_invocation(running, status, OUTPUT)).status == status
@@ -138,7 +134,7 @@ class TestSomebodyElseEndedIt:
         assert (record.status, record.output_json) == (status, OUTPUT)
 
     @pytest.mark.parametrize("patch_on_finished", ["unchanged", 400, 404, 409])
-    def test_the_same_way_is_a_success_that_tells_the_output_that_is_there(
+    def test_update_of_an_invocation_that_ended_alike_returns_its_output(
         self, client, kernel_emulator, running, status, patch_on_finished
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
@@ -150,7 +146,7 @@ class TestSomebodyElseEndedIt:
 
 class TestRefusalsThatMeanSomethingElse:
     @pytest.mark.parametrize(("refused", "kind"), KINDS_OF_REFUSAL.items())
-    def test_while_the_invocation_goes_on_a_refusal_is_told_as_it_is(
+    def test_update_refused_for_a_running_invocation_raises_the_refusal(
         self, client, kernel_emulator, running, refused, kind
     ):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=refused))
@@ -160,13 +156,13 @@ class TestRefusalsThatMeanSomethingElse:
         assert kernel_emulator.invocation(running).status == "running"
         assert (len(kernel_emulator.requests("PATCH")), len(kernel_emulator.requests("GET"))) == (1, 1)
 
-    def test_an_invocation_that_does_not_exist_is_not_found(self, client, kernel_emulator):
+    def test_update_of_an_unknown_invocation_is_not_found(self, client, kernel_emulator):
         with pytest.raises(errors.KernelNotFoundError) as caught:
             client.run(flows.update_invocation("nobody", "succeeded"))
         assert caught.value.asked == "PATCH /invocations/nobody"
 
     @pytest.mark.parametrize("patch_on_finished", [400, 404, 409])
-    def test_when_the_look_fails_too_the_refusal_is_what_counts(
+    def test_update_refused_raises_the_refusal_when_the_state_cannot_be_fetched(
         self, client, kernel_emulator, running, patch_on_finished
     ):
         kernel_emulator.switches.patch_on_finished = patch_on_finished
@@ -177,7 +173,7 @@ class TestRefusalsThatMeanSomethingElse:
         assert caught.value.asked == f"PATCH /invocations/{running}"
 
     @pytest.mark.parametrize("status", [401, 403, 422])
-    def test_other_refusals_are_told_at_once(self, client, kernel_emulator, running, status):
+    def test_update_raises_other_refusals_at_once(self, client, kernel_emulator, running, status):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=status))
         with pytest.raises(errors.KernelAPIError) as caught:
             client.run(flows.update_invocation(running, "succeeded", OUTPUT))
@@ -185,7 +181,7 @@ class TestRefusalsThatMeanSomethingElse:
         assert len(kernel_emulator.requests("PATCH")) == 1
 
 
-def test_an_invocation_ends_once_however_often_it_is_told_to(client, kernel_emulator, running):
+def test_update_repeated_ends_the_invocation_once(client, kernel_emulator, running):
     for _ in range(3):
         assert client.run(flows.update_invocation(running, "succeeded", OUTPUT)).status == "succeeded"
     assert kernel_emulator.invocation(running).statuses == ("queued", "running", "succeeded")

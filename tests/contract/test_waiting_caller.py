@@ -115,7 +115,7 @@ def run_dag(airflow, kernel_connection):
     return run_dag
 
 
-def test_the_app_hands_over_the_id_and_what_it_was_called_with(call, airflow):
+def test_app_hands_over_the_invocation_id_and_its_payload(call, airflow):
     invocation_id = call()
     assert airflow.arrived.wait(20)
     assert airflow.triggered == [
@@ -131,7 +131,7 @@ def test_the_app_hands_over_the_id_and_what_it_was_called_with(call, airflow):
     ]
 
 
-def test_the_caller_gets_exactly_the_output_of_the_dag(call, caller, run_dag):
+def test_waiting_caller_gets_the_output_of_the_dag(call, caller, run_dag):
     invocation_id = call()
     assert run_dag(lambda dag_run: {"orders": 42, "in": dag_run.conf["city"]}).state == "success"
     invocation = caller.invocations.retrieve(invocation_id)
@@ -139,7 +139,7 @@ def test_the_caller_gets_exactly_the_output_of_the_dag(call, caller, run_dag):
     assert json.loads(invocation.output) == {"orders": 42, "in": "Lisbon"}
 
 
-def test_a_caller_that_follows_sees_the_end(call, caller, run_dag):
+def test_waiting_caller_that_follows_sees_the_end(call, caller, run_dag):
     invocation_id = call()
     states = []
 
@@ -159,7 +159,7 @@ def test_a_caller_that_follows_sees_the_end(call, caller, run_dag):
     ("arguments", "reason"),
     [({}, "ValueError: sold out"), ({"execution_timeout": timedelta(seconds=0.3)}, "AirflowTaskTimeout")],
 )
-def test_the_caller_gets_the_reason(arguments, reason, call, caller, run_dag):
+def test_waiting_caller_gets_the_reason_of_a_failure(arguments, reason, call, caller, run_dag):
     def function():
         if arguments:
             threading.Event().wait()
@@ -172,21 +172,21 @@ def test_the_caller_gets_the_reason(arguments, reason, call, caller, run_dag):
     assert json.loads(invocation.output)["error"].startswith(reason)
 
 
-def test_when_airflow_does_not_take_it_the_caller_is_told_by_the_action(call, caller, airflow, kernel_emulator):
+def test_waiting_caller_gets_the_error_when_airflow_refuses_the_run(call, caller, airflow, kernel_emulator):
     airflow.status = 403
     invocation_id = call()
     kernel_emulator.wait_for_status(invocation_id, "failed")
     assert "403" in caller.invocations.retrieve(invocation_id).output
 
 
-def test_a_dag_run_that_is_there_already_is_as_good(call, caller, airflow, run_dag):
+def test_app_takes_an_existing_dag_run_for_its_own(call, caller, airflow, run_dag):
     airflow.status = 409
     invocation_id = call()
     assert run_dag(lambda: "done").state == "success"
     assert caller.invocations.retrieve(invocation_id).status == "succeeded"
 
 
-def test_when_the_caller_gives_up_the_work_stops(call, caller, run_dag, kernel_emulator):
+def test_waiting_caller_that_gives_up_ends_the_work(call, caller, run_dag, kernel_emulator):
     invocation_id = call()
 
     def function(kernel_invocation):

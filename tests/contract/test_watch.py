@@ -44,7 +44,9 @@ def finish_after(client, kernel_emulator, running):
 
 class TestLooks:
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_until_it_has_ended(self, client, kernel_emulator, running, finish_after, status):
+    def test_wait_polls_until_the_invocation_has_ended(
+        self, client, kernel_emulator, running, finish_after, status
+    ):
         finish_after(4, status)
         told = []
         invocation = client.run(
@@ -56,13 +58,13 @@ class TestLooks:
         for seconds, about in zip(client.waits, [0.5, 0.75, 1.125, 1.6875], strict=True):
             assert seconds == pytest.approx(about, rel=0.11)
 
-    def test_once_at_one_that_is_over(self, client, kernel_emulator, running):
+    def test_wait_polls_an_ended_invocation_once(self, client, kernel_emulator, running):
         kernel_emulator.finish(running)
         assert client.run(wait_for_invocation(running, poll_interval=10)).is_final
         assert looks(kernel_emulator) == 1
         assert client.waits == []
 
-    def test_at_one_that_waits_in_the_queue(self, client, kernel_emulator):
+    def test_wait_polls_a_queued_invocation(self, client, kernel_emulator):
         kernel_emulator.switches.queue_seconds = float("inf")
         queued = client.send(requests.create_invocation("demo", "hang")).id
         client.on_wait = lambda: len(client.waits) == 2 and kernel_emulator.finish(queued, "failed")
@@ -70,7 +72,7 @@ class TestLooks:
         client.run(wait_for_invocation(queued, poll_interval=1, on_change=lambda i: told.append(i.status)))
         assert told == ["queued", "failed"]
 
-    def test_on_when_the_status_is_one_that_nobody_knows(self, client, kernel_emulator, running, finish_after):
+    def test_wait_goes_on_polling_at_an_unknown_status(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, (1, 2), status=200, body={"id": running, "status": "paused"}))
         finish_after(3)
         told = []
@@ -80,7 +82,7 @@ class TestLooks:
 
 class TestTrouble:
     @pytest.mark.parametrize("trouble", troubles.ALL)
-    def test_that_passes_is_put_up_with_and_told_once(self, connect, kernel_emulator, running, trouble):
+    def test_wait_survives_a_failed_poll_and_reports_it_once(self, connect, kernel_emulator, running, trouble):
         client = connect(kernel_emulator, read_timeout=troubles.read_timeout(trouble))
         client.on_wait = lambda: len(client.waits) == 4 and kernel_emulator.finish(running)
         fault = kernel_emulator.add_fault(troubles.fault_of(trouble, "GET", GET, 2))
@@ -94,21 +96,21 @@ class TestTrouble:
         assert looks(kernel_emulator) == 5
         assert len(client.waits) == 4
 
-    def test_in_place_of_the_api_too(self, client, kernel_emulator, running, finish_after):
+    def test_wait_survives_a_page_in_place_of_the_api(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, (1, 3), status=200, body=troubles.ERROR_PAGE))
         finish_after(3)
         troubled = []
         assert client.run(wait_for_invocation(running, poll_interval=0.5, on_poll_error=troubled.append)).is_final
         assert [type(error) for error in troubled] == [errors.KernelResponseError] * 2
 
-    def test_the_server_says_how_long_to_wait(self, client, kernel_emulator, running, finish_after):
+    def test_wait_obeys_retry_after(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, 1, status=429, headers={"Retry-After": "17"}))
         kernel_emulator.add_fault(Fault("GET", GET, 2, status=503, headers={"Retry-After": "9" * 400}))
         finish_after(2)
         client.run(wait_for_invocation(running, poll_interval=0.5))
         assert client.waits == [17, 300]
 
-    def test_when_nothing_listens_for_a_while(self, client, kernel_emulator, running, nothing_listens):
+    def test_wait_survives_an_outage(self, client, kernel_emulator, running, nothing_listens):
         nothing_listens(5)
         told = []
 
@@ -123,7 +125,7 @@ class TestTrouble:
 
     @pytest.mark.parametrize("answer", [{"status": 500}, {"drop": "after"}], ids=["500", "dropped"])
     @pytest.mark.usefixtures("contact_is_soon_lost")
-    def test_for_too_long_is_lost_contact(self, client, kernel_emulator, running, answer):
+    def test_wait_raises_lost_contact_after_too_many_failed_polls(self, client, kernel_emulator, running, answer):
         kernel_emulator.add_fault(Fault("GET", GET, None, **answer))
         with pytest.raises(errors.KernelLostContactError, match=f"invocation {running}") as raised:
             client.run(wait_for_invocation(running, poll_interval=0.5))
@@ -132,25 +134,25 @@ class TestTrouble:
         assert not kernel_emulator.invocation(running).finished
 
     @pytest.mark.parametrize("status", [400, 401, 403, 409])
-    def test_that_will_not_pass_is_raised_at_once(self, client, kernel_emulator, running, status):
+    def test_wait_raises_a_permanent_error_at_once(self, client, kernel_emulator, running, status):
         kernel_emulator.add_fault(Fault("GET", GET, 2, status=status))
         with pytest.raises(errors.KernelAPIError) as raised:
             client.run(wait_for_invocation(running, poll_interval=1))
         assert raised.value.status_code == status
         assert looks(kernel_emulator) == 2
 
-    def test_not_found_at_first(self, client, kernel_emulator, running, finish_after):
+    def test_wait_tolerates_not_found_at_first(self, client, kernel_emulator, running, finish_after):
         kernel_emulator.add_fault(Fault("GET", GET, (1, 2), status=404))
         finish_after(3)
         assert client.run(wait_for_invocation(running, poll_interval=1)).is_final
         assert looks(kernel_emulator) == 4
 
-    def test_not_found_at_all(self, client, kernel_emulator):
+    def test_wait_raises_not_found_for_an_old_invocation(self, client, kernel_emulator):
         with pytest.raises(errors.KernelNotFoundError):
             client.run(wait_for_invocation("abc", poll_interval=1, is_new=False))
         assert looks(kernel_emulator) == 1
 
-    def test_not_found_for_too_long(self, client, kernel_emulator, monkeypatch):
+    def test_wait_raises_not_found_after_its_grace_time(self, client, kernel_emulator, monkeypatch):
         monkeypatch.setattr(wait, "NOT_FOUND_GRACE_SECONDS", 0.0)
         with pytest.raises(errors.KernelNotFoundError):
             client.run(wait_for_invocation("abc", poll_interval=1))
@@ -158,26 +160,26 @@ class TestTrouble:
 
 
 class TestTheDeadline:
-    def test_leaves_one_look(self, client, kernel_emulator, running):
+    def test_wait_polls_once_at_its_deadline(self, client, kernel_emulator, running):
         with pytest.raises(KernelInvocationTimeoutError, match=f"Invocation {running} did not end in time"):
             client.run(wait_for_invocation(running, poll_interval=1, deadline=time.time()))
         assert looks(kernel_emulator) == 1
         assert not kernel_emulator.invocation(running).finished
 
-    def test_cuts_the_last_wait(self, client, kernel_emulator, running, monkeypatch):
+    def test_wait_shortens_the_last_sleep_to_the_deadline(self, client, kernel_emulator, running, monkeypatch):
         monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(1000.0))
         client.on_wait = lambda: kernel_emulator.finish(running)
         client.run(wait_for_invocation(running, poll_interval=10, deadline=time.time() + 60))
         (seconds,) = client.waits
         assert 30 < seconds < 60
 
-    def test_is_beaten_by_the_end(self, client, kernel_emulator, running):
+    def test_wait_returns_an_ended_invocation_after_the_deadline(self, client, kernel_emulator, running):
         kernel_emulator.finish(running)
         assert client.run(wait_for_invocation(running, poll_interval=1, deadline=0.0)).status == "succeeded"
 
 
 class TestTheSleep:
-    def test_is_the_one_that_was_given(self, client, kernel_emulator, running):
+    def test_wait_sleeps_with_the_given_sleep(self, client, kernel_emulator, running):
         waits = []
 
         def sleep(seconds):
@@ -189,7 +191,7 @@ class TestTheSleep:
         assert len(waits) == 3
         assert client.waits == []
 
-    def test_is_not_that_of_attempts(self, client, kernel_emulator, running):
+    def test_retry_of_a_flow_sleeps_with_the_sleep_of_the_client(self, client, kernel_emulator, running):
         """Requests of the flow that are sent again wait as the client does."""
 
         def flow():
@@ -209,7 +211,7 @@ class TestTheSleep:
         ],
         ids=["killed", "transient"],
     )
-    def test_an_error_of_its_own_comes_out_as_it_is(self, client, kernel_emulator, running, given, error):
+    def test_wait_raises_an_error_of_its_sleep(self, client, kernel_emulator, running, given, error):
         def sleep(seconds=None):
             raise error
 
@@ -222,7 +224,7 @@ class TestTheSleep:
         assert troubled == []
         assert looks(kernel_emulator) == 1
 
-    def test_an_error_of_whoever_is_told_comes_out_as_it_is(self, client, kernel_emulator, running):
+    def test_wait_raises_an_error_of_its_callback(self, client, kernel_emulator, running):
         error = errors.KernelConnectionError("of the callback")
 
         def on_change(invocation):

@@ -212,7 +212,7 @@ def found(places):
     return lambda text: {place for place, what in places if text in what}
 
 
-def test_all_of_it_has_happened(left, kernel, echo):
+def test_full_run_did_everything(left, kernel, echo):
     assert set(left.told["states"]["goes_well"].values()) == {"success"}
     well = {"orphans", "log_is_refused", "log_is_refused_deferrable"}
     badly = left.told["states"]["goes_badly"]
@@ -228,7 +228,7 @@ def test_all_of_it_has_happened(left, kernel, echo):
     assert sorted(running) == ["refuse_looks", "refuse_looks", "wait"]
 
 
-def test_the_key_was_shown_in_answers(left, echo):
+def test_key_was_shown_in_answers(left, echo):
     assert {request.status for request in echo.journal} == {403, 502}
     assert "403 forbidden-***: Not with Authorization: Bearer ***" in left.output
     assert "(request for-***)" in left.output
@@ -237,12 +237,12 @@ def test_the_key_was_shown_in_answers(left, echo):
 
 
 @pytest.mark.parametrize("text", [KEY, *PARTS_OF_KEY], ids=["whole", "first half", "second half"])
-def test_the_key_is_nowhere(text, found):
+def test_key_is_nowhere(text, found):
     # With this message a task tells Airflow what to hide. Only the supervisor of dag.test() logs it.
     assert found(text) == {"message MaskSecret"}
 
 
-def test_a_payload_is_only_where_airflow_shows_what_a_template_was_rendered_to(found):
+def test_payload_is_only_in_rendered_template_fields(found):
     # It is a template field, so Airflow keeps it and shows it on the task's page; and it is sent to Kernel.
     assert found(PAYLOAD) == {
         "table rendered_task_instance_fields",
@@ -252,11 +252,11 @@ def test_a_payload_is_only_where_airflow_shows_what_a_template_was_rendered_to(f
     }
 
 
-def test_an_output_is_only_what_the_task_returns(found):
+def test_output_is_only_in_the_return_value(found):
     assert found(OUTPUT) == {"XCom return_value", "message SetXCom"}
 
 
-def test_an_answer_is_a_template_field_or_what_the_task_returns(found):
+def test_answer_is_only_in_template_fields_and_the_return_value(found):
     assert found(ANSWER) == {
         "table rendered_task_instance_fields",
         "message SetRenderedFields",
@@ -267,7 +267,7 @@ def test_an_answer_is_a_template_field_or_what_the_task_returns(found):
     }
 
 
-def test_what_is_let_out_is_found(found):
+def test_search_finds_a_planted_secret(found):
     """The search itself: a task of the test's own has leaked a text in all ways."""
     assert found(PLANTED) >= {
         "stdout and stderr",

@@ -138,7 +138,7 @@ def end_of_the_deferral(api, run, try_number, **options):
 
 @pytest.mark.parametrize("task_id", ["blocking", "marked", "deferrable"])
 @pytest.mark.parametrize("die", POINTS.values(), ids=list(POINTS))
-def test_the_action_runs_once_and_the_task_ends_with_its_output(
+def test_crash_runs_the_action_once_and_ends_with_its_output(
     task_id, die, run, shop, execution_api, kernel_emulator
 ):
     die(run, execution_api, kernel_emulator, task_id)
@@ -157,7 +157,7 @@ def test_the_action_runs_once_and_the_task_ends_with_its_output(
     assert kernel_emulator.requests("PATCH") == ()
 
 
-def test_after_the_result_before_the_task_has_ended(run, shop, execution_api, kernel_emulator):
+def test_crash_after_the_result_reuses_it(run, shop, execution_api, kernel_emulator):
     shop.may_end.set()
     at_airflow("POST", "/return_value")(run, execution_api, kernel_emulator, "blocking")
     execution_api.states.clear()
@@ -167,7 +167,7 @@ def test_after_the_result_before_the_task_has_ended(run, shop, execution_api, ke
     assert len(kernel_emulator.invocations) == 1
 
 
-def test_after_the_result_of_a_deferral_before_the_task_has_ended(run, shop, execution_api, kernel_emulator):
+def test_crash_after_the_result_of_a_deferral_reuses_it(run, shop, execution_api, kernel_emulator):
     run("deferrable")
     assert execution_api.final_state == "deferred"
     shop.may_end.set()
@@ -183,7 +183,7 @@ def test_after_the_result_of_a_deferral_before_the_task_has_ended(run, shop, exe
     assert len(kernel_emulator.invocations) == 1
 
 
-def test_without_the_ledger_the_action_runs_twice(run, shop, execution_api, kernel_emulator):
+def test_crash_without_a_ledger_runs_the_action_twice(run, shop, execution_api, kernel_emulator):
     """What the ledger is for; and these tests can tell."""
     at_kernel(None, "GET", "/invocations/*")(run, execution_api, kernel_emulator, "forgetful")
     shop.may_end.set()

@@ -43,7 +43,7 @@ def assert_cancelled(kernel, execution_api):
     assert execution_api.final_state == "failed"
 
 
-def test_while_waiting_for_the_next_poll(run, kernel_emulator, execution_api):
+def test_kill_between_two_polls_cancels(run, kernel_emulator, execution_api):
     def act(task):
         running_with_browsers(kernel_emulator)
         task.kill_as_airflow_does()
@@ -52,7 +52,7 @@ def test_while_waiting_for_the_next_poll(run, kernel_emulator, execution_api):
     assert_cancelled(kernel_emulator, execution_api)
 
 
-def test_in_an_http_read(run, kernel_emulator, execution_api):
+def test_kill_in_an_http_read_cancels(run, kernel_emulator, execution_api):
     poll = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, hold=True))
 
     def act(task):
@@ -66,7 +66,7 @@ def test_in_an_http_read(run, kernel_emulator, execution_api):
     assert_cancelled(kernel_emulator, execution_api)
 
 
-def test_when_kernel_answers_no_more_reads(run, kernel_emulator, execution_api):
+def test_kill_when_kernel_answers_no_reads_cancels(run, kernel_emulator, execution_api):
     kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, hold=True))
 
     def act(task):
@@ -79,7 +79,7 @@ def test_when_kernel_answers_no_more_reads(run, kernel_emulator, execution_api):
 
 
 @pytest.mark.parametrize("task_id", ["stuck_in_a_log_call", "stuck_in_a_standard_log_call"])
-def test_inside_a_log_call(task_id, run, kernel_emulator, execution_api, monkeypatch, tmp_path):
+def test_kill_inside_a_log_call_cancels(task_id, run, kernel_emulator, execution_api, monkeypatch, tmp_path):
     in_log_call = tmp_path / "in_log_call"
     os.mkfifo(in_log_call)
     told = os.open(in_log_call, os.O_RDONLY | os.O_NONBLOCK)
@@ -95,7 +95,7 @@ def test_inside_a_log_call(task_id, run, kernel_emulator, execution_api, monkeyp
     assert_cancelled(kernel_emulator, execution_api)
 
 
-def test_in_a_supervisor_round_trip(run, kernel_emulator, execution_api):
+def test_kill_in_a_supervisor_round_trip_cancels(run, kernel_emulator, execution_api):
     in_round_trip, cancelled = threading.Event(), threading.Event()
 
     def hold(method, path):
@@ -118,7 +118,7 @@ def test_in_a_supervisor_round_trip(run, kernel_emulator, execution_api):
     assert_cancelled(kernel_emulator, execution_api)
 
 
-def test_in_the_create_request(run, kernel_emulator, execution_api):
+def test_kill_in_the_create_request_cancels(run, kernel_emulator, execution_api):
     create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
 
     def act(task):
@@ -133,7 +133,7 @@ def test_in_the_create_request(run, kernel_emulator, execution_api):
     assert execution_api.xcoms["invocation_id"] == kernel_emulator.invocations[0].id
 
 
-def test_in_a_create_request_that_gets_no_answer(run, kernel_emulator, execution_api):
+def test_kill_in_a_create_request_without_an_answer_cancels(run, kernel_emulator, execution_api):
     """The invocation is looked for in Kernel's list, while the main thread and the request still wait."""
     create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
 
@@ -147,7 +147,7 @@ def test_in_a_create_request_that_gets_no_answer(run, kernel_emulator, execution
     assert_cancelled(kernel_emulator, execution_api)
 
 
-def test_before_another_attempt_to_create(run, kernel_emulator, execution_api):
+def test_kill_before_a_retry_of_the_create_starts_nothing(run, kernel_emulator, execution_api):
     """Kernel says "not now"; a killed task makes no further attempt."""
     kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=429, headers={"Retry-After": "60"}))
 
@@ -161,7 +161,7 @@ def test_before_another_attempt_to_create(run, kernel_emulator, execution_api):
     assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
 
-def test_with_cancel_on_kill_off_the_invocation_goes_on(run, kernel_emulator, execution_api):
+def test_kill_without_cancel_on_kill_leaves_the_invocation(run, kernel_emulator, execution_api):
     def act(task):
         running_with_browsers(kernel_emulator)
         task.kill_as_airflow_does()
@@ -173,7 +173,7 @@ def test_with_cancel_on_kill_off_the_invocation_goes_on(run, kernel_emulator, ex
     assert execution_api.final_state == "failed"
 
 
-def test_a_kill_that_comes_with_the_result_cannot_end_in_success(run, kernel_emulator, execution_api):
+def test_kill_that_comes_with_the_result_does_not_end_in_success(run, kernel_emulator, execution_api):
     """The invocation succeeds while the signal is on its way: its result stays, but the task was killed."""
     poll = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, hold=True))
 

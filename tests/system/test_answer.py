@@ -150,28 +150,28 @@ def call(matrix, kernel, stack, client, app, calls, monkeypatch):
     return call
 
 
-def test_the_caller_gets_what_the_function_returned(call):
+def test_caller_gets_what_the_function_returned(call):
     asked = call("answers", "ok")
     assert asked.followed() == asked.answer() == ("succeeded", {"orders": 42, "try": 1})
     asked.until_the_run_is_over()
     assert asked.endings == 1
 
 
-def test_an_exception(call):
+def test_exception_fails_the_waiting_invocation(call):
     asked = call("answers", "raise")
     assert asked.followed() == asked.answer() == ("failed", {"error": "ValueError: sold out"})
     asked.until_found_over()
     assert asked.endings == 1
 
 
-def test_an_exception_with_retries_left_is_left_to_the_next_try(call):
+def test_exception_with_retries_left_leaves_the_waiting_invocation(call):
     asked = call("answers_with_retries", "retry")
     assert asked.answer() == ("succeeded", {"orders": 42, "try": 2})
     asked.until_the_run_is_over()
     assert asked.endings == 1
 
 
-def test_an_execution_timeout(call):
+def test_execution_timeout_fails_the_waiting_invocation(call):
     asked = call("answers_in_time", "wait")
     status, output = asked.answer()
     assert status == "failed"
@@ -180,7 +180,7 @@ def test_an_execution_timeout(call):
     assert asked.endings == 1
 
 
-def test_the_task_is_marked_failed(call, stack):
+def test_task_marked_failed_fails_the_waiting_invocation(call, stack):
     asked = call("answers", "wait")
     asked.until_worked_on()
     stack.api.mark("answers", asked.run_id, "answer", "failed")
@@ -192,7 +192,7 @@ def test_the_task_is_marked_failed(call, stack):
     assert asked.endings == 1
 
 
-def test_the_run_is_marked_failed(call, stack):
+def test_dag_run_marked_failed_fails_the_waiting_invocation(call, stack):
     asked = call("answers", "wait")
     asked.until_worked_on()
     stack.api.mark_run("answers", asked.run_id, "failed")
@@ -202,7 +202,7 @@ def test_the_run_is_marked_failed(call, stack):
     assert asked.endings == 1
 
 
-def test_a_sigkill(call):
+def test_sigkill_fails_the_waiting_invocation(call):
     asked = call("answers", "wait")
     os.kill(asked.until_worked_on(), signal.SIGKILL)
     # Nothing is left of the task that could answer: the DAG's callback does.
@@ -210,7 +210,7 @@ def test_a_sigkill(call):
     assert asked.endings == 1
 
 
-def test_a_sigkill_with_retries_left_is_left_to_the_next_try(call):
+def test_sigkill_with_retries_left_leaves_the_waiting_invocation(call):
     asked = call("answers_with_retries", "wait")
     os.kill(asked.until_worked_on(), signal.SIGKILL)
     assert asked.answer() == ("succeeded", {"orders": 42, "try": 2})
@@ -218,7 +218,7 @@ def test_a_sigkill_with_retries_left_is_left_to_the_next_try(call):
     assert asked.endings == 1
 
 
-def test_a_clear_is_left_to_the_next_try(call, stack):
+def test_clear_leaves_the_waiting_invocation(call, stack):
     asked = call("answers", "wait")
     asked.until_worked_on()
     stack.api.clear("answers", asked.run_id, "answer")
@@ -227,7 +227,7 @@ def test_a_clear_is_left_to_the_next_try(call, stack):
     assert asked.endings == 1
 
 
-def test_the_run_times_out(call):
+def test_dagrun_timeout_fails_the_waiting_invocation(call):
     asked = call("run_answers_in_time", "wait")
     asked.until_worked_on()
     status, output = asked.answer()
@@ -238,25 +238,25 @@ def test_the_run_times_out(call):
     assert asked.endings == 1
 
 
-def test_the_notifier_answers_with_what_a_mapped_task_returned(call):
+def test_notifier_sends_what_a_mapped_task_returned(call):
     asked = call("notifies", "ok")
     assert asked.answer() == ("succeeded", [10, 20, 30])
     assert asked.endings == 1
 
 
-def test_the_notifier_answers_with_what_a_task_returned_after_retries(call):
+def test_notifier_sends_what_a_task_returned_after_retries(call):
     asked = call("notifies_total", "retry")
     assert asked.answer() == ("succeeded", 60)
     assert asked.endings == 1
 
 
-def test_the_notifier_names_the_tasks_that_failed(call):
+def test_notifier_names_the_tasks_that_failed(call):
     asked = call("notifies_total", "raise")
     assert asked.answer() == ("failed", {"error": "The Airflow DAG run failed; failed: visit[1], visit[2]"})
     assert asked.endings == 1
 
 
-def test_the_notifier_tells_that_the_run_timed_out(call):
+def test_notifier_says_that_the_run_timed_out(call):
     asked = call("run_notifies_in_time", "wait")
     asked.until_worked_on("visiting")
     assert asked.answer() == ("failed", {"error": TIMED_OUT})
@@ -339,9 +339,7 @@ def triggerer(stack):
     stack.wait_until_healthy()
 
 
-def test_every_finished_one_is_an_asset_event_although_the_triggerer_restarts_twice(
-    kernel, stack, client, triggerer
-):
+def test_every_finished_invocation_is_an_asset_event_over_two_triggerer_restarts(kernel, stack, client, triggerer):
     stack.wait_for_dags(DAGS)
     shop = Shop(kernel, stack, client)
     shop.until_watched()

@@ -12,7 +12,7 @@ KILLED = range(0, TASKS, 4)
 
 @pytest.mark.row("load", f"{TASKS} tasks, {len(KILLED)} of them marked failed, triggerer restarted")
 @pytest.mark.modes(DEFERRABLE)
-def test_every_killed_one_is_cancelled_and_every_other_finishes(scenario, stack):
+def test_load_of_kills_cancels_the_killed_and_finishes_the_others(scenario, stack):
     run = scenario("crowd")
     run.until_waiting(timeout=600)
     run.act(items=KILLED)

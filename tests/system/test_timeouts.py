@@ -53,7 +53,7 @@ def test_trigger_crashes(scenario):
 
 @pytest.mark.row("20", "succeeds")
 @pytest.mark.modes(BLOCKING, DEFERRABLE, MAPPED)
-def test_success(scenario):
+def test_success_returns_the_output(scenario):
     run = scenario("short")
     run.until_state("success")
     run.expect_nothing_sent()
