@@ -112,6 +112,8 @@ def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Lo
     except KernelError as error:
         _annotate(error, request, state.attempt_number, state.start_time)
         raise
+    finally:
+        retrying.iter_state.reset()  # a cycle, which would keep the answer alive until the garbage collection
 
 
 class Pages(Generic[T]):

@@ -1,4 +1,4 @@
-"""The body of an answer, bounded in size and in time, also when it is compressed."""
+"""The body of an answer, bounded in size and time, compressed or not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from airflow_provider_kernel.client.sanitize import sanitize_line
 
 #: No answer of the API comes near this; a larger one is refused before it fills the memory.
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-#: What :class:`ContentDecoder` reads, for the ``Accept-Encoding`` of requests.
-ENCODINGS = "gzip, deflate"
+#: The one compression that requests ask for and :class:`ContentDecoder` reads.
+ACCEPTED_ENCODING = "gzip"
 #: A few compressed bytes can stand for a thousand times as many: they are decompressed in parts.
 _PART_BYTES = 256 * 1024
 
@@ -27,31 +27,23 @@ class ContentDecoder:
 
     def __init__(self, encoding: str) -> None:
         kind = encoding.strip().lower()
-        if kind not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        if kind not in ("", "identity", ACCEPTED_ENCODING):
             raise KernelResponseError(
                 f"the body is encoded as {sanitize_line(encoding, 40)!r}, which was not asked for"
             )
-        self._is_plain = kind in ("", "identity")
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kind.endswith("gzip") else None
-        self._head = b""
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kind == ACCEPTED_ENCODING else None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """
-        Decode a part.
+        Decode a chunk as it came over the wire.
 
-        :param chunk: as it came.
-        :return: what it stands for, in parts of bounded size.
+        :return: its contents, in parts of bounded size.
         :raises KernelResponseError: when it is not what its encoding says.
         """
-        if self._is_plain:
+        if self._inflater is None:
             yield chunk
             return
-        if self._inflater is None:
-            chunk = self._head = self._head + chunk
-            if len(chunk) < 2:
-                return
-            self._inflater = _deflater(chunk)
-        # What follows the end of the compressed data is nobody's.
+        # What follows the end of the compressed data is ignored.
         while not self._inflater.eof:
             try:
                 part = self._inflater.decompress(chunk, _PART_BYTES)
@@ -64,19 +56,12 @@ class ContentDecoder:
                 return
 
 
-def _deflater(head: bytes) -> zlib._Decompress:
-    # Some servers send "deflate" without the header that it has.
-    has_header = head[0] & 0x0F == 8 and (head[0] * 256 + head[1]) % 31 == 0
-    return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
-
-
 class BoundedBody:
     """
-    Collect a body, and give up on one that is endless in size or in time.
+    Collect a body, and give up on one that is too large or takes too long.
 
     :param headers: of the answer, with names in lower case.
-    :param deadline: when it must be complete.
-    :raises KernelResponseError: when it says that it is too large, or is encoded in a way that was not asked for.
+    :raises KernelResponseError: when its length is announced as too large, or its encoding was not asked for.
     """
 
     def __init__(self, headers: Mapping[str, str], deadline: Deadline) -> None:
@@ -85,15 +70,14 @@ class BoundedBody:
         self._deadline = deadline
         self._decoder = ContentDecoder(headers.get("content-encoding", ""))
         announced = headers.get("content-length", "")
-        # No number of a hundred digits, which takes its time to be read.
+        # Parsing a number of thousands of digits takes long.
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_RESPONSE_BYTES):
             raise self._too_large()
 
     def collect(self, chunks: Iterable[bytes]) -> bytes:
         """
-        Collect it.
+        Collect the body from its chunks as they come over the wire.
 
-        :param chunks: its parts as they come over the wire.
         :return: all of it, decoded.
         :raises KernelResponseError: when it is too large, or cannot be decoded.
         :raises KernelTimeoutError: when it takes too long.
@@ -103,12 +87,7 @@ class BoundedBody:
         return b"".join(self._parts)
 
     async def acollect(self, chunks: AsyncIterable[bytes]) -> bytes:
-        """
-        Do what :meth:`collect` does, in an event loop.
-
-        :param chunks: its parts as they come over the wire.
-        :return: all of it, decoded.
-        """
+        """Do what :meth:`collect` does, in an event loop."""
         async for chunk in chunks:
             self._feed(chunk)
         return b"".join(self._parts)

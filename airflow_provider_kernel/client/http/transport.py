@@ -22,7 +22,7 @@ from airflow_provider_kernel.client.errors import (
     KernelResponseError,
     KernelTimeoutError,
 )
-from airflow_provider_kernel.client.http.body import ENCODINGS
+from airflow_provider_kernel.client.http.body import ACCEPTED_ENCODING
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
 from airflow_provider_kernel.client.http.redaction import MASK, mask_body, masked
 from airflow_provider_kernel.client.http.request import Request
@@ -70,7 +70,7 @@ class Transport:
             raise KernelConfigurationError(
                 f"The host of {short_repr(config.base_url)} is no host name: {sanitize_line(str(error), 100)}"
             ) from None
-        headers = {"Accept-Encoding": ENCODINGS, "Connection": "keep-alive", **config.headers()}
+        headers = {"Accept-Encoding": ACCEPTED_ENCODING, "Connection": "keep-alive", **config.headers()}
         self._headers = httpx.Headers(headers)
         self._headers_with_body = httpx.Headers({**headers, "Content-Type": "application/json"})
         self._headers_of_stream = httpx.Headers({**headers, **_STREAM_HEADERS})

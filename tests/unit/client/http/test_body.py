@@ -14,15 +14,11 @@ from airflow_provider_kernel.client.http.body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.deadline import Deadline
 
 TEXT = b'{"id": "abc"}' * 1000
-RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 ENCODED = {
     "": TEXT,
     "identity": TEXT,
     "gzip": gzip.compress(TEXT),
     " GZip ": gzip.compress(TEXT),
-    "x-gzip": gzip.compress(TEXT),
-    "deflate": zlib.compress(TEXT),
-    "deflate ": RAW.compress(TEXT) + RAW.flush(),
 }
 
 
@@ -35,37 +31,37 @@ def collect(chunks, **headers):
 class TestEncodings:
     @pytest.mark.parametrize("encoding", ENCODED)
     @pytest.mark.parametrize("size", [1, 7, 10**6])
-    def test_what_was_asked_for_is_read_in_any_parts(self, encoding, size):
+    def test_an_accepted_encoding_is_read_in_any_parts(self, encoding, size):
         sent = ENCODED[encoding]
         parts = [sent[start : start + size] for start in range(0, len(sent), size)]
         assert collect(parts, content_encoding=encoding) == TEXT
 
-    @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "x" * 1000, "\x1b[31m"])
-    def test_another_one_is_refused(self, encoding):
+    @pytest.mark.parametrize(
+        "encoding", ["deflate", "x-gzip", "br", "zstd", "gzip, gzip", "compress", "x" * 1000, "\x1b[31m"]
+    )
+    def test_another_encoding_is_refused(self, encoding):
         with pytest.raises(KernelResponseError, match="which was not asked for") as caught:
             collect([b"x"], content_encoding=encoding)
         assert len(str(caught.value)) < 250
         assert str(caught.value).isprintable()
 
-    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
     @pytest.mark.parametrize(
         "sent", [b"plain text", gzip.compress(b"x" * 100)[:20] + b"garbage" * 9], ids=["plain", "garbled"]
     )
-    def test_one_that_is_not_as_it_says_is_refused(self, encoding, sent):
+    def test_a_body_that_is_no_gzip_is_refused(self, sent):
         with pytest.raises(KernelResponseError, match="cannot be decoded"):
-            collect([sent], content_encoding=encoding)
+            collect([sent], content_encoding="gzip")
 
-    def test_what_comes_behind_its_end_is_left_out(self):
+    def test_data_after_the_end_of_gzip_is_left_out(self):
         assert collect([gzip.compress(b"abc") + b"more"], content_encoding="gzip") == b"abc"
 
-    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-    def test_a_bomb_is_taken_apart_bit_by_bit(self, encoding):
+    def test_a_gzip_bomb_is_decompressed_in_parts(self):
         # A quarter of a megabyte that stands for 256 MiB.
-        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
         bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
         assert len(bomb) < 300_000
         tracemalloc.start()
-        total = sum(len(part) for part in ContentDecoder(encoding).feed(bomb))
+        total = sum(len(part) for part in ContentDecoder("gzip").feed(bomb))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert total == 2**28
@@ -73,7 +69,7 @@ class TestEncodings:
 
 
 class TestSize:
-    def test_memory_stays_flat_however_much_comes(self, monkeypatch):
+    def test_an_endless_body_takes_bounded_memory(self, monkeypatch):
         monkeypatch.setattr(body, "MAX_RESPONSE_BYTES", 2**20)
         tracemalloc.start()
         for _ in range(5):
@@ -84,15 +80,15 @@ class TestSize:
         assert peak < 3 * 2**20
 
     @pytest.mark.parametrize("announced", [str(body.MAX_RESPONSE_BYTES + 1), "9" * 5000])
-    def test_one_that_says_that_it_is_too_large_is_not_begun(self, announced):
+    def test_a_body_announced_as_too_large_is_not_read(self, announced):
         with pytest.raises(KernelResponseError, match="the body is larger than 64 MiB"):
             collect(iter(()), content_length=announced)
 
     @pytest.mark.parametrize("announced", ["", "soon", "-1", "²", str(body.MAX_RESPONSE_BYTES)])
-    def test_one_that_says_nothing_of_the_kind_is_begun(self, announced):
+    def test_a_body_of_unknown_or_allowed_length_is_read(self, announced):
         assert collect([b"abc"], content_length=announced) == b"abc"
 
 
-def test_one_that_takes_too_long_is_given_up():
+def test_a_body_that_takes_too_long_is_given_up():
     with pytest.raises(KernelTimeoutError, match="was not complete after 0 s"):
         BoundedBody({}, Deadline(0)).collect([b"abc"])
