@@ -65,8 +65,8 @@ class KernelError(Exception):
 
     permanent: bool = False
 
-    #: What was asked, such as ``PATCH /invocations/abc``; set by the client that sent it.
-    asked: str | None = None
+    #: The request that failed, such as ``PATCH /invocations/abc``; set by the client that sent it.
+    request: str | None = None
     #: What to do about it, as a sentence.
     advice: str | None = None
     #: How hard the client tried; set when it gave up.
@@ -77,8 +77,8 @@ class KernelError(Exception):
 
     def __str__(self) -> str:
         text = str(self.args[0]) if self.args else ""
-        if self.asked:
-            text = f"{self.asked}: {text}"
+        if self.request:
+            text = f"{self.request}: {text}"
         if self.attempts:
             text = f"{text} ({self.attempts})"
         if self.advice:

@@ -211,5 +211,5 @@ def follow(follower: Follower[E, ItemT_co]) -> Stream[ItemT_co]:
 
 
 def _annotate(error: KernelError, request: Request[Any], attempts: int, started: float) -> None:
-    error.asked = str(request)
+    error.request = str(request)
     error.attempts = Attempts(attempts, time.monotonic() - started)

@@ -113,7 +113,7 @@ class TestWhenARequestKeepsFailing:
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=500))
         with pytest.raises(errors.KernelServerError) as caught:
             client.run(flows.cancel_invocation(browsing, REASON))
-        assert caught.value.asked == f"PATCH /invocations/{browsing}"
+        assert caught.value.request == f"PATCH /invocations/{browsing}"
         assert sent() == ["GET", *["PATCH"] * 5, "DELETE"]
         record = kernel_emulator.invocation(browsing)
         assert (record.status, record.browsers) == ("running", 0)

@@ -173,7 +173,7 @@ class TestAnyOfThem:
         kernel_emulator.add_fault(Fault("*", "*", None, status=403))
         with pytest.raises(errors.KernelPermissionError) as caught:
             client.send(REQUESTS[asked])
-        assert caught.value.asked == str(REQUESTS[asked])
+        assert caught.value.request == str(REQUESTS[asked])
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("status", [402, 405, 410, 418, 451])

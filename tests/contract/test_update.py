@@ -119,7 +119,7 @@ class TestSomebodyElseEndedIt:
         with pytest.raises(KernelInvocationFinishedError) as caught:
             client.run(flows.update_invocation(running, status, OUTPUT))
         assert caught.value.permanent
-        assert caught.value.asked_for == status
+        assert caught.value.request_for == status
         assert (caught.value.invocation.id, caught.value.invocation.status) == (running, OTHER[status])
         assert f"already ended as {OTHER[status]}" in str(caught.value)
         assert kernel_emulator.invocation(running) == before
@@ -152,14 +152,14 @@ class TestRefusalsThatMeanSomethingElse:
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", None, status=refused))
         with pytest.raises(kind) as caught:
             client.run(flows.update_invocation(running, "succeeded", OUTPUT))
-        assert caught.value.asked == f"PATCH /invocations/{running}"
+        assert caught.value.request == f"PATCH /invocations/{running}"
         assert kernel_emulator.invocation(running).status == "running"
         assert (len(kernel_emulator.requests("PATCH")), len(kernel_emulator.requests("GET"))) == (1, 1)
 
     def test_update_of_an_unknown_invocation_is_not_found(self, client, kernel_emulator):
         with pytest.raises(errors.KernelNotFoundError) as caught:
             client.run(flows.update_invocation("nobody", "succeeded"))
-        assert caught.value.asked == "PATCH /invocations/nobody"
+        assert caught.value.request == "PATCH /invocations/nobody"
 
     @pytest.mark.parametrize("patch_on_finished", [400, 404, 409])
     def test_update_refused_raises_the_refusal_when_the_state_cannot_be_fetched(
@@ -170,7 +170,7 @@ class TestRefusalsThatMeanSomethingElse:
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=500))
         with pytest.raises(KINDS_OF_REFUSAL[patch_on_finished]) as caught:
             client.run(flows.update_invocation(running, "succeeded", OUTPUT))
-        assert caught.value.asked == f"PATCH /invocations/{running}"
+        assert caught.value.request == f"PATCH /invocations/{running}"
 
     @pytest.mark.parametrize("status", [401, 403, 422])
     def test_update_raises_other_refusals_at_once(self, client, kernel_emulator, running, status):

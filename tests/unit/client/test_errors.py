@@ -80,7 +80,7 @@ class TestCopies:
     @pytest.fixture(params=ONE_OF_EACH, ids=lambda error: type(error).__name__)
     def error(self, request):
         error = copy.deepcopy(request.param)
-        error.asked = "PATCH /invocations/abc"
+        error.request = "PATCH /invocations/abc"
         error.attempts = Attempts(3, 4.25)
         return error
 
@@ -144,7 +144,7 @@ class TestText:
 
     def test_what_was_asked_what_came_how_often_and_what_to_do(self):
         error = errors.KernelRateLimitError("slow down", status_code=429, code="rate_limited", request_id="req_1")
-        error.asked = "POST /invocations"
+        error.request = "POST /invocations"
         error.attempts = Attempts(5, 61.23)
         assert str(error) == (
             "POST /invocations: 429 rate_limited: slow down (request req_1) (5 attempts in 61.2 s). "
