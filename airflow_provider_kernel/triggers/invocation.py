@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.lifecycle.ownership import DEFAULT_CANCEL_ON_KILL
 from airflow_provider_kernel.lifecycle.resource import WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
@@ -56,7 +57,7 @@ class KernelInvocationTrigger(OwningTrigger):
         kernel_conn_id: str = "kernel_default",
         poll_interval: float = 10.0,
         deadline: float | None = None,
-        cancel_on_kill: bool = True,
+        cancel_on_kill: bool = DEFAULT_CANCEL_ON_KILL,
         stream_logs: bool = True,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         is_new: bool = True,
