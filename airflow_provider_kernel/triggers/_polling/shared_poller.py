@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from airflow_provider_kernel.client import AsyncKernelClient, Flow, Invocation, KernelConfig, Request
 from airflow_provider_kernel.client.errors import KernelAPIError, KernelError, KernelTimeoutError
 from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
-from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, poll_request
+from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, Poll, poll_request
 from airflow_provider_kernel.triggers._polling.per_loop import per_loop
 from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
 
@@ -42,12 +42,11 @@ class Subscription:
     A pause is part of the poll that follows it, so that the poller may answer it early.
     """
 
-    def __init__(self, poller: SharedPoller, invocation_id: str, deadline: float | None) -> None:
+    def __init__(self, poller: SharedPoller, deadline: float | None) -> None:
         self.known: Invocation | None = None
         #: When an answer is due, by the event loop's clock; never while it is being fetched.
         self.due_at = _NEVER
         self._poller = poller
-        self._request = poll_request(invocation_id)
         self._deadline = poller.now() + (_NEVER if deadline is None else deadline - time.time())
         self._returned: Invocation | None = None
         self._answer: asyncio.Future[Invocation] | None = None
@@ -65,7 +64,7 @@ class Subscription:
 
         :raises KernelError: when there is none.
         """
-        if request != self._request:
+        if not isinstance(request, Poll):
             return await self._poller.client.send(request)
         self._returned = await self._next_answer() if self.known is self._returned else self.known
         return self._returned
@@ -141,7 +140,7 @@ class SharedPoller:
         :param interval: seconds between two polls in the long run.
         :param deadline: when the last poll is due, in seconds since the epoch.
         """
-        subscription = Subscription(self, invocation_id, deadline)
+        subscription = Subscription(self, deadline)
         rate = 1 / max(interval, _MIN_INTERVAL)
         self._subscriptions[invocation_id].append(subscription)
         self._budget.individual_rate += rate

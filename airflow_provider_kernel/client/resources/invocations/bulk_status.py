@@ -54,7 +54,7 @@ def _read(first: Request[Page[Invocation]], missing: set[str], publish: Callable
     while request is not None and missing:
         if patience <= 0:
             return False
-        page: Page[Invocation] = yield request
+        page = yield from request
         found = [invocation for invocation in page.items if invocation.id in missing]
         missing.difference_update(invocation.id for invocation in found)
         for invocation in found:

@@ -111,7 +111,7 @@ class CompletionPoller:
         taken = now
         request: Request[Page[Invocation]] | None = requests.list_invocations(since=since)
         while request is not None:
-            page: Page[Invocation] = yield request
+            page = yield from request
             taken = page.server_time or taken
             for invocation in page.items:
                 listed.add(invocation.id)
