@@ -2,12 +2,9 @@
 
 import ast
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import airflow_provider_kernel
 from airflow_provider_kernel.emulator_extra import MODULES
@@ -131,45 +128,3 @@ def test_emulated_resources_import_no_other_resource_but_apps():
         crossings |= {(own, other) for other in others - {own} if own != "__init__"}
     # An invocation runs an action of a deployed app.
     assert crossings == {("invocations", "apps")}
-
-
-#: Folder, and what nothing in it may import. A file is named by its folder and a slash, or by its own name.
-FORBIDDEN = {
-    "client/": r"airflow$|airflow\.|airflow_provider_kernel\.(?!client\b)",
-    "client/http/": r"airflow_provider_kernel\.client\.resources",
-    "lifecycle/": r"airflow_provider_kernel\.(client\.resources|operators|triggers)",
-}
-
-
-def package_files():
-    """Yield the package's files: the path below it, and the modules that it imports."""
-    root = Path(airflow_provider_kernel.__file__).parent
-    for path in root.rglob("*.py"):
-        yield path.relative_to(root).as_posix(), set(imported_by(path))
-
-
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_a_room_imports_nothing_of_the_rooms_above_it(room):
-    wrong = {
-        (path, name)
-        for path, imported in package_files()
-        for name in imported
-        if path.startswith(room) and re.match(FORBIDDEN[room], name)
-    }
-    assert wrong == set()
-
-
-def test_a_resource_of_the_client_imports_no_other_resource():
-    prefix, crossings = "airflow_provider_kernel.client.resources.", set()
-    for path, imported in package_files():
-        if path.startswith("client/resources/"):
-            own = path.split("/")[2].removesuffix(".py")
-            others = {name.removeprefix(prefix) for name in imported if name.startswith(prefix)}
-            crossings |= {(own, other) for other in others if other.partition(".")[0] != own}
-    # A lease on a pooled browser is a browser.
-    assert crossings <= {("browser_pools", "browsers.models")}
-
-
-def test_one_module_imports_httpx():
-    importers = {path for path, imported in package_files() if "httpx" in packages(imported)}
-    assert importers == {"client/http/transport.py"}
