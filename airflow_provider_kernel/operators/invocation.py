@@ -321,8 +321,8 @@ class KernelInvokeOperator(KernelBaseOperator):
     def _log_stream(self, owner: Owner[Invocation], invocation_id: str) -> AbstractContextManager[object]:
         if not self.stream_logs:
             return nullcontext()
-        from airflow_provider_kernel.log_lines import InvocationLog
-        from airflow_provider_kernel.operators.log_stream import LogStream
+        from airflow_provider_kernel.task_log.follow import LogStream
+        from airflow_provider_kernel.task_log.writer import InvocationLog
 
         log = InvocationLog(self.log, invocation_id, max_lines=self.max_log_lines)
         return LogStream(self.hook.config, invocation_id, log=log, on_end=owner.wake)

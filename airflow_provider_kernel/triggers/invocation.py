@@ -20,10 +20,10 @@ from airflow_provider_kernel.lifecycle.ownership import DEFAULT_CANCEL_ON_KILL
 from airflow_provider_kernel.lifecycle.resource import WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
-from airflow_provider_kernel.log_lines import DEFAULT_MAX_LOG_LINES, InvocationLog
 from airflow_provider_kernel.owned.invocation import EndableInvocation
+from airflow_provider_kernel.task_log.afollow import AsyncLogStream
+from airflow_provider_kernel.task_log.writer import DEFAULT_MAX_LOG_LINES, InvocationLog
 from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
-from airflow_provider_kernel.triggers.log_stream import AsyncLogStream
 
 
 class KernelInvocationTrigger(OwningTrigger):

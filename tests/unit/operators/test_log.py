@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.log_lines import InvocationLog
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.testing import Fault
 
 TALK = {

@@ -87,7 +87,7 @@ class LogLine(Event):
     """
     A line that the action logged.
 
-    :param message: the line, which may end in a line break, and which nobody has made harmless yet.
+    :param message: the line, which may end in a line break, and unescaped.
     :param timestamp: when, as the API wrote it.
     """
 

@@ -1,4 +1,4 @@
-"""An invocation's log lines, streamed into the log of a task that waits for it on a worker."""
+"""Follow an invocation's log on a thread, for a task that waits on a worker."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from types import TracebackType
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+from airflow_provider_kernel.task_log.writer import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
 
 
 class LogStream:
     """
-    Follow an invocation's stream on a thread, as long as the block runs, and a moment longer if it ends well.
+    Follows an invocation's stream on a thread while the block runs. If that succeeds, the last lines are drained.
 
-    :param config: how to reach the API.
-    :param invocation_id: the invocation.
-    :param log: where the lines go.
-    :param on_end: called when the stream tells that the invocation has ended, so that nobody needs to wait for the
-        next look.
+    :param on_end: called when the stream reports the invocation's end, so that the waiter can poll at once.
     """
 
     def __init__(
@@ -32,7 +28,7 @@ class LogStream:
         self._log = log
         self._on_end = on_end
         self._stopped = threading.Event()
-        # A thread that reads cannot be woken up; the process does not wait for it.
+        # A reading thread cannot be interrupted; as a daemon, it does not hold up the process.
         self._thread = threading.Thread(target=self._follow, name="kernel-log-stream", daemon=True)
 
     def __enter__(self) -> LogStream:

@@ -12,7 +12,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import logging_processors
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
-from airflow_provider_kernel.log_lines import MAX_LINE_LENGTH, InvocationLog, harmless
+from airflow_provider_kernel.task_log.writer import MAX_LINE_LENGTH, InvocationLog, escape_untrusted
 
 #: Lines that want to be more than a line.
 HOSTILE = {
@@ -79,11 +79,11 @@ class TestHarmless:
         ids=ascii,
     )
     def test_what_is_not_plainly_visible_becomes_an_escape(self, text, shown):
-        assert harmless(text) == shown
+        assert escape_untrusted(text) == shown
 
     @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
     def test_whatever_it_holds_is_one_visible_line(self, text):
-        shown = harmless(text)
+        shown = escape_untrusted(text)
         assert shown.replace("\t", "").isprintable()
         assert len(shown.splitlines()) == 1
         assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -94,7 +94,7 @@ class TestHarmless:
     def test_no_character_at_all_breaks_a_line(self):
         every = "".join(map(chr, range(1, 0x3000))) + "".join(map(chr, range(0xD7F0, 0xE010))) + "\uffff\U0010ffff"
         for start in range(0, len(every), 1000):
-            shown = harmless(f"<{every[start : start + 1000]}>")
+            shown = escape_untrusted(f"<{every[start : start + 1000]}>")
             assert len(shown.splitlines()) == 1
             assert shown.replace("\t", "").isprintable()
             assert (shown[0], shown[-1]) == ("<", ">")
@@ -103,29 +103,29 @@ class TestHarmless:
         "text", ["", " ", "plain", "Grüße, 世界, Привет", "😀🇩🇪", "\ta\tb\t", "100 %s", "\\n", "€ ½ … — “x”"]
     )
     def test_what_is_visible_is_kept(self, text):
-        assert harmless(text) == text
+        assert escape_untrusted(text) == text
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
     def test_the_final_line_break_is_none_of_it(self, end):
-        assert harmless(f"a {end}") == "a "
-        assert harmless(end) == ""
+        assert escape_untrusted(f"a {end}") == "a "
+        assert escape_untrusted(end) == ""
 
     def test_a_long_line_is_cut_and_that_is_said(self):
-        shown = harmless("x" * 1_000_000 + "\n")
+        shown = escape_untrusted("x" * 1_000_000 + "\n")
         assert shown == "x" * 65_536 + "… (934464 more characters)"
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_one_that_just_fits_is_not_cut(self, more):
-        shown = harmless("ü" * (MAX_LINE_LENGTH + more) + "\r\n")
+        shown = escape_untrusted("ü" * (MAX_LINE_LENGTH + more) + "\r\n")
         assert shown == "ü" * MAX_LINE_LENGTH + "… (1 more characters)" * more
 
     def test_a_long_line_of_controls_is_bounded_too(self):
-        shown = harmless("\x00" * 1_000_000)
+        shown = escape_untrusted("\x00" * 1_000_000)
         assert shown == r"\x00" * MAX_LINE_LENGTH + "… (934464 more characters)"
 
     def test_a_fake_record_stays_in_the_line(self):
-        assert harmless("[2026-01-01 00:00:00] ERROR - no\n") == "[2026-01-01 00:00:00] ERROR - no"
-        assert harmless(HOSTILE["fake record"]) == r"ok\n[2026-01-01 00:00:00] ERROR - disk is full"
+        assert escape_untrusted("[2026-01-01 00:00:00] ERROR - no\n") == "[2026-01-01 00:00:00] ERROR - no"
+        assert escape_untrusted(HOSTILE["fake record"]) == r"ok\n[2026-01-01 00:00:00] ERROR - disk is full"
 
 
 @pytest.fixture(params=["stdlib", "Airflow, JSON", "Airflow, console"])
@@ -173,7 +173,7 @@ class TestInvocationLog:
         log.write(LogLine(message="after"))
         assert records() == [
             BEGIN,
-            *(("info", f"kernel | {harmless(text)}") for text in HOSTILE.values()),
+            *(("info", f"kernel | {escape_untrusted(text)}") for text in HOSTILE.values()),
             ("info", "kernel | after"),
         ]
 

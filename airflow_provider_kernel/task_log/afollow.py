@@ -1,4 +1,4 @@
-"""An invocation's log lines, streamed into the log of a task that waits for it in the triggerer."""
+"""Follow an invocation's log in an event loop, for a task that waits in the triggerer."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from types import TracebackType
 
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.log_lines import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+from airflow_provider_kernel.task_log.writer import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
 from airflow_provider_kernel.triggers._polling import stream_limiter
 
 
 class AsyncLogStream:
     """
-    Follow an invocation's stream beside the block, and a moment longer if it ends well.
+    Follows an invocation's stream while the block runs. If the block succeeds, the last lines are drained.
 
-    There are only so many streams at once in a triggerer. One that finds no place begins when another ends, or with
-    the end of the block: Kernel replays the lines, so that none is lost.
+    A triggerer's concurrent streams are limited. Without a free slot, a stream starts when another one ends, or at
+    the end of the block: Kernel replays the lines, so none is lost.
 
-    :param client: the client to follow it with.
-    :param invocation_id: the invocation.
-    :param log: where the lines go.
-    :param on_end: called when the stream tells that the invocation has ended, so that nobody needs to wait for the
-        next look.
+    :param on_end: called when the stream reports the invocation's end, so that the waiter can poll at once.
     """
 
     def __init__(
@@ -38,7 +34,9 @@ class AsyncLogStream:
     async def __aenter__(self) -> AsyncLogStream:
         limiter = stream_limiter()
         if limiter.is_full():
-            self._log.tell_late(f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use")
+            self._log.announce_delay(
+                f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use"
+            )
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._follow())
         return self

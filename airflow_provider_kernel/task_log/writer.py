@@ -1,4 +1,4 @@
-"""The lines that an invocation logs, on their way into a task's log."""
+"""Write an invocation's log lines into a task's log: escaped, bounded, and in one group."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES as DEFAULT_
 
 #: Kernel itself cuts lines here.
 MAX_LINE_LENGTH = 64 * 1024
-#: After the end of an invocation, its last lines are waited for as long as in so many seconds some come,
+#: After the end, keep reading until no line arrives for ``DRAIN_SECONDS``, at most ``LONGEST_DRAIN_SECONDS``.
 DRAIN_SECONDS = 5.0
-#: but no longer than this.
 LONGEST_DRAIN_SECONDS = 60.0
 
-#: Airflow's log page folds what stands between these two, wherever in a line they stand.
+#: Airflow's log page folds the lines between these two marks, wherever in a line they are.
 _GROUP, _GROUP_END = "::group::", "::endgroup::"
 _GROUP_MARK = re.compile(r":(?=:(?:end)?group::)")
 
@@ -27,14 +26,12 @@ class _Logger(Protocol):
     def warning(self, msg: str, /, *args: Any) -> Any: ...
 
 
-def harmless(text: str) -> str:
+def escape_untrusted(text: str) -> str:
     """
-    Make a remote line fit for a log: one record of ours, whatever it holds.
+    Escape a line of the action, so that it is one record of the log.
 
-    :param text: the line as the action wrote it.
-    :return: the line without its final line break, cut to a bounded length, and with every character that is not
-        plainly visible (line breaks, terminal controls, marks of writing direction) written as an escape, as are
-        the marks by which Airflow's log page folds lines away.
+    :return: the line without its final line break, cut to ``MAX_LINE_LENGTH``. Characters that are not printable
+        (line breaks, terminal controls, writing direction) are escaped, as are Airflow's marks for folding.
     """
     text = text.rstrip("\r\n")
     left_out = len(text) - MAX_LINE_LENGTH
@@ -52,14 +49,12 @@ def _escape(character: str) -> str:
 
 class InvocationLog:
     """
-    Write what an invocation logs into a task's log, up to a bound, as one group that the log page can fold.
+    Writes an invocation's log lines into a task's log, as one group that the log page can fold.
 
-    The group begins with the first line and ends with :meth:`end`, also when a thread is still writing then: what
-    the task itself says afterwards is never folded away.
+    The group begins with the first line and ends with :meth:`end`, even if a thread is still writing: the task's
+    own later lines are never folded away.
 
-    :param logger: the task's logger.
-    :param invocation_id: the invocation, for the name of the group.
-    :param max_lines: how many lines to write; the rest is counted and told of in one line.
+    :param max_lines: max lines to write; the others are counted, and one line says how many.
     """
 
     def __init__(self, logger: _Logger, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
@@ -68,40 +63,32 @@ class InvocationLog:
         self._max_lines = max_lines
         self._in_group = False
         self._ended = False
-        # Lines come on a thread, and the end on either.
+        # write() runs on the reading thread, end() on either.
         self._lock = threading.Lock()
         self.lines = 0
 
     def write(self, news: LogLine | StreamError) -> None:
-        """
-        Write a line or an error.
-
-        :param news: what the stream told.
-        """
+        """Write a line or an error of the stream."""
         with self._lock:
             self.lines += 1
             if self._ended or self.lines > self._max_lines:
                 return
             if not self._in_group:
                 self._in_group = True
-                self._logger.info("%sLog of invocation %s", _GROUP, harmless(self._invocation_id))
-            # The mark in front: what stands behind it is the action's, even if it looks like a record of ours.
+                self._logger.info("%sLog of invocation %s", _GROUP, escape_untrusted(self._invocation_id))
+            # The prefix marks the rest as the action's, even if it looks like a record of ours.
             if isinstance(news, LogLine):
-                self._logger.info("kernel | %s", harmless(news.message))
+                self._logger.info("kernel | %s", escape_untrusted(news.message))
             else:
-                self._logger.warning("kernel | error in the event stream: %s", harmless(str(news)))
+                self._logger.warning("kernel | error in the event stream: %s", escape_untrusted(str(news)))
 
-    def tell_late(self, why: str) -> None:
-        """
-        Say that the lines come later.
-
-        :param why: why.
-        """
+    def announce_delay(self, why: str) -> None:
+        """Log that the lines come later, and why."""
         self._logger.info("The invocation's log lines come later, at its end at the latest: %s", why)
 
     def end(self, given_up: str | None = None) -> None:
         """
-        End the group, and tell what is missing. Does nothing when called again.
+        End the group and log what is missing. Later calls do nothing.
 
         :param given_up: why the stream was given up, if it was.
         """
@@ -119,5 +106,5 @@ class InvocationLog:
                 )
             if given_up is not None:
                 self._logger.warning(
-                    "The invocation's log lines are not shown from here on: %s", harmless(given_up)
+                    "The invocation's log lines are not shown from here on: %s", escape_untrusted(given_up)
                 )
