@@ -70,7 +70,7 @@ class StartRecord:
         """
         stored = stored if isinstance(stored, Mapping) else {}
         if stored.get("version") == RECORD_VERSION and all(
-            isinstance(stored.get(name), kinds) for name, kinds in _TYPES.items()
+            name in stored and isinstance(stored[name], kinds) for name, kinds in _TYPES.items()
         ):
             record = cls(**{field.name: stored[field.name] for field in fields(cls)})
             if parse_timestamp(record.intended_at) is not None:

@@ -12,10 +12,13 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.dashboard import dashboard_link
+from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.links.kernel import DASHBOARD
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import Context
 
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -65,6 +68,26 @@ class KernelClientMixin:
             self.dashboard = link
             DASHBOARD.write(ti, link, log=self.log)  # type: ignore[attr-defined]
         return link
+
+    def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str:
+        """Return the URL of the dashboard, also after a deferral: then another process has written the link."""
+        if self.dashboard is not None:
+            return self.dashboard
+        try:
+            template = self.hook.config.dashboard_url
+        except KernelError:  # it is what the task fails with
+            template = DEFAULT_DASHBOARD_URL
+        return dashboard_link(template, invocation_id, app_name=app_name)
+
+    def log_early_end(
+        self, invocation_id: str, why: str, started: datetime | None, *, app_name: str | None = None
+    ) -> None:
+        """Log that the task ends before its invocation, and the link to it."""
+        duration = "" if started is None else f" after {time.time() - started.timestamp():.1f} s"
+        link = self.dashboard_of(invocation_id, app_name=app_name)
+        self.log.info(  # type: ignore[attr-defined]
+            "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
+        )
 
     def log_end(self, invocation: Invocation, link: str) -> None:
         """Log how an invocation ended, how long it took, and the link to it."""

@@ -14,8 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
-from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
-from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
+from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.unset import UNSET
@@ -202,7 +201,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelError: when the trigger lost contact with it; it has been cancelled.
         """
         from airflow_provider_kernel.lifecycle.resource import published_id
-        from airflow_provider_kernel.owned.deferral import fetch_after_deferral
+        from airflow_provider_kernel.owned.deferral import end_after_deferral, fetch_after_deferral
 
         with self.calling_kernel():
             ledger = self._ledger(context)
@@ -210,7 +209,9 @@ class KernelInvokeOperator(KernelBaseOperator):
             try:
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
             except KernelError as error:
-                self._give_up(error, context, ledger, invocation_id, end=partial(self._end, invocation_id))
+                self._give_up(
+                    error, context, ledger, invocation_id, end=partial(end_after_deferral, self.hook, invocation_id)
+                )
                 raise
             return self._finish(invocation, ledger)
 
@@ -223,11 +224,12 @@ class KernelInvokeOperator(KernelBaseOperator):
         """
         if next_method == "__fail__":
             from airflow_provider_kernel.lifecycle.resource import published_id
+            from airflow_provider_kernel.owned.deferral import end_after_deferral
 
             with self.calling_kernel():
                 invocation_id = published_id(self.owned_kind, context["ti"])
                 if invocation_id is not None:
-                    end = partial(self._end, invocation_id)
+                    end = partial(end_after_deferral, self.hook, invocation_id)
                     self._give_up(
                         "Airflow ended its deferral", context, self._ledger(context), invocation_id, end=end
                     )
@@ -365,7 +367,7 @@ class KernelInvokeOperator(KernelBaseOperator):
     def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
         from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
-        self.log_end(invocation, self._dashboard_link(invocation.id))
+        self.log_end(invocation, self.dashboard_of(invocation.id, app_name=self.app_name))
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
@@ -387,40 +389,8 @@ class KernelInvokeOperator(KernelBaseOperator):
 
         what = why if isinstance(why, str) else type(why).__name__
         if not (isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect):
-            end(EndReason.TASK_ENDED_EARLY.because(what))
+            if self.cancel_on_kill:
+                end(EndReason.TASK_ENDED_EARLY.because(what))
             ledger.close()
         if invocation_id is not None:
-            began = context["ti"].start_date
-            took = "" if began is None else f" after {time.time() - began.timestamp():.1f} s"
-            self.log.info(
-                "The task no longer waits for invocation %s%s (%s); see %s",
-                invocation_id,
-                took,
-                what,
-                self._dashboard_link(invocation_id),
-            )
-
-    def _end(self, invocation_id: str | None, reason: str) -> None:
-        """Cancel the invocation after a deferral; a failure to do so must not hide why."""
-        from airflow_provider_kernel.lifecycle.ledger import StartRecord
-        from airflow_provider_kernel.lifecycle.resource import end_failed, try_to_end
-        from airflow_provider_kernel.owned.invocation import EndableInvocation
-
-        if not self.cancel_on_kill or invocation_id is None:
-            return
-        try:
-            flow = try_to_end(EndableInvocation(), StartRecord.naming(invocation_id), reason)
-            report = self.hook.get_conn().run(flow)
-        except KernelError as error:  # there is no such connection
-            report = end_failed(self.owned_kind, invocation_id, error)
-        report.log(self.log)
-
-    def _dashboard_link(self, invocation_id: str) -> str:
-        if self.dashboard is not None:
-            return self.dashboard
-        # After a deferral this is another process, and the link was written before it.
-        try:
-            template = self.hook.config.dashboard_url
-        except KernelError:  # it is what the task fails with
-            template = DEFAULT_DASHBOARD_URL
-        return dashboard_link(template, invocation_id, app_name=self.app_name)
+            self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

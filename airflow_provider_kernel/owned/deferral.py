@@ -1,7 +1,8 @@
-"""What a worker does with the event that ends the deferral of an invocation."""
+"""What a worker does with an invocation after a deferral: fetch it, or end it."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -9,7 +10,11 @@ from airflow_provider_kernel.client.errors import KernelError, KernelLostContact
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.resource import WaitStatus
+from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.resource import WaitStatus, end_failed, try_to_end
+from airflow_provider_kernel.owned.invocation import EndableInvocation
+
+log = logging.getLogger(__name__)
 
 #: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
 _CATCH_UP_SECONDS = 30.0
@@ -56,3 +61,15 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
         )
     error_text = event.get("error") or f"the trigger sent {event!r}"
     raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {error_text}")
+
+
+def end_after_deferral(hook: KernelHook, invocation_id: str | None, reason: str) -> None:
+    """Cancel the invocation on the worker, and log how that went: a failure must not hide why."""
+    if invocation_id is None:
+        return
+    try:
+        flow = try_to_end(EndableInvocation(), StartRecord.naming(invocation_id), reason)
+        report = hook.get_conn().run(flow)
+    except KernelError as error:  # there is no such connection
+        report = end_failed(EndableInvocation.kind, invocation_id, error)
+    report.log(log)
