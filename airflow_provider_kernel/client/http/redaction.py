@@ -10,18 +10,12 @@ from typing import Any
 from airflow_provider_kernel.client.errors import KernelAPIError, KernelError
 
 MASK = "***"
-#: What belongs to the user, who may well have put the key there, and is no part of any message.
-_OF_THE_USER = ("payload", "output")
+#: The user's own data, which may contain the key on purpose and is never part of a message.
+_USER_FIELDS = ("payload", "output")
 
 
 def mask_body(body: bytes, secret: str) -> bytes:
-    """
-    Take a secret out of an answer, but not out of payload and output.
-
-    :param body: the answer.
-    :param secret: the secret.
-    :return: the same bytes where it is not in there.
-    """
+    """Redact a secret in a body, except in payload and output."""
     if secret.encode() not in body:
         return body
     try:
@@ -31,12 +25,7 @@ def mask_body(body: bytes, secret: str) -> bytes:
 
 
 def mask_text(text: str, secret: str) -> str:
-    """
-    Take a secret out of what an event carries.
-
-    :param text: the event's data.
-    :param secret: the secret.
-    """
+    """Redact a secret in an event's data."""
     return mask_body(text.encode(), secret).decode() if secret in text else text
 
 
@@ -47,18 +36,14 @@ def _mask_document(value: Any, secret: str) -> Any:
         return [_mask_document(item, secret) for item in value]
     if isinstance(value, dict):
         return {
-            name: item if name in _OF_THE_USER else _mask_document(item, secret) for name, item in value.items()
+            name: item if name in _USER_FIELDS else _mask_document(item, secret) for name, item in value.items()
         }
     return value
 
 
 @contextmanager
 def masked(secret: str) -> Iterator[None]:
-    """
-    Take a secret out of the errors of our tree that leave the block.
-
-    :param secret: the secret.
-    """
+    """Redact a secret in every :class:`KernelError` that leaves the block."""
     try:
         yield
     except KernelError as error:

@@ -30,30 +30,29 @@ FROM_THE_START = "2h"
 _OVERLAP = timedelta(seconds=1)
 #: What is older is Go's zero time, the year 1, from which ``datetime`` cannot go back any further.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: After so many lines, those that no new connection would replay are forgotten.
+#: Lines between two cleanups of what no new connection would replay.
 _FORGET_EVERY = 1000
-#: How long a stream may be silent before it counts as dead, as long as the rhythm of its heartbeats is unknown.
+#: How long a stream may be silent before it counts as dead, until its heartbeat interval is known.
 _SILENCE_SECONDS = 60.0
 _LEAST_SILENCE_SECONDS = 10.0
-#: So many connections in a row without any event, and the stream counts as gone for good.
+#: Connections in a row without any event after which the stream is given up.
 MAX_FAILURES = 6
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-#: The same for a server that answers, but whose stream is cut again before it comes to anything new.
+#: The same, for a stream that delivers events but is cut before a new one.
 _LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
 
 
 class EventFollower:
     """
-    Decide what to ask of an invocation's stream, what to hand on, and when to stop. Sends nothing itself.
+    Decides when to reconnect to an invocation's stream, what is new in it, and when to stop. Sends nothing itself.
 
-    :param invocation_id: the invocation.
-    :param clock: seconds that only go forward.
+    :param clock: monotonic, in seconds.
     """
 
     def __init__(self, invocation_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.invocation_id = invocation_id
-        #: Whether the stream told of the invocation's end.
+        #: Whether the stream reported the invocation's end.
         self.is_final = False
         #: Why the stream was given up; ``None`` as long as it was not.
         self.given_up: str | None = None
@@ -63,8 +62,8 @@ class EventFollower:
         self._seen: Counter[tuple[str | None, str]] = Counter()
         self._replayed: Counter[tuple[str | None, str]] = Counter()
         self._new_lines = 0
-        self._failures = 0  # connections in a row without any event
-        self._fruitless = 0  # connections in a row without anything new
+        self._failed_reconnects = 0  # connections in a row without any event
+        self._idle_reconnects = 0  # connections in a row without anything new
         self._heard_at: float | None = None
         self._longest_gap: float | None = None
 
@@ -82,12 +81,12 @@ class EventFollower:
     @property
     def pause(self) -> float:
         """How long to wait before the next connection, in seconds."""
-        longest = _LONGEST_PAUSE_SECONDS if self._failures else _LONGEST_PAUSE_OF_LIVE_SECONDS
+        longest = _LONGEST_PAUSE_SECONDS if self._failed_reconnects else _LONGEST_PAUSE_OF_LIVE_SECONDS
         # The exponent is bounded too: a quiet invocation may see a thousand cuts, and no float holds 2.0**1024.
-        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._fruitless, 10), longest)
+        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._idle_reconnects, 10), longest)
 
     def connect(self) -> StreamRequest[Event]:
-        """Say what to ask for now."""
+        """Build the request for the next connection."""
         since = FROM_THE_START
         if self._newest is not None and self._newest >= _EARLIEST:
             self._cutoff = self._newest - _OVERLAP
@@ -98,48 +97,39 @@ class EventFollower:
         return requests.follow_invocation(self.invocation_id, since=since)
 
     def accept(self, event: Event) -> Iterator[LogLine | StreamError]:
-        """
-        Take an event.
-
-        :param event: what came.
-        :return: what is new in it and for people: a line, an error, or nothing.
-        """
+        """Take an event; return its line or error if that is new."""
         if isinstance(event, Heartbeat):
-            self._learn_the_rhythm()
-            self._fruitless = 0
+            self._measure_heartbeats()
+            self._idle_reconnects = 0
         self._heard_at = self._clock()
         if isinstance(event, StateChange):
             self.is_final = self.is_final or event.invocation.is_final
         elif isinstance(event, StreamError):
             yield event
         elif isinstance(event, LogLine) and self._is_new(event):
-            self._fruitless = 0
+            self._idle_reconnects = 0
             yield event
 
     def closed(self) -> None:
-        """Take note that the server ended the stream, which does not say that the invocation has ended."""
+        """Note that the server closed the stream. The invocation may still be running."""
         self._fail("the server keeps closing it")
 
     def failed(self, error: KernelError) -> None:
-        """
-        Take note that the connection failed.
-
-        :param error: why.
-        """
+        """Note that the connection failed."""
         if error.permanent:
             self.given_up = str(error)
         else:
             self._fail(str(error))
 
-    def _learn_the_rhythm(self) -> None:
+    def _measure_heartbeats(self) -> None:
         # From the last sign of life of whichever kind: a heartbeat may come only where nothing else does.
         if self._heard_at is not None:
             self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
 
     def _fail(self, why: str) -> None:
-        self._fruitless += 1
-        self._failures = self._failures + 1 if self._heard_at is None else 0
-        if self._failures >= MAX_FAILURES:
+        self._idle_reconnects += 1
+        self._failed_reconnects = self._failed_reconnects + 1 if self._heard_at is None else 0
+        if self._failed_reconnects >= MAX_FAILURES:
             self.given_up = why
 
     def _is_new(self, line: LogLine) -> bool:

@@ -22,7 +22,7 @@ from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 #: A start that the server took may be listed so much later.
 LOOKUP_SECONDS = 10.0
-_LOOK_EVERY_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 #: How wrong the clocks of this machine and of the server may be, as long as the server does not tell its own.
 _CLOCK_SKEW = timedelta(minutes=5)
 #: How exact the server's telling is: whole seconds, and some way to here.
@@ -136,8 +136,8 @@ def find_started(
         found = list({i.id: i for i in found if i.id not in excluded}.values())
         if found or waited >= patience:
             return found
-        yield Sleep(_LOOK_EVERY_SECONDS)
-        waited += _LOOK_EVERY_SECONDS
+        yield Sleep(_POLL_SECONDS)
+        waited += _POLL_SECONDS
 
 
 def single_match(found: list[Invocation]) -> Invocation | None:
