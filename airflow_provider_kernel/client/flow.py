@@ -124,7 +124,8 @@ class Pages(Generic[T]):
     """
 
     def __init__(self, first: Request[Page[T]]) -> None:
-        self._next: Request[Page[T]] | None = first
+        self._request: Request[Page[T]] | None = first
+        self._page: Page[T] | None = None
 
     def fetch(self) -> Flow[Page[T] | None]:
         """
@@ -133,11 +134,12 @@ class Pages(Generic[T]):
         :return: ``None`` after the last one.
         :raises KernelResponseError: when the list would never end.
         """
-        if self._next is None:
+        if self._request is not None and self._page is not None:
+            self._request = next_page(self._request, self._page)
+        if self._request is None:
             return None
-        page = yield from self._next
-        self._next = next_page(self._next, page)
-        return page
+        self._page = yield from self._request
+        return self._page
 
 
 def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStream[Any], Any, Iterable[T] | None]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.flow import Flow, Pages
+from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.requests import list_invocations
@@ -49,16 +49,17 @@ def poll_list(
 
 
 def _read(first: Request[Page[Invocation]], missing: set[str], publish: Callable[[Invocation], None]) -> Flow[bool]:
-    request: Request[Page[Invocation]] | None = first
+    pages = Pages(first)
     patience = _PATIENCE + len(missing) // 10
-    while request is not None and missing:
+    while missing:
         if patience <= 0:
             return False
-        page = yield from request
+        page = yield from pages.fetch()
+        if page is None:
+            break
         found = [invocation for invocation in page.items if invocation.id in missing]
         missing.difference_update(invocation.id for invocation in found)
         for invocation in found:
             publish(invocation)
         patience += len(found) - 1
-        request = next_page(request, page)
     return True

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.client.http.pagination import Page, next_page
-from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.flow import Flow, Pages
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.timestamps import parse_timestamp
@@ -109,15 +107,13 @@ class CompletionPoller:
         since = wanted - LIFETIME if is_whole else self._oldest_of_interest(now)
         listed: set[str] = set()
         taken = now
-        request: Request[Page[Invocation]] | None = requests.list_invocations(since=since)
-        while request is not None:
-            page = yield from request
+        pages = Pages(requests.list_invocations(since=since))
+        while (page := (yield from pages.fetch())) is not None:
             taken = page.server_time or taken
             for invocation in page.items:
                 listed.add(invocation.id)
                 self._note(invocation, taken)
                 on_row(invocation)
-            request = next_page(request, page)
         self._count_misses(listed)
         if is_whole:
             self._complete_from = wanted

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
-from airflow_provider_kernel.client.flow import Flow, Sleep
-from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.flow import Flow, Pages, Sleep
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -126,12 +125,10 @@ def find_started(
     waited = 0.0
     while True:
         found: list[Invocation] = []
-        request: Request[Page[Invocation]] | None = first
-        while request is not None:
-            page = yield from request
+        pages = Pages(first)
+        while (page := (yield from pages.fetch())) is not None:
             earliest = _by_the_servers_clock(since, now + timedelta(seconds=waited), page.server_time)
             found += [i for i in page.items if asked.matches(i) and _started_from(i, earliest)]
-            request = next_page(request, page)
         # A list that shifts while it is read may name one twice.
         found = list({i.id: i for i in found if i.id not in excluded}.values())
         if found or waited >= patience:
