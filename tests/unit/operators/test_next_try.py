@@ -1,5 +1,7 @@
 """What the next try does with what an earlier one left behind, as far as Airflow 3.3 lets it remember."""
 
+from datetime import timedelta
+
 import pytest
 
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
@@ -67,3 +69,18 @@ def test_next_try_polls_a_list_that_lags_for_what_the_crashed_one_started(
     assert result.state == "deferred"
     assert result.msg.trigger_kwargs["invocation_id"] == first.id
     assert len(kernel_emulator.invocations) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="the record is closed although the end failed and holds no id")
+@pytest.mark.usefixtures("kernel_refuses_every_end")
+def test_next_try_ends_what_a_try_could_neither_record_nor_end(make_task, kernel_emulator):
+    """The try times out in the create request, and Kernel refuses to end what that started."""
+    kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=2))
+    task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **HANG)
+    assert task.run().state == "up_for_retry"
+    assert len(kernel_emulator.requests("PATCH")) == 1
+    kernel_emulator.clear_faults()
+    again = task.next_try()
+    again.task.deferrable, again.task.execution_timeout = True, None
+    again.run()
+    assert kernel_emulator.most_active_at_once() == 1
