@@ -81,7 +81,7 @@ class KernelConfig:
     """
     How to reach the Kernel API, and as whom.
 
-    :param api_key: the API key; never short_repr in ``repr``, logs or errors.
+    :param api_key: the API key; never shown in ``repr``, logs or errors.
     :param base_url: where the API is; with or without scheme.
     :param project: a project's id or exact name; ``None`` for the key's own, or the organization's default.
     :param connect_timeout: seconds to wait for a connection.
@@ -89,7 +89,7 @@ class KernelConfig:
     :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
     :param retry: when to send again.
     :param user_agent: how to introduce ourselves.
-    :param dashboard_url: where a person looks at invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
+    :param dashboard_url: where a person opens invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
     :raises KernelConfigurationError: when one of them cannot work.
     """
 

@@ -68,7 +68,6 @@ def dashboard_link(
     Make the link for an invocation.
 
     :param template: a checked template.
-    :param invocation_id: the invocation.
     :param app_name: its app, if known.
     :param session_id: its first browser, if known.
     :return: the link. Where the template names what is not known, it leads to the page above.

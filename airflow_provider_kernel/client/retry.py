@@ -41,13 +41,13 @@ class Resend(Enum):
     ALWAYS = "always"
     #: Only when the server provably did not take it: POST /invocations, which has no idempotency key.
     IF_REFUSED = "if refused"
-    #: What another attempt is not worth the time for.
+    #: Never: the caller polls again anyway.
     NEVER = "never"
 
 
-#: Trouble that passes: request timeout, too early, rate limit, server trouble, no capacity (529).
+#: Transient: request timeout, too early, rate limit, server trouble, no capacity (529).
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-#: "Not now, and nothing was done": rate or concurrency limit, and no capacity.
+#: The request was refused and nothing was done: rate or concurrency limit, no capacity.
 _REFUSING_STATUSES = frozenset({429, 529})
 
 

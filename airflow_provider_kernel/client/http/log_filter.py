@@ -1,4 +1,4 @@
-"""Keeping the transport's loggers silent where nothing may be logged, and the key out of what they tell."""
+"""Filters of the transport's loggers: silence where nothing may be logged, and redaction of the key."""
 
 from __future__ import annotations
 
@@ -39,11 +39,7 @@ for _name in TRANSPORT_LOGGERS:
 
 
 def keep_out_of_the_log(key: str) -> None:
-    """
-    Mask a key in whatever the transport logs in this process from now on.
-
-    :param key: the key.
-    """
+    """Redact a key in the transport's log records in this process from now on."""
     _keys.add(key)
 
 

@@ -1,4 +1,4 @@
-"""Keeping the API key out of messages, wherever a server may have echoed it."""
+"""Redact the API key wherever a server may have echoed it."""
 
 from __future__ import annotations
 

@@ -149,7 +149,6 @@ def parse_http_date(value: str | None) -> datetime | None:
     """
     Read a date as HTTP headers hold it.
 
-    :param value: the header.
     :return: the time, in UTC; ``None`` when it is absent or makes no sense.
     """
     try:

@@ -55,7 +55,7 @@ class AsyncHttpClient(httpx.AsyncClient):
 
 class Transport:
     """
-    Makes httpx's clients, its requests out of ours, and our answers and errors out of its.
+    Builds httpx's clients and requests, and turns its answers and errors into ours.
 
     :param config: where the API is, and as whom to call it.
     :param trace: httpcore's extension of this name; see :mod:`airflow_provider_kernel.client.http.deadline`.
@@ -139,20 +139,13 @@ def headers_of(answer: httpx.Response) -> dict[str, str]:
     """
     Read the headers of an answer.
 
-    :param answer: the answer.
     :return: names in lower case.
     """
     return {name.lower(): value for name, value in answer.headers.items()}
 
 
 def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) -> Response:
-    """
-    Make of an answer what requests can read, without the key.
-
-    :param answer: the answer.
-    :param headers: its headers.
-    :param body: its body.
-    """
+    """Turn httpx's answer into a response, with the key redacted."""
     # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
     key = answer.request.headers["Authorization"].removeprefix("Bearer ")
     headers = {name: value.replace(key, MASK) for name, value in headers.items()}

@@ -33,8 +33,6 @@ class StartCriteria:
     """
     What a start asked for, as far as a list of invocations can tell it.
 
-    :param app_name: the app.
-    :param action_name: the action.
     :param version: the version label; ``latest`` stands for whichever it resolves to.
     :param payload: the payload as it went over the wire; ``None`` when none was sent.
     :param correlation: the key in the payload and the token under it, when the user allows such a mark.
@@ -78,7 +76,6 @@ def correlation_mark(invocation: Invocation, key: str) -> dict[str, Any] | None:
     """
     Read the mark in an invocation's payload.
 
-    :param invocation: the invocation.
     :param key: the key that it is under.
     :return: the mark, or ``None`` when there is none.
     """
@@ -94,7 +91,6 @@ def correlation_token(invocation: Invocation, key: str) -> str | None:
     """
     Read the token of the mark in an invocation's payload.
 
-    :param invocation: the invocation.
     :param key: the key that the mark is under.
     """
     token = (correlation_mark(invocation, key) or {}).get("token")

@@ -57,7 +57,6 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
     When an answer got lost, the request is sent again, and the second answer may then say that the invocation is
     over: then it is what we asked for if its status is.
 
-    :param invocation_id: the invocation.
     :param status: ``succeeded`` or ``failed``.
     :param output: its output; left out, none is sent.
     :return: the invocation, in the status that was asked for.
@@ -86,7 +85,6 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
     """
     End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
 
-    :param invocation_id: the invocation.
     :param output: its output; left out, none is sent.
     :return: the invocation, which has succeeded with this output.
     :raises KernelInvocationFinishedError: when it was over before, in whichever state.
@@ -137,7 +135,6 @@ def cancel_invocation(
     One that succeeded is left alone, since the server may overwrite a result. When the look at its state goes
     wrong, it is cancelled all the same: an invocation that runs on costs money.
 
-    :param invocation_id: the invocation.
     :param reason: why, for the invocation's output.
     :param urgent: whether every second counts: then the request for its state gets one attempt only.
     :param details: what to put into the output beside the reason.

@@ -1,8 +1,7 @@
 """
-Every request that this package can make. Pure: nothing here sends anything.
+The requests of invocations, one function for each endpoint. Nothing here sends anything.
 
-A function an endpoint, each returning a :class:`Request` that knows how to read its own answer; the two clients
-only carry requests to the server and hand back what :meth:`Request.receive` makes of the response.
+Each returns a :class:`Request` that knows how to parse its own answer.
 """
 
 from __future__ import annotations
@@ -66,7 +65,6 @@ def create_invocation(
     """
     ``POST /invocations``, always asynchronous. The answer has only ``id``, ``action_name`` and ``status``.
 
-    :param app_name: the app.
     :param action_name: one of its actions.
     :param payload: any value that JSON can hold; left out, none is sent.
     :param version: the app's version label.
@@ -96,7 +94,6 @@ def get_invocation(invocation_id: str) -> Request[Invocation]:
     """
     ``GET /invocations/{id}``.
 
-    :param invocation_id: the invocation.
     :raises KernelInputError: when the id cannot be one.
     """
     return Request("GET", _invocation_path(invocation_id), _invocation)
@@ -108,7 +105,6 @@ def update_invocation(
     """
     ``PATCH /invocations/{id}``: end an invocation.
 
-    :param invocation_id: the invocation.
     :param status: ``succeeded`` or ``failed``.
     :param output: any value that JSON can hold, ``None`` included; left out, none is sent.
     :raises KernelInputError: when an argument cannot be right.
@@ -172,7 +168,6 @@ def list_invocation_browsers(invocation_id: str) -> Request[list[Browser]]:
     """
     ``GET /invocations/{id}/browsers``: the browsers of an invocation that are alive.
 
-    :param invocation_id: the invocation.
     :raises KernelInputError: when the id cannot be one.
     """
     return Request(
@@ -186,7 +181,6 @@ def delete_invocation_browsers(invocation_id: str) -> Request[None]:
     """
     ``DELETE /invocations/{id}/browsers``: end an invocation's browsers; its status stays as it is.
 
-    :param invocation_id: the invocation.
     :raises KernelInputError: when the id cannot be one.
     """
     return Request("DELETE", f"{_invocation_path(invocation_id)}/browsers", nothing)
@@ -196,7 +190,6 @@ def follow_invocation(invocation_id: str, *, since: str) -> StreamRequest[Event]
     """
     ``GET /invocations/{id}/events``: the event stream.
 
-    :param invocation_id: the invocation.
     :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
     :raises KernelInputError: when the id cannot be one.
     """

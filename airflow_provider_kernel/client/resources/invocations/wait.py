@@ -75,7 +75,6 @@ def wait_for_invocation(
     """
     Look at an invocation until it has ended.
 
-    :param invocation_id: the invocation.
     :param poll_interval: seconds between two looks in the long run.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
         never.
