@@ -254,11 +254,7 @@ class AsyncKernelClient(_BaseClient):
         return await _adrive(flow, send or self.send, sleep or self._sleep)
 
     async def stream(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
-        """
-        Carry out a stream, as far as its items are read.
-
-        :raises KernelError: what the stream makes of errors on the way.
-        """
+        """Do what :meth:`KernelClient.stream` does, in an event loop."""
         reading: EventStream[Any] | None = None
         events: AsyncGenerator[Any, None] | None = None
 
