@@ -12,6 +12,9 @@ from typing import Any
 
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 
+#: The connection of operators, sensors, triggers and hooks that name none.
+DEFAULT_CONN_ID = "kernel_default"
+
 
 @dataclass(frozen=True)
 class ExtraField:

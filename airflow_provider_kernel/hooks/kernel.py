@@ -24,9 +24,10 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ui_field_behaviour
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 from airflow_provider_kernel.hooks.connection_test import describe_failure, describe_success
+from airflow_provider_kernel.lifecycle.ownership import EndReason
 
 
 class KernelHook(BaseHook):
@@ -45,7 +46,7 @@ class KernelHook(BaseHook):
     """
 
     conn_name_attr = "kernel_conn_id"
-    default_conn_name = "kernel_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "kernel"
     hook_name = "Kernel"
 
@@ -319,7 +320,7 @@ class KernelHook(BaseHook):
         """
         return self.update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output)
 
-    def cancel_invocation(self, invocation_id: str, reason: str = "Cancelled by Airflow") -> Invocation:
+    def cancel_invocation(self, invocation_id: str, reason: str = EndReason.CANCELLED.value) -> Invocation:
         """
         Cancel an invocation: end it as ``failed``, and end its browsers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_kernel.lifecycle.resource import EndReason
+from airflow_provider_kernel.lifecycle.ownership import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
 #: Another try is on its way, and takes over.

@@ -22,9 +22,8 @@ from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, Ker
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import Ownership
+from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
 from airflow_provider_kernel.lifecycle.resource import (
-    EndReason,
     EndReport,
     OwnedResource,
     StartMark,

@@ -21,33 +21,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class EndReason(str, Enum):
-    """Why an object is ended. Users read it as the output of the invocation."""
-
-    TASK_ENDED_EARLY = "The Airflow task ended before the invocation"
-    TASK_KILLED = "The Airflow task was killed"
-    TASK_CLEARED = "The Airflow task was cleared"
-    TASK_FAILED = "The Airflow task was marked as failed"
-    TASK_SUCCEEDED = "The Airflow task was marked as success by hand, so that there is no output"
-    TASK_SKIPPED = "The Airflow task was skipped"
-    TASK_REMOVED = "The Airflow task does not exist any more"
-    RECORD_UNREADABLE = "The record of an earlier try of the Airflow task cannot be read"
-    RUN_FAILED = "The Airflow DAG run failed"
-    RUN_OVER = "Its Airflow DAG run is over"
-    CANCELLED = "Cancelled by Airflow"
-
-    def __str__(self) -> str:
-        return self.value
-
-    def because(self, detail: str) -> str:
-        """
-        Add a detail.
-
-        :param detail: one line; without any, the reason stands alone.
-        """
-        return f"{self.value}: {detail}" if detail else self.value
-
-
 class WaitStatus(str, Enum):
     """How a trigger's wait ended, in the event that it sends to the worker."""
 

@@ -19,10 +19,9 @@ from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import Ownership
+from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
-    EndReason,
     EndReport,
     end_failed,
     published_ids,

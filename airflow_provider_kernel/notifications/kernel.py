@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.handoff import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
@@ -24,6 +25,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
+from airflow_provider_kernel.lifecycle.ownership import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import fetch_task_states, run_id_of
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class KernelInvocationNotifier(BaseNotifier):
         reason: str | None = None,
         invocation_id: str = INVOCATION_ID_FROM_CONF,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
-        kernel_conn_id: str = "kernel_default",
+        kernel_conn_id: str = DEFAULT_CONN_ID,
     ) -> None:
         super().__init__()
         self.status = status
@@ -259,8 +261,6 @@ def _status_of_run(context: Context) -> str:
 
 
 def _describe_failed_run(context: Context) -> str:
-    from airflow_provider_kernel.lifecycle.resource import EndReason
-
     try:
         failed = _failed_tasks(context)
     except Exception:

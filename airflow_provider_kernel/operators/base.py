@@ -14,6 +14,7 @@ from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class KernelBaseOperator(KernelClientMixin, BaseOperator):
     ui_color = "#d8f3e6"
     ui_fgcolor = "#1a1a1a"
 
-    def __init__(self, *, kernel_conn_id: str = "kernel_default", **kwargs: Any) -> None:
+    def __init__(self, *, kernel_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kernel_conn_id = kernel_conn_id
 

@@ -10,6 +10,7 @@ from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.lifecycle.ownership import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
@@ -163,7 +164,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
     ui_color = "#fbe0d5"
 
-    def __init__(self, *, reason: str = "Cancelled by Airflow", **kwargs: Any) -> None:
+    def __init__(self, *, reason: str = EndReason.CANCELLED.value, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reason = reason
 

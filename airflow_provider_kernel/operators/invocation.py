@@ -385,7 +385,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         end: Callable[[str], None],
     ) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
-        from airflow_provider_kernel.lifecycle.resource import EndReason
+        from airflow_provider_kernel.lifecycle.ownership import EndReason
 
         what = why if isinstance(why, str) else type(why).__name__
         if not (isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect):

@@ -16,6 +16,7 @@ from airflow_provider_kernel._compat import (
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.sanitize import sanitize_line
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.handoff import (
     CONF_KEY,
     INVOCATION_ID_FROM_CONF,
@@ -23,7 +24,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
-from airflow_provider_kernel.lifecycle.resource import EndReason
+from airflow_provider_kernel.lifecycle.ownership import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
 
@@ -117,7 +118,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         invocation_id: str = INVOCATION_ID_FROM_CONF,
         include_traceback: bool = False,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
-        kernel_conn_id: str = "kernel_default",
+        kernel_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         # An output may hold anything, and is never logged.

@@ -19,6 +19,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_MAX_OUTPUT_BYTES, check_whole_number
@@ -65,7 +66,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         stream_logs: bool = False,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
-        kernel_conn_id: str = "kernel_default",
+        kernel_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -14,6 +14,7 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.completions import DeliveryCursor, Finished
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.triggers.finished_stream import Delivery, deliveries
 from airflow_provider_kernel.validation import check_poll_interval
 
@@ -61,7 +62,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
         version: str | None = None,
         status: str | None = None,
         poll_interval: float = 10.0,
-        kernel_conn_id: str = "kernel_default",
+        kernel_conn_id: str = DEFAULT_CONN_ID,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.app_name = app_name

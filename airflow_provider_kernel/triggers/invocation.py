@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.lifecycle.ownership import DEFAULT_CANCEL_ON_KILL
 from airflow_provider_kernel.lifecycle.resource import WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
@@ -54,7 +55,7 @@ class KernelInvocationTrigger(OwningTrigger):
         self,
         *,
         invocation_id: str,
-        kernel_conn_id: str = "kernel_default",
+        kernel_conn_id: str = DEFAULT_CONN_ID,
         poll_interval: float = 10.0,
         deadline: float | None = None,
         cancel_on_kill: bool = DEFAULT_CANCEL_ON_KILL,
