@@ -27,7 +27,7 @@ from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 from airflow_provider_kernel.hooks.connection_test import describe_failure, describe_success
-from airflow_provider_kernel.lifecycle.ownership import EndReason
+from airflow_provider_kernel.lifecycle.resource import EndReason
 
 
 class KernelHook(BaseHook):

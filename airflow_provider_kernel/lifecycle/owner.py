@@ -20,12 +20,13 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInvocationKilledError
 from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
+from airflow_provider_kernel.lifecycle.kill import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
 from airflow_provider_kernel.lifecycle.resource import (
+    EndReason,
     EndReport,
     OwnedResource,
+    Ownership,
     StartMark,
     end_failed,
     try_to_end,

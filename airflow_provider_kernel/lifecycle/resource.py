@@ -1,14 +1,16 @@
 """
-The words that the life of a remote object is told in: its kind, its owner, the mark of its start, its end.
+The life of a remote object in types: its owner, the mark of its start, how to start and end it, how its end went.
 
-Every rule that more than one operator, trigger or callback follows has its one place here.
+Every rule that more than one operator, trigger or callback follows has its one place here. It imports next to
+nothing: every DAG file that has such an operator loads it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -19,6 +21,48 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.lifecycle.ledger import StartRecord
 
 R = TypeVar("R")
+
+DEFAULT_CANCEL_ON_KILL = True
+DEFAULT_WAIT_FOR_COMPLETION = True
+
+
+class Ownership(Enum):
+    """What an object must not outlive."""
+
+    TASK = "the task that started it"
+    RUN = "the DAG run that started it"
+    NOBODY = "nothing: it outlives both"
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Ownership:
+        """Decide who owns what an operator starts. The arguments of a mapped task name no defaults."""
+        ends_with_task = arguments.get("cancel_on_kill", DEFAULT_CANCEL_ON_KILL) and arguments.get(
+            "wait_for_completion", DEFAULT_WAIT_FOR_COMPLETION
+        )
+        return cls.TASK if ends_with_task else cls.NOBODY
+
+
+class EndReason(str, Enum):
+    """Why an object is ended. Users read it as the output of the invocation."""
+
+    TASK_ENDED_EARLY = "The Airflow task ended before the invocation"
+    TASK_KILLED = "The Airflow task was killed"
+    TASK_CLEARED = "The Airflow task was cleared"
+    TASK_FAILED = "The Airflow task was marked as failed"
+    TASK_SUCCEEDED = "The Airflow task was marked as success by hand, so that there is no output"
+    TASK_SKIPPED = "The Airflow task was skipped"
+    TASK_REMOVED = "The Airflow task does not exist any more"
+    RECORD_UNREADABLE = "The record of an earlier try of the Airflow task cannot be read"
+    RUN_FAILED = "The Airflow DAG run failed"
+    RUN_OVER = "Its Airflow DAG run is over"
+    CANCELLED = "Cancelled by Airflow"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def because(self, detail: str) -> str:
+        """Add a detail of one line; without any, the reason stands alone."""
+        return f"{self.value}: {detail}" if detail else self.value
 
 
 class WaitStatus(str, Enum):
@@ -31,11 +75,7 @@ class WaitStatus(str, Enum):
 
 @dataclass(frozen=True)
 class StartMark:
-    """
-    Names one start of one task instance, for resources that can carry a mark.
-
-    :param token: a random name of this start.
-    """
+    """Names one start of one task instance, for resources that can carry a mark. The token is random."""
 
     dag_id: str
     run_id: str
@@ -46,12 +86,7 @@ class StartMark:
 
     @classmethod
     def of(cls, ti: Any, token: str) -> StartMark:
-        """Mark a start of a task instance."""
         return cls(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number, token)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the mark as a JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -70,15 +105,10 @@ class EndReport:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to end."""
         return self.error is None
 
     def log(self, logger: Any) -> None:
-        """
-        Log it. Takes locks: in a killed task, tell the signal handler first that the end is over.
-
-        :param logger: a logger of the standard library, or one like it.
-        """
+        """Log it. Takes locks: in a killed task, tell the signal handler first that the end is over."""
         for level, text in self.lines:
             logger.log(level, text)
 
@@ -89,12 +119,16 @@ class EndableResource(Protocol[R]):
     #: Names the XCom key, the ledger key and the log lines.
     kind: ClassVar[str]
 
-    def get(self, external_id: str) -> Flow[R]:
-        """Fetch an object."""
+    def get(self, external_id: str) -> Flow[R]: ...
+
+    def external_id(self, found: R) -> str: ...
+
+    def describe(self, found: R) -> str:
+        """Return the status of an object, for log lines and messages."""
         ...
 
     def is_over(self, found: R) -> bool:
-        """Say whether there is nothing left to end."""
+        """Return whether there is nothing left to end."""
         ...
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
@@ -133,37 +167,21 @@ class OwnedResource(EndableResource[R], Protocol[R]):
         """
         Search for what a start may have started, after a lost answer or a crash. May ask Airflow.
 
-        :param record: the start.
         :param patience: for how many seconds to search again while none is found.
         :return: ``None`` when it started nothing.
         :raises KernelAmbiguousStartError: when it may be one of several.
         """
         ...
 
-    def external_id(self, found: R) -> str:
-        """Return the id of an object."""
-        ...
-
-    def describe(self, found: R) -> str:
-        """Return the status of an object, for log lines and messages."""
-        ...
-
     def can_reconnect(self, found: R) -> bool:
-        """Say whether a retry after a crash goes on with this object, rather than starting another one."""
+        """Return whether a retry after a crash goes on with this object, rather than starting another one."""
         ...
 
 
 def try_to_end(
     resource: EndableResource[Any], record: StartRecord, reason: str, *, urgent: bool = False
 ) -> Flow[EndReport]:
-    """
-    End an object, and report a failure instead of raising it: it must not hide why the object is ended.
-
-    :param resource: its kind.
-    :param record: names it.
-    :param reason: an :class:`EndReason`, perhaps with a detail.
-    :param urgent: whether the process is about to be killed.
-    """
+    """End an object, and report a failure instead of raising it: it must not hide why the object is ended."""
     began = time.monotonic()
     try:
         report = yield from resource.end(record, reason, urgent=urgent)
@@ -174,14 +192,7 @@ def try_to_end(
 
 
 def end_failed(kind: str, external_id: str | None, error: BaseException, *, text: str | None = None) -> EndReport:
-    """
-    Report that an object could not be ended.
-
-    :param kind: its kind.
-    :param external_id: its id, if that is known.
-    :param error: why.
-    :param text: the same in words; by default the text of the error.
-    """
+    """Report that an object could not be ended; ``text`` says why where the error does not."""
     name = external_id or "(its id is not known yet)"
     line = f"{kind.capitalize()} {name} could not be cancelled: {text or str(error) or type(error).__name__}"
     return EndReport(((logging.ERROR, line),), error=error)
@@ -193,11 +204,7 @@ def xcom_key(kind: str) -> str:
 
 
 def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> frozenset[str]:
-    """
-    Read from XCom which objects the task instances of a task own, in a DAG run.
-
-    Asks Airflow, which takes a lock: never from a signal handler.
-    """
+    """Read from XCom what the instances of a task own. Asks Airflow, with a lock: never from a signal handler."""
     from airflow.sdk.execution_time.xcom import XCom
 
     found = XCom.get_all(key=xcom_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)

@@ -19,10 +19,11 @@ from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
+    EndReason,
     EndReport,
+    Ownership,
     end_failed,
     published_ids,
     try_to_end,
@@ -47,15 +48,7 @@ class MarkedResource(EndableResource[R], Protocol[R]):
         ...
 
     def owner_mark(self, found: R) -> Mapping[str, Any]:
-        """Return the mark of an object, as :meth:`StartMark.as_dict` made it; an empty one if there is none."""
-        ...
-
-    def external_id(self, found: R) -> str:
-        """Return the id of an object."""
-        ...
-
-    def describe(self, found: R) -> str:
-        """Return the status of an object, for log lines."""
+        """Return the mark of an object, a :class:`StartMark` as JSON; an empty one if there is none."""
         ...
 
 

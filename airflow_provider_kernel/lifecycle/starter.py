@@ -10,8 +10,7 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelNotFoundError
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
-from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
-from airflow_provider_kernel.lifecycle.resource import StartMark
+from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, StartMark
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import EndReason
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
+    EndReason,
     EndReport,
     end_failed,
     try_to_end,

@@ -25,7 +25,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
-from airflow_provider_kernel.lifecycle.ownership import EndReason
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import fetch_task_states, run_id_of
 
 if TYPE_CHECKING:

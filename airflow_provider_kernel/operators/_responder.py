@@ -23,8 +23,12 @@ from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
-from airflow_provider_kernel.lifecycle.kill_decision import reason_to_end
+from airflow_provider_kernel.lifecycle.kill import (
+    IN_FLIGHT_SECONDS,
+    KILL_SECONDS,
+    reason_to_end,
+    within_kill_budget,
+)
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.resource import EndReport, try_to_end
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread

@@ -10,7 +10,7 @@ from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.lifecycle.ownership import EndReason
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 

@@ -18,7 +18,7 @@ from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.lifecycle.ownership import (
+from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
     Ownership,
@@ -385,7 +385,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         end: Callable[[str], None],
     ) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
-        from airflow_provider_kernel.lifecycle.ownership import EndReason
+        from airflow_provider_kernel.lifecycle.resource import EndReason
 
         what = why if isinstance(why, str) else type(why).__name__
         if not (isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect):

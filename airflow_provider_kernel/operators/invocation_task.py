@@ -24,7 +24,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
-from airflow_provider_kernel.lifecycle.ownership import EndReason
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
 

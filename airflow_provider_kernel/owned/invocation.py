@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -203,4 +204,4 @@ class OwnedInvocation(EndableInvocation):
             raise KernelInputError(
                 f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
             )
-        return self._build({**payload, key: mark.as_dict()})
+        return self._build({**payload, key: asdict(mark)})

@@ -17,8 +17,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.lifecycle.ownership import DEFAULT_CANCEL_ON_KILL
-from airflow_provider_kernel.lifecycle.resource import WaitStatus
+from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.invocation import EndableInvocation

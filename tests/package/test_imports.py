@@ -57,7 +57,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.validation",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
         "airflow_provider_kernel.lifecycle",
-        "airflow_provider_kernel.lifecycle.ownership",
+        "airflow_provider_kernel.lifecycle.resource",
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",

@@ -16,11 +16,10 @@ from airflow_provider_kernel.client.errors import (
     KernelInvocationKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
-from airflow_provider_kernel.lifecycle.kill_budget import IN_FLIGHT_SECONDS, KILL_SECONDS
+from airflow_provider_kernel.lifecycle.kill import IN_FLIGHT_SECONDS, KILL_SECONDS
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
-from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
-from airflow_provider_kernel.lifecycle.resource import StartMark
+from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, StartMark
 from airflow_provider_kernel.lifecycle.transitions import TRANSITIONS, Action, Event, State
 from airflow_provider_kernel.owned.invocation import OwnedInvocation
 from airflow_provider_kernel.testing import Fault

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_kernel.lifecycle.ownership import EndReason, Ownership
-from airflow_provider_kernel.lifecycle.resource import xcom_key
+from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, xcom_key
 
 
 def test_end_reason_is_the_text_that_users_read():

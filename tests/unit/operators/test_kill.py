@@ -8,7 +8,7 @@ import time
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
-from airflow_provider_kernel.lifecycle.kill_budget import KILL_SECONDS
+from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 

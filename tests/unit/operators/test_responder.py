@@ -7,7 +7,7 @@ import pytest
 from support.triggerer import Supervisor, task_instance
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.kill_budget import KILL_SECONDS
+from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.testing import Fault
 

@@ -1,9 +1,21 @@
-"""Whether what waits for a task ends when that task is killed."""
+"""The kill of a process by Airflow: how long it leaves, and whether what waits for the task is ended."""
 
 from __future__ import annotations
 
-from airflow_provider_kernel.lifecycle.ownership import EndReason
+from dataclasses import replace
+
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
+
+#: How long ``on_kill`` may take: Airflow kills the process 5 s after the SIGTERM.
+KILL_SECONDS = 3.5
+#: How long a killed task waits for the answer to a request that is already in flight.
+IN_FLIGHT_SECONDS = 1.5
+
+_TIMEOUT = 1.2
+_RETRY = RetryPolicy(max_attempts=3, max_seconds=3.0, base_seconds=0.05, cap_seconds=0.3)
 
 #: Another try is on its way, and takes over.
 _NEXT_TRY_FOLLOWS = frozenset(
@@ -25,6 +37,16 @@ _REASONS = {
 }
 
 
+def within_kill_budget(config: KernelConfig) -> KernelConfig:
+    """Shorten the timeouts of a connection, so that a second attempt fits into :data:`KILL_SECONDS`."""
+    return replace(
+        config,
+        connect_timeout=min(config.connect_timeout, _TIMEOUT),
+        read_timeout=min(config.read_timeout, _TIMEOUT),
+        retry=_RETRY,
+    )
+
+
 def reason_to_end(state: TaskState, *, retries_left: bool) -> EndReason | None:
     """
     Return the reason to end what waits for a task that got a SIGTERM; ``None`` leaves it to the next try.
@@ -33,7 +55,6 @@ def reason_to_end(state: TaskState, *, retries_left: bool) -> EndReason | None:
 
     :param state: the state that Airflow's database has. A mark or a clear changes it before the SIGTERM; a worker
         that is shut down leaves it ``running``.
-    :param retries_left: whether Airflow tries the task again when it fails.
     """
     if state in _NEXT_TRY_FOLLOWS or (state is TaskState.RUNNING and retries_left):
         return None
