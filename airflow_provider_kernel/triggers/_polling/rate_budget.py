@@ -18,10 +18,9 @@ class RateBudget:
         self.free_at = float("-inf")
 
     def charge(self, requests: int, now: float, *, share: float = SHARE) -> None:
-        """Delay the next request, because of these."""
         rate = max(MIN_RATE, self.individual_rate * share)
         self.free_at = max(self.free_at, now) + requests / rate
 
     def pause(self, seconds: float, now: float) -> None:
-        """Send nothing for a while, because the server asked for it."""
+        """Obey a ``Retry-After``."""
         self.free_at = max(self.free_at, now + seconds)

@@ -15,7 +15,6 @@ from airflow_provider_kernel.client import AsyncKernelClient, Flow, Invocation, 
 from airflow_provider_kernel.client.errors import KernelAPIError, KernelError, KernelTimeoutError
 from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
 from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, Poll, poll_request
-from airflow_provider_kernel.triggers._polling.per_loop import per_loop
 from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
 
 T = TypeVar("T")
@@ -55,15 +54,10 @@ class Subscription:
         self._is_urgent = False
 
     async def sleep(self, seconds: float) -> None:
-        """Set the pause before the next poll."""
         self._pause, self._is_urgent = (0.0 if self._is_urgent else seconds), False
 
     async def send(self, request: Request[Any]) -> Any:
-        """
-        Send a request; a poll waits for an answer of the poller.
-
-        :raises KernelError: when there is none.
-        """
+        """Send a request. A poll waits for the poller's answer, or raises why there is none."""
         if not isinstance(request, Poll):
             return await self._poller.client.send(request)
         self._returned = await self._next_answer() if self.known is self._returned else self.known
@@ -88,7 +82,7 @@ class Subscription:
         self._poller.wake(self.due_at)
 
     def poll_now(self) -> None:
-        """End the pause, because there may be news."""
+        """End the pause, because the status may have changed."""
         if self.due_at == _NEVER:
             # The answer that is under way may be too early.
             self._is_urgent = True
@@ -97,7 +91,7 @@ class Subscription:
             self._set_due(self._return_at)
 
     def publish(self, invocation: Invocation) -> None:
-        """Return an answer to the flow if it is news or due, else count it as fresh for a while."""
+        """Return an answer to the flow if the status is new or due; else it counts as fresh for a while."""
         if self.known is None or self.known.status != invocation.status:
             self.known = Invocation(**invocation.model_dump(include=_REMEMBERED))
         elif self._poller.now() < self._return_at:
@@ -109,14 +103,13 @@ class Subscription:
             self._answer = None
 
     def fail(self, error: Exception) -> None:
-        """Return the reason why there is no answer, if one was due."""
         if self._answer is not None and self.due_at == _NEVER:
             self._answer.set_exception(error)
             self._answer = None
 
 
 class SharedPoller:
-    """Poll for all subscriptions, as the package's docstring says."""
+    """Polls for all subscriptions of a connection; the docstring of the package says how."""
 
     def __init__(self, config: KernelConfig) -> None:
         self.client = AsyncKernelClient(config)
@@ -134,12 +127,7 @@ class SharedPoller:
     def subscribe(
         self, invocation_id: str, *, interval: float, deadline: float | None = None
     ) -> Iterator[Subscription]:
-        """
-        Subscribe to an invocation while the block runs.
-
-        :param interval: seconds between two polls in the long run.
-        :param deadline: when the last poll is due, in seconds since the epoch.
-        """
+        """Subscribe while the block runs. At ``deadline``, in seconds since the epoch, the last poll is due."""
         subscription = Subscription(self, deadline)
         rate = 1 / max(interval, _MIN_INTERVAL)
         self._subscriptions[invocation_id].append(subscription)
@@ -168,12 +156,11 @@ class SharedPoller:
             raise
 
     def publish(self, invocation: Invocation) -> None:
-        """Tell the subscriptions of an invocation its status."""
+        """Pass an invocation's status on to its subscriptions."""
         for subscription in self._subscriptions.get(invocation.id, ()):
             subscription.publish(invocation)
 
     def wake(self, due_at: float) -> None:
-        """Take note of when an answer is due."""
         if max(due_at, self._budget.free_at) < self._next_round_at:
             self._is_due.set()
 
@@ -255,22 +242,20 @@ class SharedPoller:
         return True
 
 
-_pollers = per_loop(dict[KernelConfig, SharedPoller])
+_pollers: dict[tuple[asyncio.AbstractEventLoop, KernelConfig], SharedPoller] = {}
 
 
 @asynccontextmanager
 async def shared_poller(config: KernelConfig) -> AsyncIterator[SharedPoller]:
     """Borrow the running loop's poller for a configuration; its last user closes it."""
-    pollers = _pollers()
-    if config not in pollers:
-        pollers[config] = SharedPoller(config)
-    poller = pollers[config]
+    key = asyncio.get_running_loop(), config
+    poller = _pollers[key] = _pollers.get(key) or SharedPoller(config)
     poller.users += 1
     try:
         yield poller
     finally:
         poller.users -= 1
         if not poller.users:
-            del pollers[config]
+            del _pollers[key]
             # To its end, although a triggerer cancels its triggers again and again.
             await asyncio.shield(poller.client.close())

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from airflow_provider_kernel._compat import conf
-from airflow_provider_kernel.triggers._polling.per_loop import per_loop
 
 #: ``[kernel] max_streams``, unless the configuration says otherwise.
 DEFAULT_MAX_STREAMS = 250
@@ -25,16 +25,11 @@ class StreamLimiter:
         self._late_slots = asyncio.Semaphore(_LATE_STREAMS)
 
     def is_full(self) -> bool:
-        """Whether a new stream has to wait."""
         return self._slots.locked()
 
     @asynccontextmanager
     async def slot(self, ended: asyncio.Future[Any]) -> AsyncIterator[None]:
-        """
-        Wait for a slot, and hold it while the block runs.
-
-        :param ended: done when the invocation has ended: then one of the separate late slots will do.
-        """
+        """Wait for a slot, and hold it while the block runs. Once ``ended`` is done, a late slot will do."""
         slot: asyncio.Future[Any] = asyncio.create_task(self._slots.acquire())
         try:
             await asyncio.wait({slot, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -46,7 +41,13 @@ class StreamLimiter:
                 self._slots.release()
 
 
-#: The running loop's limiter.
-stream_limiter = per_loop(
-    lambda: StreamLimiter(max(0, conf.getint("kernel", "max_streams", fallback=DEFAULT_MAX_STREAMS)))
-)
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, StreamLimiter] = WeakKeyDictionary()
+
+
+def stream_limiter() -> StreamLimiter:
+    """Return the running loop's limiter."""
+    loop = asyncio.get_running_loop()
+    if loop not in _limiters:
+        count = conf.getint("kernel", "max_streams", fallback=DEFAULT_MAX_STREAMS)
+        _limiters[loop] = StreamLimiter(max(0, count))
+    return _limiters[loop]

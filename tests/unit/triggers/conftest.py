@@ -62,7 +62,7 @@ async def nothing_is_left(clients):
         _, left = await asyncio.wait(left, timeout=5)
     assert not left
     assert not owning_trigger._ends
-    assert not _pollers()
+    assert not _pollers
     assert all(client._http.is_closed for client in clients)
     assert [client._http._transport._pool.connections for client in clients] == [[]] * len(clients)
 

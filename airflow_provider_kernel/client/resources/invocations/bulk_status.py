@@ -1,9 +1,4 @@
-"""
-The status of many invocations from pages of the list, which have a hundred rows each.
-
-Absence proves nothing: rows shift between pages while they are read, the list may lag, and a list of running
-invocations hides the ended ones. What is missing must be fetched one by one.
-"""
+"""The status of many invocations from pages of the list. Absence proves nothing: rows shift, and the list lags."""
 
 from __future__ import annotations
 
