@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Hashable
-from datetime import timedelta
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.client.resources.invocations.completions import DeliveryCursor, Finished
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.resources.invocations.completions import (
+    CompletionPoller,
+    DeliveryCursor,
+    Finished,
+    Snapshot,
+)
+from airflow_provider_kernel.client.resources.invocations.find_started import utc_now
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.triggers.finished_stream import Delivery, deliveries
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.triggers._polling import shared_poller
 from airflow_provider_kernel.validation import check_poll_interval
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
+
+log = logging.getLogger(__name__)
 
 _STATE_KEY = "kernel_invocation_finished"
 #: Max age of the stored cursor while nothing finishes. After a restart, the list is read back to it.
@@ -76,7 +87,6 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
             raise KernelInputError(f"status is {status!r}; it takes 'succeeded', 'failed', or None for both")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for its row in Airflow's database."""
         return (
             "airflow_provider_kernel.triggers.finished.KernelInvocationFinishedTrigger",
             {
@@ -92,33 +102,21 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
     # --- with the shared stream of Airflow 3.3 --------------------------------------------------------------------
 
     def shared_stream_key(self) -> Hashable:
-        """Name the poll that is shared."""
         return ("kernel-invocation-finished", self.kernel_conn_id, self.poll_interval)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> FinishedProducer:
-        """
-        Make the shared poll.
-
-        :param kwargs: the arguments of one of the watchers.
-        """
         from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
 
         return FinishedProducer(kwargs["kernel_conn_id"], kwargs["poll_interval"])
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """
-        Make this watcher's events.
-
-        :param shared_stream: the deliveries for all watchers.
-        """
         async for event in self._events(shared_stream):
             yield event
 
     # --- and without ----------------------------------------------------------------------------------------------
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll, and yield an event for each invocation that finishes."""
         async for event in self._events(deliveries(self.kernel_conn_id, self.poll_interval)):
             yield event
 
@@ -150,12 +148,37 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
         return all(wanted is None or wanted == found for wanted, found in pairs)
 
 
-class _CursorStore:
+@dataclass
+class Delivery:
     """
-    The watcher's cursor, stored with each asset that it is there for.
+    A snapshot of Kernel's list, on its way to the watchers.
 
-    :param accessors: what Airflow gives to the trigger; ``None`` where there is no store.
+    :param request_backfill: has the next snapshot reach back to a time.
+    :param on_stored: what each watcher does once Airflow has stored the events that it made of this.
     """
+
+    snapshot: Snapshot
+    request_backfill: Callable[[datetime], None]
+    on_stored: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Delivery]:
+    """Poll for ever; an error is logged, and the next poll tries again."""
+    completions = CompletionPoller()
+    while True:
+        try:
+            config = await KernelHook(kernel_conn_id).aget_config()
+            async with shared_poller(config) as poller:
+                snapshot = await poller.run(completions.poll(utc_now(), on_row=poller.publish))
+        except KernelError as error:
+            log.warning("Kernel's invocations cannot be listed: %s; polling again", error)
+        else:
+            yield Delivery(snapshot, completions.request_backfill)
+        await asyncio.sleep(poll_interval)
+
+
+class _CursorStore:
+    """The watcher's cursor, stored with each asset that it is there for."""
 
     def __init__(self, accessors: Any | None, log: Any) -> None:
         self._stores = _compat.asset_state_stores(accessors)
@@ -163,7 +186,7 @@ class _CursorStore:
         self._stored: DeliveryCursor | None = None
 
     async def read(self) -> DeliveryCursor | None:
-        """Read the cursor, however long that takes: to begin without it could lose events."""
+        """Read the cursor, and never give up: to begin without it could lose events."""
         while True:
             try:
                 found = [DeliveryCursor.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
@@ -184,5 +207,4 @@ class _CursorStore:
             self._log.warning("Airflow's asset state store cannot be written: %s", error)
 
     def is_old(self, cursor: DeliveryCursor) -> bool:
-        """Say whether the stored cursor is far behind this one."""
         return self._stored is None or cursor.after - self._stored.after > _STORE_EVERY

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
-from airflow_provider_kernel.triggers.finished_stream import Delivery, deliveries
+from airflow_provider_kernel.triggers.finished import Delivery, deliveries
 
 
 class FinishedProducer(SharedStreamProducer):
@@ -23,11 +23,6 @@ class FinishedProducer(SharedStreamProducer):
             yield delivery, delivery
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """
-        Have the watchers store their cursors.
-
-        :param batch: deliveries of which Airflow has stored all events, or failed to.
-        """
         for item in batch:
             delivery: Delivery = item.broker_payload
             if item.outcome.failed == 0:

@@ -73,7 +73,6 @@ class KernelInvocationTrigger(OwningTrigger):
         self.live_view_link = live_view_link
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for its row in Airflow's database."""
         return (
             "airflow_provider_kernel.triggers.invocation.KernelInvocationTrigger",
             {
@@ -90,7 +89,6 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the end, and yield the one event."""
         status, details = WaitStatus.FINISHED, {}
         try:
             config = await self.own()
@@ -109,7 +107,6 @@ class KernelInvocationTrigger(OwningTrigger):
 
     @asynccontextmanager
     async def open_client(self, config: KernelConfig) -> AsyncIterator[AsyncKernelClient]:
-        """Return the client that all triggers of the connection share."""
         async with shared_poller(config) as poller:
             yield poller.client
 
