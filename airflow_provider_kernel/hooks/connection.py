@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 def config_from_connection(connection: Connection) -> KernelConfig:
     """
-    Read a connection of type ``kernel``.
+    Read a connection: the password is the API key, host and port are the base URL, the extra holds the rest.
 
-    :param connection: its password is the API key, its host and port are the base URL, its extra holds the rest.
     :raises KernelConfigurationError: when a field is invalid. The message names the connection, the field, its
         value and the allowed values, but never the key.
     """
@@ -51,7 +50,6 @@ def config_from_environment() -> KernelConfig | None:
     Read ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``, which Kernel's own tools use too.
 
     :return: ``None`` when the environment holds no key.
-    :raises KernelConfigurationError: when one of them is invalid.
     """
     key = os.environ.get("KERNEL_API_KEY")
     if not key:
@@ -66,7 +64,6 @@ def config_from_environment() -> KernelConfig | None:
 
 @functools.cache
 def user_agent() -> str:
-    """Build the ``User-Agent``, once per process."""
     from airflow import __version__ as airflow_version
 
     return f"airflow-provider-kernel/{__version__} apache-airflow/{airflow_version}"

@@ -27,18 +27,13 @@ _CONNECTION_PROBLEMS = {
 
 
 def describe_success(context: AuthContext, config: KernelConfig) -> str:
-    """Name the organization and the project of the tested key."""
     where = f"project {context.project_id}" if context.project_id else "its default project"
     owner = context.organization.id
     return f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}"
 
 
 def describe_failure(error: KernelError, config: KernelConfig | None) -> str:
-    """
-    Name the cause, followed by the error itself.
-
-    :param config: what was tested; ``None`` when the connection itself is invalid.
-    """
+    """Name the cause, followed by the error itself. ``config`` is ``None`` if the connection itself is invalid."""
     return str(error) if config is None else f"{_summarize_failure(error, config)}. {error}"
 
 

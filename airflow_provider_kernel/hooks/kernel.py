@@ -72,7 +72,6 @@ class KernelHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Build the form fields of Airflow 3.1."""
         from wtforms import IntegerField, StringField
 
         # The form of Airflow 3.1 has no field for fractions: they are entered as text and read as numbers.
@@ -88,7 +87,6 @@ class KernelHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the standard fields for Airflow 3.1."""
         return {key.replace("-", "_"): value for key, value in ui_field_behaviour().items()}
 
     # --- clients ----------------------------------------------------------------------------------------------
@@ -114,11 +112,7 @@ class KernelHook(BaseHook):
         return self._build_config(connection)
 
     async def aget_config(self) -> KernelConfig:
-        """
-        Do what :attr:`config` does, without blocking the event loop.
-
-        :raises KernelConfigurationError: when there is no such connection, or when a field of it is invalid.
-        """
+        """Do what :attr:`config` does, without blocking the event loop."""
         if self._config is None:
             try:
                 connection = await self.aget_connection(self.kernel_conn_id)
@@ -183,10 +177,7 @@ class KernelHook(BaseHook):
 
         The request is sent again only if the server provably did not accept it.
 
-        :param app_name: name of the app.
-        :param action_name: name of one of its actions.
         :param payload: any value that JSON can hold; text is sent as a JSON string. Default: no payload.
-        :param version: the app's version label.
         :param async_timeout_seconds: Kernel ends the invocation after this time, 10 to 3600. Default: Kernel's own,
             which is 900.
         :return: id, action and status; the answer holds no more.
@@ -206,9 +197,7 @@ class KernelHook(BaseHook):
         """
         Fetch an invocation.
 
-        :param invocation_id: id of the invocation.
         :raises KernelNotFoundError: when the project has no such invocation.
-        :raises KernelError: when it cannot be fetched.
         """
         return self.get_conn().send(requests.get_invocation(invocation_id))
 
@@ -224,7 +213,6 @@ class KernelHook(BaseHook):
         """
         Poll an invocation until it has ended, and never cancel it.
 
-        :param invocation_id: id of the invocation.
         :param poll_interval: seconds between two polls; the first polls come sooner.
         :param deadline: when to give up, in seconds since the epoch (``time.time()``). Default: never.
         :param is_new: whether it has just been started; it may then be "not found" at first.
@@ -252,7 +240,6 @@ class KernelHook(BaseHook):
 
         The stream does not prove how the invocation ended; :meth:`get_invocation` does.
 
-        :param invocation_id: id of the invocation.
         :return: each line once, as the action wrote it, and the errors reported in the stream, until the invocation
             ends or reconnecting fails for good.
         """
@@ -272,14 +259,8 @@ class KernelHook(BaseHook):
         """
         Iterate over the invocations of the project. Each page is fetched when the iterator reaches it.
 
-        :param app_name: only of this app.
-        :param version: only of this version label.
-        :param action_name: only of this action.
-        :param deployment_id: only those that ran on this deployment.
-        :param status: only those in this state.
         :param since: only those started after this time: an aware ``datetime``, or an age such as ``"5m"``.
         :param query: free-text search over id, app and action name.
-        :raises KernelError: when a page cannot be fetched.
         """
         return self.get_conn().pages(
             requests.list_invocations(
@@ -299,25 +280,15 @@ class KernelHook(BaseHook):
         """
         End an invocation: set its status, and its output if one is given.
 
-        :param invocation_id: id of the invocation.
         :param status: ``succeeded`` or ``failed``.
         :param output: any value that JSON can hold; ``None`` is sent as ``null``. Default: no output is sent.
         :return: the invocation after the update.
         :raises KernelInvocationFinishedError: when it had already ended in the other state.
-        :raises KernelError: when it could not be updated.
         """
         return self.get_conn().run(flows.update_invocation(invocation_id, status, output))
 
     def complete_invocation(self, invocation_id: str, output: Any = UNSET) -> Invocation:
-        """
-        End an invocation as ``succeeded``.
-
-        :param invocation_id: id of the invocation.
-        :param output: see :meth:`update_invocation`.
-        :return: the invocation after the update.
-        :raises KernelInvocationFinishedError: when it had already failed.
-        :raises KernelError: when it could not be updated.
-        """
+        """End an invocation as ``succeeded``, as :meth:`update_invocation` does."""
         return self.update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output)
 
     def cancel_invocation(self, invocation_id: str, reason: str = EndReason.CANCELLED.value) -> Invocation:
@@ -326,10 +297,8 @@ class KernelHook(BaseHook):
 
         An invocation that has already succeeded stays as it is.
 
-        :param invocation_id: id of the invocation.
         :param reason: becomes the invocation's output, ``{"error": reason}``.
         :return: the invocation in its present state.
-        :raises KernelError: when it could not be cancelled.
         """
         cancellation = self.get_conn().run(flows.cancel_invocation(invocation_id, reason))
         for level, text in cancellation.report():
@@ -337,21 +306,11 @@ class KernelHook(BaseHook):
         return cancellation.invocation
 
     def list_invocation_browsers(self, invocation_id: str) -> list[Browser]:
-        """
-        List an invocation's running browsers. Their URLs hold access tokens: treat them as secrets.
-
-        :param invocation_id: id of the invocation.
-        :raises KernelError: when they cannot be fetched.
-        """
+        """List an invocation's running browsers. Their URLs hold access tokens: treat them as secrets."""
         return self.get_conn().send(requests.list_invocation_browsers(invocation_id))
 
     def delete_invocation_browsers(self, invocation_id: str) -> None:
-        """
-        End an invocation's browsers. Its status does not change.
-
-        :param invocation_id: id of the invocation.
-        :raises KernelError: when they could not be ended.
-        """
+        """End an invocation's browsers. Its status does not change."""
         self.get_conn().send(requests.delete_invocation_browsers(invocation_id))
 
     def list_apps(
@@ -360,10 +319,7 @@ class KernelHook(BaseHook):
         """
         Iterate over the deployed app versions of the project. Each page is fetched when the iterator reaches it.
 
-        :param app_name: only of this app.
-        :param version: only of this version label.
         :param query: free-text search over app names.
-        :raises KernelError: when a page cannot be fetched.
         """
         return self.get_conn().pages(list_apps(app_name=app_name, version=version, query=query))
 
