@@ -44,6 +44,7 @@ class StartRecord:
     :param external_id: the id of what was started, once that is known.
     :param predecessor_id: the id of what an earlier try had started: it is not what this start started.
     :param is_over: whether the try ended in good order, whatever became of the object.
+    :param may_run_on: whether such a try could not find out what it had started, or end it.
     """
 
     version: int = RECORD_VERSION
@@ -55,6 +56,7 @@ class StartRecord:
     external_id: str | None = None
     predecessor_id: str | None = None
     is_over: bool = False
+    may_run_on: bool = False
 
     @classmethod
     def naming(cls, external_id: str) -> StartRecord:
@@ -103,6 +105,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "external_id": (str, type(None)),
     "predecessor_id": (str, type(None)),
     "is_over": bool,
+    "may_run_on": bool,
 }
 
 
@@ -176,12 +179,25 @@ class Ledger:
             replace(record.with_id(external_id), try_number=self._ti.try_number, max_tries=self._ti.max_tries)
         )
 
-    def close(self) -> None:
-        """Store that the try ended in good order, so that the next one starts anew. A failure is only logged."""
+    def close(self, external_id: str | None = None, *, may_run_on: bool | None = None) -> None:
+        """
+        Store that the try ended in good order, so that the next one starts anew. A failure is only logged.
+
+        :param external_id: the object, if the try could not store it before.
+        :param may_run_on: whether the object may run on, also one without an id; ``None`` keeps what is stored.
+        """
         try:
             record = self._record or self.last()
-            if record is not None and record.is_readable and not record.is_over:
-                self._write(replace(record, is_over=True))
+            if record is None or not record.is_readable:
+                return
+            closed = replace(
+                record,
+                external_id=record.external_id or external_id,
+                is_over=True,
+                may_run_on=record.may_run_on if may_run_on is None else may_run_on,
+            )
+            if closed != record:
+                self._write(closed)
         except Exception:
             log.exception("Airflow did not store that this try has ended")
 

@@ -141,20 +141,23 @@ class Owner(Generic[R]):
         self._post(partial(self._transition, Event.RELEASE)).wait()
         self.check()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str) -> bool:
         """
         End the object because the task ends early, and log how that went.
 
         :param reason: an :class:`EndReason`, perhaps with a detail.
+        :return: whether it is known that nothing is left to end.
         """
         if not self._ends:
-            return
+            return True
         self._answered.wait(END_SECONDS)  # the create in flight may tell which one it is
         settled = SignalSafeEvent()
         self._post(partial(self._order_end, Event.END, reason), settled)
         if not settled.wait(END_SECONDS):
             late = TimeoutError(f"no answer within {END_SECONDS:.0f} s; it ends at its own time limit")
             end_failed(self.resource.kind, self.external_id, late).log(log)
+            return False
+        return self._state is not State.OWNED
 
     def wait(self, seconds: float) -> None:
         """
@@ -264,7 +267,7 @@ class Owner(Generic[R]):
         if report.is_done and report.found:
             self._transition(Event.ENDED)
         elif order == self._orders:  # else another end was ordered since, which decides
-            self._transition(Event.ENDED if report.is_done else Event.END_FAILED)
+            self._transition(Event.END_FAILED)
 
     def _refusal(self) -> BaseException:
         return self._killed_error() if self.killed else RuntimeError(f"Nothing can be started: {self._state.value}")

@@ -92,7 +92,8 @@ class ExactlyOnceStarter(Generic[R]):
         """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
         if not last.is_readable:
             self._check_unreadable(last)
-        if not self._is_owned or (last.external_id is None and last.is_over):
+        nothing_was_started = last.external_id is None and last.is_over and not last.may_run_on
+        if not self._is_owned or nothing_was_started:
             return
         found = self._find_previous(last)
         if found is not None and not self._resource.is_over(found):

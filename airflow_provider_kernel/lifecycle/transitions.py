@@ -29,7 +29,7 @@ class Event(Enum):
     KILL = "the process gets a signal"
     OVERDUE = "the signal handler cannot wait any longer for the create's answer"
     ENDED = "Kernel has ended it, or there is none"
-    END_FAILED = "the last end that was ordered failed"
+    END_FAILED = "the last end that was ordered failed, or did not find what a lost start may have started"
 
 
 class Action(Enum):

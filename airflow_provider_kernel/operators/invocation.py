@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.client.dashboard import needs_browser
-from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import (
@@ -184,7 +184,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         except TaskDeferred:
             raise
         except BaseException as error:
-            self._give_up(error, context, ledger, owner.external_id, end=owner.end)
+            self._give_up(error, context, ledger, lambda: owner.external_id, end=owner.end)
             raise
         finally:
             owner.close()
@@ -209,9 +209,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             try:
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
             except KernelError as error:
-                self._give_up(
-                    error, context, ledger, invocation_id, end=partial(end_after_deferral, self.hook, invocation_id)
-                )
+                end = partial(end_after_deferral, self.hook, invocation_id)
+                self._give_up(error, context, ledger, lambda: invocation_id, end=end)
                 raise
             return self._finish(invocation, ledger)
 
@@ -230,9 +229,8 @@ class KernelInvokeOperator(KernelBaseOperator):
                 invocation_id = published_id(self.owned_kind, context["ti"])
                 if invocation_id is not None:
                     end = partial(end_after_deferral, self.hook, invocation_id)
-                    self._give_up(
-                        "Airflow ended its deferral", context, self._ledger(context), invocation_id, end=end
-                    )
+                    why = "Airflow ended its deferral"
+                    self._give_up(why, context, self._ledger(context), lambda: invocation_id, end=end)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -380,17 +378,18 @@ class KernelInvokeOperator(KernelBaseOperator):
         why: BaseException | str,
         context: Context,
         ledger: Ledger,
-        invocation_id: str | None,
+        get_id: Callable[[], str | None],
         *,
-        end: Callable[[str], None],
+        end: Callable[[str], bool],
     ) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
         from airflow_provider_kernel.lifecycle.resource import EndReason
 
         what = why if isinstance(why, str) else type(why).__name__
         if not (isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect):
-            if self.cancel_on_kill:
-                end(EndReason.TASK_ENDED_EARLY.because(what))
-            ledger.close()
-        if invocation_id is not None:
+            has_ended = not self.cancel_on_kill or end(EndReason.TASK_ENDED_EARLY.because(what))
+            # The error names what it may be. A user who clears the task has decided.
+            may_run_on = False if isinstance(why, KernelAmbiguousStartError) else None if has_ended else True
+            ledger.close(get_id(), may_run_on=may_run_on)
+        if (invocation_id := get_id()) is not None:  # the end may have waited for it
             self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

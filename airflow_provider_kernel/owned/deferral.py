@@ -63,13 +63,18 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
     raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {error_text}")
 
 
-def end_after_deferral(hook: KernelHook, invocation_id: str | None, reason: str) -> None:
-    """Cancel the invocation on the worker, and log how that went: a failure must not hide why."""
+def end_after_deferral(hook: KernelHook, invocation_id: str | None, reason: str) -> bool:
+    """
+    Cancel the invocation on the worker, and log how that went: a failure must not hide why.
+
+    :return: whether it is known that nothing is left to cancel.
+    """
     if invocation_id is None:
-        return
+        return True
     try:
         flow = try_to_end(EndableInvocation(), StartRecord.naming(invocation_id), reason)
         report = hook.get_conn().run(flow)
     except KernelError as error:  # there is no such connection
         report = end_failed(EndableInvocation.kind, invocation_id, error)
     report.log(log)
+    return report.is_done

@@ -47,8 +47,8 @@ def crash(make_task, kernel_emulator, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(KernelHook, "wait_for_invocation", _die)
             # What a crash leaves undone.
-            patch.setattr(Owner, "end", lambda owner, reason: None)
-            patch.setattr(Ledger, "close", lambda ledger: None)
+            patch.setattr(Owner, "end", lambda owner, reason: True)
+            patch.setattr(Ledger, "close", lambda ledger, *_, **__: None)
             task.run()
         assert kernel_emulator.requests("PATCH") == ()
         return task

@@ -71,16 +71,58 @@ def test_next_try_polls_a_list_that_lags_for_what_the_crashed_one_started(
     assert len(kernel_emulator.invocations) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the record is closed although the end failed and holds no id")
 @pytest.mark.usefixtures("kernel_refuses_every_end")
-def test_next_try_ends_what_a_try_could_neither_record_nor_end(make_task, kernel_emulator):
+def test_next_try_ends_what_a_try_could_neither_record_nor_end(make_task, kernel_emulator, capfd):
     """The try times out in the create request, and Kernel refuses to end what that started."""
     kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=2))
     task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **HANG)
     assert task.run().state == "up_for_retry"
     assert len(kernel_emulator.requests("PATCH")) == 1
+    (first,) = kernel_emulator.invocations
+    assert f"The task no longer waits for invocation {first.id}" in capfd.readouterr().out
     kernel_emulator.clear_faults()
     again = task.next_try()
     again.task.deferrable, again.task.execution_timeout = True, None
-    again.run()
+    assert again.run().state == "deferred"
+    assert kernel_emulator.invocation(first.id).status == "failed"
     assert kernel_emulator.most_active_at_once() == 1
+
+
+@pytest.mark.parametrize("faults", ["list is late", "list fails"])
+def test_next_try_ends_what_a_killed_try_could_not_find(faults, make_task, kernel_emulator):
+    """The answer to the start got lost, and the kill comes before the list shows what it started."""
+
+    kills = [KernelInvokeOperator.on_kill]
+
+    class KilledWhileSearching(KernelInvokeOperator):
+        def sleep(self, seconds):
+            while kills:
+                kills.pop()(self)
+            super().sleep(seconds)
+
+    kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+    answer = {"body": []} if faults == "list is late" else {"status": 500}
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, **answer))
+    task = make_task(KilledWhileSearching, **HANG)
+    task.run()
+    (first,) = kernel_emulator.invocations
+    assert not first.finished
+    kernel_emulator.clear_faults()
+    again = task.next_try()
+    again.task.deferrable = True
+    assert again.run().state == "deferred"
+    assert kernel_emulator.invocation(first.id).status == "failed"
+    assert kernel_emulator.most_active_at_once() == 1
+
+
+def test_try_after_an_ambiguous_start_and_a_clear_starts_anew(make_task, kernel_emulator):
+    """The error has named what the start may have started: the clear is the user's decision."""
+    alike = {"app_name": "demo", "action_name": "hang", "version": "latest", "payload": None}
+    kernel_emulator.add_fault(Fault("POST", "/invocations", drop="before"))
+    two = [{"id": name, "status": "running", **alike} for name in ("one", "two")]
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, body=two))
+    task = make_task(KernelInvokeOperator, **HANG)
+    assert task.run().state == "failed"
+    again = task.next_try(cleared=True)
+    again.task.deferrable = True
+    assert again.run().state == "deferred"
