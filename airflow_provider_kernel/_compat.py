@@ -49,12 +49,7 @@ __all__ = [
 
 
 def load_dag_folder(folder: Path, bundle_name: str) -> Any:
-    """
-    Parse a folder of DAG files.
-
-    :param bundle_name: the DAG bundle that the folder belongs to.
-    :return: Airflow's ``DagBag``, with ``dags`` and ``import_errors``.
-    """
+    """Parse a folder of DAG files into Airflow's ``DagBag``, with ``dags`` and ``import_errors``."""
     try:
         from airflow.dag_processing.dagbag import BundleDagBag
     except ImportError:  # Airflow 3.1
@@ -79,7 +74,7 @@ def asset_state_stores(accessors: Any | None) -> list[Any]:
     """
     Return the state stores of all assets that a trigger serves: Airflow runs one trigger for equal watchers.
 
-    :param accessors: set on the trigger by Airflow 3.3; ``None`` before 3.3, and if no asset is watched.
+    Airflow 3.3 sets ``accessors`` on the trigger. They are ``None`` before 3.3, and if no asset is watched.
     """
     # There is no public way to iterate over them.
     stores: list[Any] = [*accessors._by_name.values(), *accessors._by_uri.values()] if accessors else []
@@ -87,11 +82,7 @@ def asset_state_stores(accessors: Any | None) -> list[Any]:
 
 
 def add_listener(listener: object) -> None:
-    """
-    Register a listener with Airflow in this process.
-
-    :param listener: an object with methods marked as ``hookimpl``.
-    """
+    """Register a listener, an object with methods marked as ``hookimpl``, with Airflow in this process."""
     try:
         from airflow.sdk.listener import get_listener_manager
     except ImportError:  # Airflow 3.1

@@ -20,8 +20,6 @@ def cancel_kernel_invocations(context: Context) -> None:
     task is left to cancel: after a SIGKILL without retries, a SIGINT, or the loss of the triggerer. Tasks with
     ``cancel_on_kill=False`` or ``wait_for_completion=False`` own none. An invocation that cannot be ended is
     logged, and does not keep the others from their end.
-
-    :param context: what Airflow passes to the callback.
     """
     from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_run
     from airflow_provider_kernel.owned import kinds

@@ -13,12 +13,7 @@ from airflow_provider_kernel.emulator_extra import require_emulator_extra
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """
-    Run the command line.
-
-    :param argv: the arguments; by default those of the process.
-    :return: the exit code.
-    """
+    """Run the command line, by default with the arguments of the process, and return the exit code."""
     arguments = build_parser().parse_args(argv)
     try:
         require_emulator_extra()
@@ -29,7 +24,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser."""
     parser = argparse.ArgumentParser(
         prog="airflow-kernel", description="Try out and test Apache Airflow with Kernel, https://www.kernel.sh/"
     )

@@ -21,13 +21,8 @@ class ExtraField:
     """
     One field in a connection's extra.
 
-    :param name: its key in the extra.
-    :param label: its name in the form.
-    :param description: the line below it in the form.
     :param type: its JSON type: ``string``, ``number`` or ``integer``. ``null`` always means the default.
     :param default: the value if the field is absent or ``null``, and the form's initial value.
-    :param minimum: the smallest allowed number.
-    :param maximum: the largest allowed number.
     """
 
     name: str
@@ -39,7 +34,6 @@ class ExtraField:
     maximum: float | None = None
 
     def conn_field(self) -> dict[str, Any]:
-        """Build its entry in ``conn-fields`` of the provider metadata."""
         # The form posts null for an empty field; a schema without "null" would refuse it.
         schema: dict[str, Any] = {"type": [self.type, "null"], "default": self.default}
         if self.minimum is not None:
@@ -106,7 +100,6 @@ EXTRA_FIELDS = (
     ),
 )
 
-HIDDEN_FIELDS = ("schema", "login", "extra")
 RELABELING = {"password": "API key", "host": "Base URL"}
 # The form shows no other help for standard fields. For the port: the Test button in Airflow's list of connections
 # sends 0 for a missing port. Airflow then sees a changed connection and refuses the test before this package runs.
@@ -126,7 +119,7 @@ def conn_fields() -> dict[str, Any]:
 def ui_field_behaviour() -> dict[str, Any]:
     """Build ``ui-field-behaviour`` of the provider metadata."""
     return {
-        "hidden-fields": list(HIDDEN_FIELDS),
+        "hidden-fields": ["schema", "login", "extra"],
         "relabeling": dict(RELABELING),
         "placeholders": dict(PLACEHOLDERS),
     }

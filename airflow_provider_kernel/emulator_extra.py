@@ -9,11 +9,7 @@ MODULES = ("rich", "starlette", "uvicorn")
 
 
 def require_emulator_extra() -> None:
-    """
-    Check that the extra is installed.
-
-    :raises ImportError: with the command that installs it.
-    """
+    """Raise an error with the command that installs the extra, unless it is installed."""
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:
         raise ImportError(

@@ -18,12 +18,7 @@ MAX_OUTPUT_BYTES = 4_500_000
 
 
 def check_output(output: Any, max_bytes: int) -> None:
-    """
-    Refuse an output that cannot be sent.
-
-    :param max_bytes: the largest size, as JSON.
-    :raises KernelInputError: when the output cannot be written as JSON, or is too large.
-    """
+    """Refuse an output that cannot be written as JSON, or takes more than ``max_bytes`` of it."""
     from airflow_provider_kernel.client.json_encoding import size_in_bytes, to_json_text
 
     size = size_in_bytes(to_json_text(output, what="output"))

@@ -14,21 +14,12 @@ DEFAULT_MAX_OUTPUT_BYTES = 1024 * 1024
 
 
 def check_poll_interval(value: Any) -> None:
-    """
-    Check the seconds between two polls.
-
-    :raises KernelInputError: unless it is a finite number above 0.
-    """
+    """Refuse what is not a finite number of seconds above 0."""
     if not is_number(value) or value <= 0:
         raise KernelInputError(f"poll_interval is {short_repr(value)}; it takes seconds above 0")
 
 
 def check_whole_number(name: str, value: Any) -> None:
-    """
-    Check a limit.
-
-    :param name: the argument's name, for the message.
-    :raises KernelInputError: unless it is a whole number from 0.
-    """
+    """Refuse a limit that is not a whole number from 0."""
     if not is_whole_number(value) or value < 0:
         raise KernelInputError(f"{name} is {short_repr(value)}; it takes a whole number from 0")

@@ -61,7 +61,6 @@ def kernel_invocation_task(
     See :class:`~airflow_provider_kernel.operators.invocation_task.KernelInvocationTaskOperator` for how the
     invocation ends, and for the other arguments.
 
-    :param python_callable: the function to decorate.
     :param multiple_outputs: whether to also push each item of a returned dict to XCom.
     """
     return task_decorator_factory(

@@ -8,7 +8,7 @@ stores the result; ``get_link`` returns what is stored already, since the proces
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -18,31 +18,18 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
-class _Logger(Protocol):
-    def warning(self, msg: str, /, *args: Any) -> Any: ...
-
-
 class _StoredLink(BaseOperatorLink):
     """A link that the task itself stores in XCom, under ``_link_<class name>``."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """
-        Return the stored address. If this raises, Airflow logs the error and keeps what is stored.
-
-        :return: an empty string if none is stored; Airflow then shows no link.
-        """
+        """Return the stored address. For an empty string, Airflow shows no link."""
         from airflow.sdk.execution_time.xcom import XCom
 
         stored = XCom.get_one(key=self.xcom_key, **_xcom_address(ti_key))
         return stored if isinstance(stored, str) else ""
 
-    def write(self, ti: Any, address: str, *, log: _Logger) -> None:
-        """
-        Store the link. A failure is logged and does not fail the task.
-
-        :param ti: the task instance, on a worker or in the triggerer.
-        :param address: the URL to link to.
-        """
+    def write(self, ti: Any, address: str, *, log: Any) -> None:
+        """Store the link, on a worker or in the triggerer. A failure is logged and does not fail the task."""
         from airflow.sdk.execution_time.xcom import XCom
 
         try:
@@ -72,13 +59,8 @@ class KernelLiveViewLink(_StoredLink):
 
     name = "Kernel live view"
 
-    def write(self, ti: Any, address: str | None, *, log: _Logger) -> None:
-        """
-        Store the link, unless there is none: a headless browser has no live view.
-
-        :param ti: the task instance, on a worker or in the triggerer.
-        :param address: the URL that Kernel returned; any but http and https is ignored.
-        """
+    def write(self, ti: Any, address: str | None, *, log: Any) -> None:
+        """Store an http or https URL. A headless browser has no live view, and so no URL."""
         if address and urlsplit(address).scheme in ("http", "https"):
             super().write(ti, address, log=log)
 

@@ -99,15 +99,9 @@ class KernelInvocationNotifier(BaseNotifier):
             raise KernelInputError("both output and output_from are given; an invocation has one output")
 
     def __call__(self, *args: Any) -> None:
-        """
-        End the invocation.
-
-        :param args: the context with which Airflow calls a callback.
-        """
         self._rendered(args[0]).notify(args[0])
 
     def __await__(self) -> Generator[Any, None, None]:
-        """End the invocation, from an event loop."""
         return self._rendered(self.context).async_notify(self.context).__await__()
 
     def notify(self, context: Context) -> None:
@@ -125,11 +119,7 @@ class KernelInvocationNotifier(BaseNotifier):
             _log_end(hook.get_conn().run(end.flow()))
 
     async def async_notify(self, context: Context) -> None:
-        """
-        Do what :meth:`notify` does, without blocking the event loop.
-
-        :raises KernelError: when the invocation could not be ended within 25 s of retries.
-        """
+        """Do what :meth:`notify` does, without blocking the event loop."""
         from airflow_provider_kernel.hooks.kernel import KernelHook
 
         # In a thread: reading states and XCom from Airflow blocks.
@@ -171,11 +161,12 @@ class KernelInvocationNotifier(BaseNotifier):
                     RUN_ID_PREFIX,
                 )
             return None
-        failure = self._failure_reason(context)
-        if failure is not None:
-            return InvocationEnd(self.invocation_id, reason=failure)
+        status = self.status or _status_of_run(context)
+        if status != InvocationStatus.SUCCEEDED.value:
+            reason = sanitize_line(redact(self.reason or _describe_failed_run(context)))
+            return InvocationEnd(self.invocation_id, reason=reason)
         try:
-            output = self._output(context)
+            output = self.output if self.output_from is None else _read_return_value(self.output_from, context)
             if output is not UNSET:
                 check_output(output, self.max_output_bytes)
         except KernelInputError as error:
@@ -187,38 +178,17 @@ class KernelInvocationNotifier(BaseNotifier):
             return InvocationEnd(self.invocation_id, reason="The output could not be read from Airflow")
         return InvocationEnd(self.invocation_id, output=output)
 
-    def _failure_reason(self, context: Context) -> str | None:
-        """Say why the invocation is to fail; ``None`` if it is to succeed."""
-        status = self.status or _status_of_run(context)
-        if status == InvocationStatus.SUCCEEDED.value:
-            return None
-        return sanitize_line(redact(self.reason or _describe_failed_run(context)))
-
-    def _output(self, context: Context) -> Any:
-        if self.output_from is None:
-            return self.output
-        return _read_return_value(self.output_from, context)
-
 
 @dataclass(frozen=True)
 class InvocationEnd:
-    """
-    How an invocation is to end.
-
-    :param output: its output, if it is to succeed.
-    :param reason: why it is to fail; ``None`` if it is to succeed.
-    """
+    """How an invocation is to end: as failed with a reason; without one, as succeeded with an output."""
 
     invocation_id: str
     output: Any = field(default=UNSET, repr=False)
     reason: str | None = None
 
     def flow(self) -> Flow[tuple[Invocation, bool]]:
-        """
-        End the invocation unless it has already ended.
-
-        :return: the invocation, and whether it had already ended.
-        """
+        """End the invocation. Return it, and whether it had already ended."""
         from airflow_provider_kernel.client.resources.invocations import flows, requests
 
         if self.reason is None:
@@ -288,11 +258,7 @@ def _display_name(name: str, task_ids: Sequence[str]) -> str:
 
 
 def _read_return_value(task_id: str, context: Context) -> Any:
-    """
-    Read a task's return value; for a mapped task, the list of all.
-
-    :raises KernelInputError: when there is no such task, or when it has not succeeded.
-    """
+    """Read a task's return value; for a mapped task, the list of all."""
     from airflow.sdk.execution_time.xcom import XCom
 
     dag: Any = context["dag"]

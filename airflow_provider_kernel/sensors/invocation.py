@@ -80,12 +80,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         self.kernel_conn_id = kernel_conn_id
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """
-        Poll the invocation once.
-
-        :return: whether the invocation has ended, and its output.
-        :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
-        """
+        """Poll the invocation once. Return whether it has ended, and its output."""
         with self.calling_kernel():
             if self.dashboard is None:
                 self.show_dashboard(context["ti"], self.invocation_id)
@@ -98,9 +93,8 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:  # noqa: RET503 (defer never returns)
         """
-        Wait for the invocation.
+        Wait for the invocation, and return its output.
 
-        :return: the invocation's output.
         :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
@@ -135,14 +129,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """
-        Resume after the deferral.
-
-        :param event: the payload of the trigger's event.
-        :return: the invocation's output.
-        :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
-        :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
-        """
+        """Resume after the deferral, and do what :meth:`execute` does in the end."""
         from airflow_provider_kernel.owned.deferral import fetch_after_deferral
 
         try:

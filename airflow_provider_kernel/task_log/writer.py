@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES as DEFAULT_MAX_LOG_LINES
@@ -20,18 +20,12 @@ _GROUP, _GROUP_END = "::group::", "::endgroup::"
 _GROUP_MARK = re.compile(r":(?=:(?:end)?group::)")
 
 
-class _Logger(Protocol):
-    def info(self, msg: str, /, *args: Any) -> Any: ...
-
-    def warning(self, msg: str, /, *args: Any) -> Any: ...
-
-
 def escape_untrusted(text: str) -> str:
     """
-    Escape a line of the action, so that it is one record of the log.
+    Escape a line of the action, so that it is one record of the log of at most ``MAX_LINE_LENGTH``.
 
-    :return: the line without its final line break, cut to ``MAX_LINE_LENGTH``. Characters that are not printable
-        (line breaks, terminal controls, writing direction) are escaped, as are Airflow's marks for folding.
+    Characters that are not printable (line breaks, terminal controls, writing direction) are escaped, as are
+    Airflow's marks for folding.
     """
     text = text.rstrip("\r\n")
     left_out = len(text) - MAX_LINE_LENGTH
@@ -57,7 +51,7 @@ class InvocationLog:
     :param max_lines: max lines to write; the others are counted, and one line says how many.
     """
 
-    def __init__(self, logger: _Logger, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
+    def __init__(self, logger: Any, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
         self._logger = logger
         self._invocation_id = invocation_id
         self._max_lines = max_lines
@@ -68,7 +62,6 @@ class InvocationLog:
         self.lines = 0
 
     def write(self, news: LogLine | StreamError) -> None:
-        """Write a line or an error of the stream."""
         with self._lock:
             self.lines += 1
             if self._ended or self.lines > self._max_lines:
@@ -87,11 +80,7 @@ class InvocationLog:
         self._logger.info("The invocation's log lines come later, at its end at the latest: %s", why)
 
     def end(self, given_up: str | None = None) -> None:
-        """
-        End the group and log what is missing. Later calls do nothing.
-
-        :param given_up: why the stream was given up, if it was.
-        """
+        """End the group and log what is missing. Later calls do nothing."""
         with self._lock:
             if self._ended:
                 return
