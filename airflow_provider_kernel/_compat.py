@@ -11,41 +11,27 @@ from typing import Any
 
 try:
     from airflow.sdk.exceptions import (
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowRescheduleException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        TaskDeferred,
+        AirflowFailException as AirflowFailException,
+        AirflowNotFoundException as AirflowNotFoundException,
+        AirflowRescheduleException as AirflowRescheduleException,
+        AirflowSensorTimeout as AirflowSensorTimeout,
+        AirflowSkipException as AirflowSkipException,
+        TaskDeferred as TaskDeferred,
     )
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef, attr-defined]
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowRescheduleException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        TaskDeferred,
+        AirflowFailException as AirflowFailException,
+        AirflowNotFoundException as AirflowNotFoundException,
+        AirflowRescheduleException as AirflowRescheduleException,
+        AirflowSensorTimeout as AirflowSensorTimeout,
+        AirflowSkipException as AirflowSkipException,
+        TaskDeferred as TaskDeferred,
     )
 
 try:
-    from airflow.sdk import conf
+    from airflow.sdk import conf as conf
 except ImportError:  # Airflow 3.1
-    from airflow.configuration import conf  # type: ignore[assignment]
-
-__all__ = [
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowRescheduleException",
-    "AirflowSensorTimeout",
-    "AirflowSkipException",
-    "TaskDeferred",
-    "add_listener",
-    "asset_state_stores",
-    "conf",
-    "load_dag_folder",
-    "triggers_have_on_kill",
-]
+    from airflow.configuration import conf as conf  # type: ignore[assignment]
 
 
 def load_dag_folder(folder: Path, bundle_name: str) -> Any:

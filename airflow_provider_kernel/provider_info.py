@@ -11,6 +11,19 @@ def get_provider_info() -> dict[str, Any]:
     from airflow_provider_kernel.connection_form import conn_fields, ui_field_behaviour
 
     integration = "Kernel"
+    modules_of = {
+        "hooks": ["airflow_provider_kernel.hooks.kernel"],
+        "operators": [
+            "airflow_provider_kernel.operators.invocation",
+            "airflow_provider_kernel.operators.invocation_task",
+            "airflow_provider_kernel.operators.orphans",
+        ],
+        "sensors": ["airflow_provider_kernel.sensors.invocation"],
+        "triggers": [
+            "airflow_provider_kernel.triggers.finished",
+            "airflow_provider_kernel.triggers.invocation",
+        ],
+    }
     return {
         "package-name": "airflow-provider-kernel",
         "name": "Kernel",
@@ -27,31 +40,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service", "ai"],
             }
         ],
-        "hooks": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.hooks.kernel"]},
-        ],
-        "operators": [
-            {
-                "integration-name": integration,
-                "python-modules": [
-                    "airflow_provider_kernel.operators.invocation",
-                    "airflow_provider_kernel.operators.invocation_task",
-                    "airflow_provider_kernel.operators.orphans",
-                ],
-            },
-        ],
-        "sensors": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_kernel.sensors.invocation"]},
-        ],
-        "triggers": [
-            {
-                "integration-name": integration,
-                "python-modules": [
-                    "airflow_provider_kernel.triggers.finished",
-                    "airflow_provider_kernel.triggers.invocation",
-                ],
-            },
-        ],
+        **{
+            kind: [{"integration-name": integration, "python-modules": modules}]
+            for kind, modules in modules_of.items()
+        },
         "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
         "task-decorators": [
             {

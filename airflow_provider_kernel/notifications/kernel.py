@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.client.flow import Flow
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
-    from airflow_provider_kernel.client.retry import RetryPolicy
+    from airflow_provider_kernel.hooks.kernel import KernelHook
 
 log = logging.getLogger(__name__)
 
@@ -110,24 +110,24 @@ class KernelInvocationNotifier(BaseNotifier):
 
         :raises KernelError: when the invocation could not be ended within 25 s of retries.
         """
-        from airflow_provider_kernel.hooks.kernel import KernelHook
-
         end = self._decide_end(context)
-        if end is None:
-            return
-        with KernelHook(self.kernel_conn_id, retry=_retry_policy()) as hook:
-            _log_end(hook.get_conn().run(end.flow()))
+        if end is not None:
+            with self._hook() as hook:
+                hook.get_conn().run(end.flow())
 
     async def async_notify(self, context: Context) -> None:
         """Do what :meth:`notify` does, without blocking the event loop."""
-        from airflow_provider_kernel.hooks.kernel import KernelHook
-
         # In a thread: reading states and XCom from Airflow blocks.
         end = await asyncio.to_thread(self._decide_end, context)
-        if end is None:
-            return
-        async with await KernelHook(self.kernel_conn_id, retry=_retry_policy()).get_async_conn() as client:
-            _log_end(await client.run(end.flow()))
+        if end is not None:
+            async with await self._hook().get_async_conn() as client:
+                await client.run(end.flow())
+
+    def _hook(self) -> KernelHook:
+        from airflow_provider_kernel.client.retry import RetryPolicy
+        from airflow_provider_kernel.hooks.kernel import KernelHook
+
+        return KernelHook(self.kernel_conn_id, retry=RetryPolicy(max_seconds=_MAX_RETRY_SECONDS))
 
     def _rendered(self, context: Context) -> KernelInvocationNotifier:
         """Render the templates in a copy: the DAG processor may use one notifier for several runs."""
@@ -187,8 +187,13 @@ class InvocationEnd:
     output: Any = field(default=UNSET, repr=False)
     reason: str | None = None
 
-    def flow(self) -> Flow[tuple[Invocation, bool]]:
-        """End the invocation. Return it, and whether it had already ended."""
+    def flow(self) -> Flow[None]:
+        """End the invocation unless it has already ended, and log how it ended."""
+        invocation, had_ended = yield from self._end()
+        what = "had already ended as" if had_ended else "is now"
+        log.info("Invocation %s %s %s", invocation.id, what, invocation.status)
+
+    def _end(self) -> Flow[tuple[Invocation, bool]]:
         from airflow_provider_kernel.client.resources.invocations import flows, requests
 
         if self.reason is None:
@@ -201,7 +206,7 @@ class InvocationEnd:
                     raise
                 # If Kernel refuses the output, end as failed: the caller must not wait forever.
                 why = sanitize_line(f"{type(refusal).__name__}: {refusal}")
-                return (yield from InvocationEnd(self.invocation_id, reason=why).flow())
+                return (yield from InvocationEnd(self.invocation_id, reason=why)._end())
         before = yield from requests.get_invocation(self.invocation_id)
         if before.is_final:
             return before, True
@@ -209,20 +214,8 @@ class InvocationEnd:
         return cancellation.invocation, cancellation.was_over
 
 
-def _retry_policy() -> RetryPolicy:
-    from airflow_provider_kernel.client.retry import RetryPolicy
-
-    return RetryPolicy(max_seconds=_MAX_RETRY_SECONDS)
-
-
-def _log_end(end: tuple[Invocation, bool]) -> None:
-    invocation, had_ended = end
-    what = "had already ended as" if had_ended else "is now"
-    log.info("Invocation %s %s %s", invocation.id, what, invocation.status)
-
-
 def _status_of_run(context: Context) -> str:
-    """Return how the run ended. In doubt it is "failed", which nobody can mistake for a result."""
+    """Return how the run ended. In doubt it is "failed", which cannot be mistaken for a result."""
     state = str(getattr(getattr(context.get("dag_run"), "state", None), "value", ""))
     # The run's state decides; without it, the reason that Airflow passes to the callback.
     if state == "success" or (not state and context.get("reason") == "success"):

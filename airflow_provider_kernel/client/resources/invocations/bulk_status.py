@@ -17,7 +17,7 @@ from airflow_provider_kernel.client.timestamps import parse_timestamp
 MIN_LISTED = 3
 #: Max pages that show less than one wanted invocation each, and a tenth of the number of these.
 _PATIENCE = 3
-#: How much earlier than the first start a list begins, as nobody says whether its edge is part of it.
+#: How much earlier than the first start a list begins: whether its edge is part of it is not documented.
 _MARGIN = timedelta(seconds=1)
 
 
