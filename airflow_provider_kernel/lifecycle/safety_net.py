@@ -69,7 +69,6 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]
 
     An object that cannot be ended is logged, and does not keep the others from their end.
 
-    :param context: what Airflow passes to the callback.
     :param kinds: the kinds of objects, by name. An operator that owns one names it in its ``owned_kind``.
     """
     dag, run_id = context["dag"], run_id_of(context)
@@ -82,21 +81,11 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]
         kernel_conn_id = str(arguments.get("kernel_conn_id", KernelHook.default_conn_name))
         with KernelHook(kernel_conn_id) as hook:
             for external_id in published_ids(resource.kind, dag_id=dag.dag_id, task_id=task.task_id, run_id=run_id):
-                try:
-                    report = hook.get_conn().run(_end_if_active(resource, external_id, EndReason.RUN_FAILED))
-                except KernelError as error:  # of the connection
-                    report = end_failed(resource.kind, external_id, error)
-                report.log(log)
+                _run_and_log(hook, resource, external_id, _end_if_active(resource, external_id))
 
 
 def find_orphans(hook: KernelHook, resource: MarkedResource[R], ti: Any) -> Iterator[Orphan]:
-    """
-    Find the objects whose DAG run is over. A run that Airflow does not know is not over.
-
-    :param hook: the connection.
-    :param resource: the kind of object.
-    :param ti: the task instance of the sweep; the states of runs are fetched with it.
-    """
+    """Find the objects whose DAG run is over. A run that Airflow does not know is not over."""
     states: dict[tuple[str, str], str | None] = {}
     for first_page in resource.list_active():
         # The whole list first: its pages shift while objects are ended.
@@ -112,15 +101,24 @@ def find_orphans(hook: KernelHook, resource: MarkedResource[R], ti: Any) -> Iter
                 yield Orphan(resource.external_id(found), status, dag_id, run_id, mark.get("task_id"))
 
 
-def end_orphan(hook: KernelHook, resource: EndableResource[Any], orphan: Orphan) -> EndReport:
-    """End an orphan, and log how it went. A failure is in the report."""
-    record = StartRecord.naming(orphan.external_id)
-    report = hook.get_conn().run(try_to_end(resource, record, EndReason.RUN_OVER))
+def end_by_id(hook: KernelHook, resource: EndableResource[Any], external_id: str, reason: str) -> EndReport:
+    """End an object that no process owns any more, and log how it went. A failure is in the report."""
+    flow = try_to_end(resource, StartRecord.naming(external_id), reason)
+    return _run_and_log(hook, resource, external_id, flow)
+
+
+def _run_and_log(
+    hook: KernelHook, resource: EndableResource[Any], external_id: str, flow: Flow[EndReport]
+) -> EndReport:
+    try:
+        report = hook.get_conn().run(flow)
+    except KernelError as error:  # of the connection
+        report = end_failed(resource.kind, external_id, error)
     report.log(log)
     return report
 
 
-def _end_if_active(resource: EndableResource[Any], external_id: str, reason: EndReason) -> Flow[EndReport]:
+def _end_if_active(resource: EndableResource[Any], external_id: str) -> Flow[EndReport]:
     """End an object, without a log line if it is over: in most runs, that is all of them."""
     try:
         found = yield from resource.get(external_id)
@@ -128,7 +126,7 @@ def _end_if_active(resource: EndableResource[Any], external_id: str, reason: End
         return end_failed(resource.kind, external_id, error)
     if resource.is_over(found):
         return EndReport()
-    return (yield from try_to_end(resource, StartRecord.naming(external_id), reason))
+    return (yield from try_to_end(resource, StartRecord.naming(external_id), EndReason.RUN_FAILED))
 
 
 def _run_state(ti: Any, dag_id: str, run_id: str) -> str | None:

@@ -8,20 +8,29 @@ The one that starts an invocation and owns it stands here, those that end what s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
+from airflow_provider_kernel.client.resources.invocations.defaults import (
+    DEFAULT_ASYNC_TIMEOUT_SECONDS,
+    MAX_ASYNC_TIMEOUT_SECONDS,
+    MIN_ASYNC_TIMEOUT_SECONDS,
+)
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
+    EndReason,
     Ownership,
+    StartMark,
+    published_id,
+    xcom_key,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators.base import KernelBaseOperator
@@ -38,6 +47,8 @@ from airflow_provider_kernel.validation import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_kernel.client.http.request import Request
@@ -55,6 +66,8 @@ __all__ = [
 
 #: How long a deferrable task polls before it defers.
 FIRST_POLL_SECONDS = 0.5
+#: How much longer than Kernel's own limit a task waits: for the queue, and for Kernel to act on its limit.
+_DEADLINE_GRACE_SECONDS = 300
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -167,7 +180,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
         from airflow_provider_kernel.lifecycle.owner import Owner
-        from airflow_provider_kernel.lifecycle.resource import StartMark
 
         resource = self._resource(context)
         resource.create(StartMark.of(context["ti"], token=""))  # raises at once for what cannot work
@@ -184,24 +196,15 @@ class KernelInvokeOperator(KernelBaseOperator):
         except TaskDeferred:
             raise
         except BaseException as error:
-            self._give_up(error, context, ledger, lambda: owner.external_id, end=owner.end)
+            self._give_up(error, context, ledger, owner=owner)
             raise
         finally:
             owner.close()
         return invocation_id if invocation is None else self._finish(invocation, ledger)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """
-        Go on after the deferral.
-
-        :param event: the trigger's event.
-        :return: the invocation's output.
-        :raises KernelInvocationFailedError: when it ended as ``failed``.
-        :raises KernelInvocationTimeoutError: when it did not end in time; it has been cancelled.
-        :raises KernelError: when the trigger lost contact with it; it has been cancelled.
-        """
-        from airflow_provider_kernel.lifecycle.resource import published_id
-        from airflow_provider_kernel.owned.deferral import end_after_deferral, fetch_after_deferral
+        """Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end."""
+        from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         with self.calling_kernel():
             ledger = self._ledger(context)
@@ -209,28 +212,18 @@ class KernelInvokeOperator(KernelBaseOperator):
             try:
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
             except KernelError as error:
-                end = partial(end_after_deferral, self.hook, invocation_id)
-                self._give_up(error, context, ledger, lambda: invocation_id, end=end)
+                self._give_up(error, context, ledger, invocation_id=invocation_id)
                 raise
             return self._finish(invocation, ledger)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel.
-
-        :param next_method: what to call; ``__fail__`` when the deferral timed out or the trigger crashed.
-        :param next_kwargs: its arguments.
-        """
-        if next_method == "__fail__":
-            from airflow_provider_kernel.lifecycle.resource import published_id
-            from airflow_provider_kernel.owned.deferral import end_after_deferral
-
+        """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
+        if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             with self.calling_kernel():
                 invocation_id = published_id(self.owned_kind, context["ti"])
                 if invocation_id is not None:
-                    end = partial(end_after_deferral, self.hook, invocation_id)
                     why = "Airflow ended its deferral"
-                    self._give_up(why, context, self._ledger(context), lambda: invocation_id, end=end)
+                    self._give_up(why, context, self._ledger(context), invocation_id=invocation_id)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -240,11 +233,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             self._owner.kill()
 
     def sleep(self, seconds: float) -> None:
-        """
-        Wait before a request is sent again, unless the task is killed.
-
-        :raises KernelInvocationKilledError: when it is.
-        """
+        """Wait before a request is sent again; a kill ends it with an error."""
         if self._owner is None:
             super().sleep(seconds)
         else:
@@ -254,7 +243,6 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _start(self, owner: Owner[Invocation], ledger: Ledger, context: Context) -> str:
         """Start the invocation, or reconnect to that of a crashed try, and publish its id."""
-        from airflow_provider_kernel.lifecycle.resource import xcom_key
         from airflow_provider_kernel.lifecycle.starter import ExactlyOnceStarter
 
         ti = context["ti"]
@@ -276,7 +264,6 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _resource(self, context: Context) -> OwnedInvocation:
         from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
-        from airflow_provider_kernel.operators._time_limits import kernel_time_limit
         from airflow_provider_kernel.owned.invocation import OwnedInvocation
 
         def build(payload: Any) -> Request[Invocation]:
@@ -285,7 +272,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 self.action_name,
                 payload=payload,
                 version=self.version,
-                async_timeout_seconds=kernel_time_limit(self.async_timeout_seconds, self.execution_timeout),
+                async_timeout_seconds=self._time_limit(),
             )
 
         return OwnedInvocation(
@@ -299,12 +286,10 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _wait(self, owner: Owner[Invocation], invocation_id: str, context: Context) -> Invocation:
         """Wait on the worker, or defer unless the invocation is over at once."""
-        from airflow_provider_kernel.operators._time_limits import deadline_of_wait, kernel_time_limit
-
         poll = partial(self._poll, invocation_id, ti=context["ti"])
-        time_limit = kernel_time_limit(self.async_timeout_seconds, self.execution_timeout)
         if self.deferrable:
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
+            from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
             with suppress(KernelInvocationTimeoutError):
                 invocation = poll(time.time() + FIRST_POLL_SECONDS)
@@ -312,11 +297,39 @@ class KernelInvokeOperator(KernelBaseOperator):
                     return invocation
             check_still_running(context["ti"])
             owner.release()  # to the trigger
-            started = context["ti"].start_date
-            deadline = deadline_of_wait(time_limit, execution_timeout=self.execution_timeout, started=started)
-            self._defer(invocation_id, deadline)
+            # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
+            self.defer(
+                trigger=KernelInvocationTrigger(
+                    invocation_id=invocation_id,
+                    kernel_conn_id=self.kernel_conn_id,
+                    poll_interval=self.poll_interval,
+                    deadline=self._deadline(context["ti"].start_date),
+                    cancel_on_kill=self.cancel_on_kill,
+                    stream_logs=self.stream_logs,
+                    max_log_lines=self.max_log_lines,
+                    live_view_link=self.live_view_link,
+                ),
+                method_name="execute_complete",
+            )
         with self._log_stream(owner, invocation_id):
-            return poll(deadline_of_wait(time_limit))  # Airflow enforces the execution_timeout
+            return poll(self._deadline())  # Airflow enforces the execution_timeout
+
+    def _time_limit(self) -> int | None:
+        if self.async_timeout_seconds is not None or self.execution_timeout is None:
+            return self.async_timeout_seconds
+        seconds = int(self.execution_timeout.total_seconds()) + 60
+        return max(MIN_ASYNC_TIMEOUT_SECONDS, min(seconds, MAX_ASYNC_TIMEOUT_SECONDS))
+
+    def _deadline(self, started: datetime | None = None) -> float:
+        """
+        Return when to stop waiting, in seconds since the epoch: it must hold in every process.
+
+        :param started: when the task started, for a deferral, over which Airflow enforces no execution_timeout.
+        """
+        deadline = time.time() + (self._time_limit() or DEFAULT_ASYNC_TIMEOUT_SECONDS) + _DEADLINE_GRACE_SECONDS
+        if self.execution_timeout is not None and started is not None:
+            deadline = min(deadline, (started + self.execution_timeout).timestamp())
+        return deadline
 
     def _log_stream(self, owner: Owner[Invocation], invocation_id: str) -> AbstractContextManager[object]:
         if not self.stream_logs:
@@ -342,24 +355,6 @@ class KernelInvokeOperator(KernelBaseOperator):
             on_browser=show if shows_browser else None,
         )
 
-    def _defer(self, invocation_id: str, deadline: float) -> NoReturn:
-        from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
-
-        # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
-        self.defer(
-            trigger=KernelInvocationTrigger(
-                invocation_id=invocation_id,
-                kernel_conn_id=self.kernel_conn_id,
-                poll_interval=self.poll_interval,
-                deadline=deadline,
-                cancel_on_kill=self.cancel_on_kill,
-                stream_logs=self.stream_logs,
-                max_log_lines=self.max_log_lines,
-                live_view_link=self.live_view_link,
-            ),
-            method_name="execute_complete",
-        )
-
     # --- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
@@ -378,18 +373,26 @@ class KernelInvokeOperator(KernelBaseOperator):
         why: BaseException | str,
         context: Context,
         ledger: Ledger,
-        get_id: Callable[[], str | None],
         *,
-        end: Callable[[str], bool],
+        owner: Owner[Invocation] | None = None,
+        invocation_id: str | None = None,
     ) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
-        from airflow_provider_kernel.lifecycle.resource import EndReason
+        from airflow_provider_kernel.lifecycle.safety_net import end_by_id
+        from airflow_provider_kernel.owned.invocation import EndableInvocation
 
         what = why if isinstance(why, str) else type(why).__name__
-        if not (isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect):
-            has_ended = not self.cancel_on_kill or end(EndReason.TASK_ENDED_EARLY.because(what))
+        reason = EndReason.TASK_ENDED_EARLY.because(what)
+        is_left = isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect
+        has_ended = True
+        if owner is not None:
+            has_ended = is_left or owner.end(reason)
+            invocation_id = owner.external_id  # the end may have waited for it
+        elif invocation_id is not None and self.cancel_on_kill:
+            has_ended = is_left or end_by_id(self.hook, EndableInvocation(), invocation_id, reason).is_done
+        if not is_left:
             # The error names what it may be. A user who clears the task has decided.
             may_run_on = False if isinstance(why, KernelAmbiguousStartError) else None if has_ended else True
-            ledger.close(get_id(), may_run_on=may_run_on)
-        if (invocation_id := get_id()) is not None:  # the end may have waited for it
+            ledger.close(invocation_id, may_run_on=may_run_on)
+        if invocation_id is not None:
             self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

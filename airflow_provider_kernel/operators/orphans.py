@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         :return: their ids.
         :raises KernelError: when one of them could not be ended; the others were.
         """
-        from airflow_provider_kernel.lifecycle.safety_net import end_orphan, find_orphans
+        from airflow_provider_kernel.lifecycle.safety_net import end_by_id, find_orphans
         from airflow_provider_kernel.owned.invocation import MarkedInvocation
 
         resource = MarkedInvocation(self.app_name, self.correlation_key, since=self.since)
@@ -71,8 +72,11 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
                 orphan.run_id,
                 ": would be cancelled" if self.dry_run_only else "",
             )
-            if not self.dry_run_only and (error := end_orphan(self.hook, resource, orphan).error):
-                errors.append(error)
+            if self.dry_run_only:
+                continue
+            report = end_by_id(self.hook, resource, orphan.external_id, EndReason.RUN_OVER)
+            if report.error is not None:
+                errors.append(report.error)
         if self.dry_run_only:
             self.log.info("%d orphans found (dry run)", len(ids))
         else:

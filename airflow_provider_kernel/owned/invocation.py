@@ -1,16 +1,18 @@
-"""How Airflow starts, finds and ends an invocation that it owns."""
+"""How Airflow starts, finds and ends an invocation that it owns, and fetches one that a trigger waited for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelLostContactError
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.find_started import (
     LOOKUP_SECONDS,
     StartCriteria,
@@ -22,9 +24,13 @@ from airflow_provider_kernel.client.resources.invocations.find_started import (
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET, Unset
+from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
-from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, published_ids
+from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus, published_ids
 from airflow_provider_kernel.lifecycle.task_instances import is_mapped
+
+#: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
+_CATCH_UP_SECONDS = 30.0
 
 
 class EndableInvocation:
@@ -40,29 +46,19 @@ class EndableInvocation:
         self._details = details
 
     def get(self, external_id: str) -> Flow[Invocation]:
-        """Fetch it."""
         return (yield from requests.get_invocation(external_id))
 
     def is_over(self, found: Invocation) -> bool:
-        """Say whether it has ended."""
         return found.is_final
 
     def external_id(self, found: Invocation) -> str:
-        """Return its id."""
         return found.id
 
     def describe(self, found: Invocation) -> str:
-        """Return its status."""
         return str(found.status)
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
-        """
-        Cancel it, and end its browsers.
-
-        :param record: names it.
-        :param reason: why; it becomes the invocation's output.
-        :param urgent: whether the request for its state gets one attempt only.
-        """
+        """Cancel it, and end its browsers. The reason becomes the invocation's output."""
         if record.external_id is None:
             return EndReport(found=False)
         cancellation = yield from flows.cancel_invocation(
@@ -87,12 +83,10 @@ class MarkedInvocation(EndableInvocation):
         self._since = since
 
     def list_active(self) -> Iterable[Request[Page[Invocation]]]:
-        """Return the first request of the list of each status that is not final."""
         for status in (InvocationStatus.QUEUED, InvocationStatus.RUNNING):
             yield requests.list_invocations(app_name=self._app_name, status=status, since=self._since)
 
     def owner_mark(self, found: Invocation) -> Mapping[str, Any]:
-        """Return the mark in the payload; an empty one if there is none."""
         return correlation_mark(found, self._correlation_key) or {}
 
 
@@ -126,27 +120,14 @@ class OwnedInvocation(EndableInvocation):
         self._ti = ti
 
     def input_fingerprint(self) -> str:
-        """Name what is to be started, the same in every try."""
         wanted = StartCriteria.by(self._build(self._payload))
         return fingerprint(wanted.app_name, wanted.action_name, wanted.version, wanted.payload)
 
     def create(self, mark: StartMark) -> Flow[Invocation]:
-        """
-        Start it.
-
-        :param mark: goes into the payload, if there is a key for it.
-        :raises KernelInputError: when the payload cannot carry the mark.
-        """
         return flows.start_invocation(self._request(mark))
 
     def find(self, record: StartRecord, *, patience: float) -> Flow[Invocation | None]:
-        """
-        Search the list for what a start may have started. Asks Airflow what siblings have started.
-
-        :param record: the start.
-        :param patience: for how many seconds to search again while none is found.
-        :raises KernelAmbiguousStartError: when it may be one of several, naming them.
-        """
+        """Search the list for what a start may have started. Asks Airflow what siblings have started."""
         of_siblings: frozenset[str] = frozenset()
         if is_mapped(self._ti):
             of_siblings = published_ids(
@@ -155,13 +136,7 @@ class OwnedInvocation(EndableInvocation):
         return single_match((yield from self._find(record, excluded=of_siblings, patience=patience)))
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
-        """
-        Cancel it, and end its browsers. One whose id is unknown is ended if it can be no other.
-
-        :param record: names it, or its start.
-        :param reason: why; it becomes the invocation's output.
-        :param urgent: whether the request for its state gets one attempt only.
-        """
+        """Cancel it, and end its browsers. One whose id is unknown is ended if it can be no other."""
         if record.external_id is None:
             # Which ones are the siblings' only Airflow knows, and it must not be asked here.
             if self._correlation_key is None and is_mapped(self._ti):
@@ -173,7 +148,6 @@ class OwnedInvocation(EndableInvocation):
         return (yield from super().end(record, reason, urgent=urgent))
 
     def can_reconnect(self, found: Invocation) -> bool:
-        """Say whether a retry can still get, or has, a result from it."""
         return found.status != InvocationStatus.FAILED
 
     def _find(self, record: StartRecord, *, excluded: frozenset[str], patience: float) -> Flow[list[Invocation]]:
@@ -205,3 +179,45 @@ class OwnedInvocation(EndableInvocation):
                 f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
             )
         return self._build({**payload, key: asdict(mark)})
+
+
+def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
+    """
+    Fetch the invocation that a trigger waited for. The event only says that it is time to.
+
+    :param event: may be lost, or come from another version of this package.
+    :param invocation_id: for an event that names none.
+    :raises KernelInvocationTimeoutError: when the deadline has passed and it still runs.
+    :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
+    :raises KernelError: when it can never be fetched, or its id is unknown.
+    """
+    event = event or {}
+    invocation_id = event.get("invocation_id") or invocation_id
+    if not invocation_id:
+        raise KernelError(f"The trigger's event names no invocation: {event!r}")
+    try:
+        # Also after an error: it may have ended while the trigger could not fetch it.
+        invocation = hook.get_invocation(invocation_id)
+    except KernelError as error:
+        if error.permanent:
+            raise
+        raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
+    if invocation.is_final:
+        return invocation
+    if event.get("status") == WaitStatus.FINISHED:
+        # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
+        try:
+            return hook.wait_for_invocation(
+                invocation_id, poll_interval=1, deadline=time.time() + _CATCH_UP_SECONDS
+            )
+        except KernelInvocationTimeoutError as error:
+            raise KernelLostContactError(
+                f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
+                f"it still is {invocation.status}"
+            ) from error
+    if event.get("status") == WaitStatus.TIMEOUT:
+        raise KernelInvocationTimeoutError(
+            f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
+        )
+    error_text = event.get("error") or f"the trigger sent {event!r}"
+    raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {error_text}")

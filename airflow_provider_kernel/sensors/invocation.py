@@ -130,7 +130,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Resume after the deferral, and do what :meth:`execute` does in the end."""
-        from airflow_provider_kernel.owned.deferral import fetch_after_deferral
+        from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         try:
             with self.calling_kernel():

@@ -17,9 +17,8 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
-from airflow_provider_kernel.operators._time_limits import deadline_of_wait
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
-from airflow_provider_kernel.owned import deferral
+from airflow_provider_kernel.owned import invocation as owned_invocation
 from airflow_provider_kernel.testing import Fault
 
 BROWSERS = {
@@ -224,7 +223,7 @@ class TestAfterTheDeferral:
     def test_an_event_that_is_too_early_is_no_success(
         self, more, deferred, kernel_emulator, execution_api, monkeypatch
     ):
-        monkeypatch.setattr(deferral, "_CATCH_UP_SECONDS", 0.1)
+        monkeypatch.setattr(owned_invocation, "_CATCH_UP_SECONDS", 0.1)
         execution_api.max_tries = 0
         event = {"invocation_id": deferred.invocation_id, "status": "finished", **more}
         result = deferred.resume("execute_complete", event=event)
@@ -271,5 +270,7 @@ def test_the_default_is_what_airflow_is_configured_to():
 def test_a_second_deferral_would_not_move_the_deadline():
     """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
-    deadline = deadline_of_wait(None, execution_timeout=timedelta(minutes=10), started=started)
-    assert deadline == started.timestamp() + 600
+    operator = KernelInvokeOperator(
+        task_id="t", app_name="a", action_name="b", execution_timeout=timedelta(minutes=10)
+    )
+    assert operator._deadline(started) == started.timestamp() + 600
