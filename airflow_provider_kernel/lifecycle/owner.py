@@ -136,9 +136,15 @@ class Owner(Generic[R]):
         """
         Let go of the object: it is over, or somebody else owns it from now on. Nothing here ends it any more.
 
-        :raises KernelInvocationKilledError: when the task was killed.
+        :raises KernelInvocationKilledError: when the task was killed. Then the object is not released.
         """
-        self._post(partial(self._transition, Event.RELEASE)).wait()
+
+        def release() -> None:
+            # If the end that the kill ordered failed, the object still has no other owner.
+            if not self.killed:
+                self._transition(Event.RELEASE)
+
+        self._post(release).wait()
         self.check()
 
     def end(self, reason: str) -> bool:

@@ -349,3 +349,13 @@ def test_wake_and_kill_cut_the_wait_short(owned):
     with pytest.raises(KernelInvocationKilledError):
         owned.wait(LONG)
     killing.join(LONG)
+
+
+def test_release_after_a_kill_that_failed_leaves_the_end_to_the_task(owned, kernel_emulator):
+    """Deferral or not: the killed task does not go on, so nobody takes over what it lets go of."""
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=400))
+    owned.kill()
+    with pytest.raises(KernelInvocationKilledError):
+        owned.release()
+    assert owned.end("the task failed")
+    assert kernel_emulator.invocation(owned.external_id).status == "failed"
