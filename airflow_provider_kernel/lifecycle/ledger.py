@@ -65,11 +65,7 @@ class StartRecord:
 
     @classmethod
     def parse(cls, stored: Any) -> StartRecord:
-        """
-        Read a stored record. One that cannot be read is no reason to start a second object: its id counts.
-
-        :param stored: what the store holds.
-        """
+        """Read a stored record. One that cannot be read is no reason to start a second object: its id counts."""
         stored = stored if isinstance(stored, Mapping) else {}
         if stored.get("version") == RECORD_VERSION and all(
             name in stored and isinstance(stored[name], kinds) for name, kinds in _TYPES.items()
@@ -81,17 +77,14 @@ class StartRecord:
         return cls(version=0, external_id=external_id if isinstance(external_id, str) and external_id else None)
 
     def with_id(self, external_id: str) -> StartRecord:
-        """Return the same record with the id of what was started."""
         return replace(self, external_id=external_id)
 
     @property
     def is_readable(self) -> bool:
-        """Whether the whole record could be read, rather than its id at most."""
         return self.version == RECORD_VERSION
 
     @property
     def intended(self) -> datetime:
-        """When the request was about to be sent."""
         return parse_timestamp(self.intended_at) or datetime.now(timezone.utc)
 
 
@@ -110,16 +103,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class Ledger:
-    """
-    The memory of a task instance for one kind of object.
-
-    :param kind: the kind.
-    :param store: Airflow's task state store; ``None`` remembers nothing.
-    :param ti: the task instance.
-    """
+    """The memory of a task instance for one kind of object. Without a task state store it remembers nothing."""
 
     def __init__(self, kind: str, store: Any | None, ti: Any) -> None:
-        self.key = ledger_key(kind)
+        self._key = f"kernel_{kind}"
         self._store = store
         self._ti = ti
         self._record: StartRecord | None = None
@@ -130,13 +117,8 @@ class Ledger:
         return self._store is not None and bool(self._ti.try_number <= self._ti.max_tries)
 
     def last(self) -> StartRecord | None:
-        """
-        Read the last record.
-
-        :return: ``None`` if nothing is stored, so that nothing was started. A record that cannot be read is another
-            fact: see :attr:`StartRecord.is_readable`.
-        """
-        stored = self._store.get(self.key) if self._store is not None else None
+        """Read the last record. ``None``: nothing was started. One that cannot be read is another fact."""
+        stored = self._store.get(self._key) if self._store is not None else None
         return None if stored is None else StartRecord.parse(stored)
 
     def belongs_to_cleared_try(self, record: StartRecord) -> bool:
@@ -145,18 +127,11 @@ class Ledger:
 
         A clear of a task that is not running raises ``max_tries``; a running one has ended in good order by then.
         A task instance that was deleted and made anew counts its tries from 1 again.
-
-        :param record: what an earlier try stored.
         """
         return bool(record.max_tries != self._ti.max_tries or record.try_number >= self._ti.try_number)
 
     def record_intent(self, input_fingerprint: str, predecessor_id: str | None = None) -> StartRecord:
-        """
-        Store that a start is about to be sent.
-
-        :param input_fingerprint: names what is to be started.
-        :param predecessor_id: what an earlier try had started.
-        """
+        """Store that a start is about to be sent."""
         return self._write(
             StartRecord(
                 input_fingerprint=input_fingerprint,
@@ -169,12 +144,7 @@ class Ledger:
         )
 
     def record_start(self, record: StartRecord, external_id: str) -> StartRecord:
-        """
-        Store what was started or found. It is this try's from now on.
-
-        :param record: the intent.
-        :param external_id: the object.
-        """
+        """Store what was started or found. It is this try's from now on."""
         return self._write(
             replace(record.with_id(external_id), try_number=self._ti.try_number, max_tries=self._ti.max_tries)
         )
@@ -204,13 +174,8 @@ class Ledger:
     def _write(self, record: StartRecord) -> StartRecord:
         self._record = record
         if self._store is not None:
-            self._store.set(self.key, asdict(record))
+            self._store.set(self._key, asdict(record))
         return record
-
-
-def ledger_key(kind: str) -> str:
-    """Name the key in the task state store under which a task remembers a kind of object."""
-    return f"kernel_{kind}"
 
 
 def fingerprint(*parts: str | None) -> str:

@@ -48,8 +48,6 @@ class Owner(Generic[R]):
 
     For the main thread of a task process. :meth:`kill` may interrupt every other method, in a signal handler.
 
-    :param resource: how to start, find and end the object.
-    :param config: how to reach the API.
     :param ownership: with :attr:`Ownership.NOBODY` nothing is ever ended; a kill only stops the start and the wait.
     """
 
@@ -82,7 +80,6 @@ class Owner(Generic[R]):
 
     @property
     def external_id(self) -> str | None:
-        """The id of the object, once it is known."""
         return self._record.external_id
 
     def start(self, record: StartRecord, mark: StartMark) -> R:
@@ -90,7 +87,6 @@ class Owner(Generic[R]):
         Start the object.
 
         :param record: what the ledger holds of this start; the object is found by it should the answer get lost.
-        :param mark: what the object may be marked with.
         :return: the object as the create's answer describes it. Also in a task that was killed meanwhile, which
             :meth:`check` raises once the id is stored.
         :raises KernelInvocationKilledError: when the task was killed before anything was started.
@@ -116,11 +112,7 @@ class Owner(Generic[R]):
         return outcome
 
     def adopt(self, record: StartRecord) -> None:
-        """
-        Own an object that was started before.
-
-        :param record: names it.
-        """
+        """Own an object that was started before."""
 
         def adopt() -> None:
             self._record = record
@@ -220,11 +212,7 @@ class Owner(Generic[R]):
     # --- on the thread that owns the state ----------------------------------------------------------------------
 
     def _post(self, handle: Callable[[], object], settled: SignalSafeEvent | None = None) -> Work[None]:
-        """
-        Have an event handled behind those that came before.
-
-        :param settled: set as soon as no end is under way.
-        """
+        """Handle an event behind those that came before; ``settled`` is set as soon as no end is under way."""
 
         def work() -> None:
             handle()

@@ -31,7 +31,6 @@ class SignalSafeEvent:
         self._wake_ups.put(None)
 
     def clear(self) -> None:
-        """Take the flag back."""
         self._flag = False
         while True:
             try:
@@ -40,16 +39,10 @@ class SignalSafeEvent:
                 return
 
     def is_set(self) -> bool:
-        """Return the flag."""
         return self._flag
 
     def wait(self, timeout: float | None = None) -> bool:
-        """
-        Wait until the flag is set.
-
-        :param timeout: in seconds; ``None`` waits without limit.
-        :return: whether it was set in time.
-        """
+        """Wait until the flag is set, and return whether it was in time. ``None`` waits without limit."""
         if self._flag:
             return True
         try:
@@ -71,22 +64,11 @@ class Work(Generic[T]):
         self._error: BaseException | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """
-        Wait for the end of the work, whether it succeeds or fails.
-
-        :param timeout: in seconds; ``None`` waits without limit.
-        :return: whether it ended in time.
-        """
+        """Wait for the end of the work, whether it succeeds or fails, and return whether it ended in time."""
         return self._done.wait(timeout)
 
     def result(self, timeout: float | None = None) -> T:
-        """
-        Wait for the result of the work.
-
-        :param timeout: in seconds; ``None`` waits without limit.
-        :raises TimeoutError: when it has not ended in time. It goes on.
-        :raises BaseException: what the work raised.
-        """
+        """Wait for the work, and return its result or raise its error. After a ``TimeoutError`` it goes on."""
         if not self.wait(timeout):
             raise TimeoutError("The work has not ended in time")
         if self._error is not None:
@@ -94,7 +76,6 @@ class Work(Generic[T]):
         return self._outcome[0]
 
     def run(self) -> None:
-        """Do the work on the calling thread."""
         try:
             self._outcome.append(self._function())
         except BaseException as error:  # noqa: BLE001 (result() raises it)
@@ -107,8 +88,6 @@ class WorkerThread:
     A daemon thread that does what it is given, in order.
 
     The thread starts at once: to start one takes locks, which a signal handler must not.
-
-    :param name: the name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -118,13 +97,7 @@ class WorkerThread:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, function: Callable[[], T]) -> Work[T]:
-        """
-        Add work behind what was submitted before. May be called in a signal handler.
-
-        :param function: called on the thread. What it raises is raised by :meth:`Work.result`, and nowhere else.
-        :return: the handle of the work.
-        :raises RuntimeError: when the thread was closed.
-        """
+        """Add work behind what was submitted before; once closed, raise. May be called in a signal handler."""
         if self._is_closed:
             raise RuntimeError("The worker thread was closed")
         work = Work(function)
@@ -132,12 +105,7 @@ class WorkerThread:
         return work
 
     def drain(self, timeout: float | None = None) -> bool:
-        """
-        Wait until everything that was submitted so far has ended.
-
-        :param timeout: in seconds; ``None`` waits without limit.
-        :return: whether it ended in time.
-        """
+        """Wait until everything that was submitted so far has ended, and return whether it did in time."""
         if self._is_closed:
             return self._has_ended.wait(timeout)
         return self.submit(lambda: None).wait(timeout)

@@ -26,11 +26,8 @@ class ExactlyOnceStarter(Generic[R]):
 
     For the main thread of a task process; it asks Airflow.
 
-    :param owner: starts the object, and owns it.
     :param ownership: who owns the object once it is started. What outlives its task is never ended here.
-    :param ledger: what the task remembers.
     :param client: sends what is not a start; a kill wakes up its backoff.
-    :param ti: the task instance.
     """
 
     def __init__(
@@ -45,9 +42,8 @@ class ExactlyOnceStarter(Generic[R]):
 
     def run(self) -> str:
         """
-        Do it.
+        Return the id of the one object.
 
-        :return: the id of the one object.
         :raises KernelAmbiguousStartError: when it may be one of several, or when that stays unknown.
         :raises KernelError: when it could not be started.
         """
@@ -76,7 +72,7 @@ class ExactlyOnceStarter(Generic[R]):
         found = self._find_previous(last)
         if found is None or not self._resource.can_reconnect(found):
             return None
-        external_id = self._resource.external_id(found)
+        external_id = self._adopt(last, found)
         log.info(
             "Reconnecting to %s %s, which is %s: try %d of this task started it and crashed. "
             "durable=False would start another one",
@@ -85,7 +81,6 @@ class ExactlyOnceStarter(Generic[R]):
             self._resource.describe(found),
             last.try_number,
         )
-        self._adopt(last, external_id)
         return external_id
 
     def _end_previous(self, last: StartRecord) -> None:
@@ -140,16 +135,17 @@ class ExactlyOnceStarter(Generic[R]):
             log.warning("%s; searching for it", lost)
             found = self._find(record, patience=self._resource.listing_lag_seconds)
             if found is not None:
-                external_id = self._resource.external_id(found)
+                external_id = self._adopt(record, found)
                 log.info("The start had been taken: it is %s %s", self._resource.kind, external_id)
-                self._adopt(record, external_id)
                 return external_id
             self._owner.nothing_was_started()
         raise lost
 
-    def _adopt(self, record: StartRecord, external_id: str) -> None:
+    def _adopt(self, record: StartRecord, found: R) -> str:
+        external_id = self._resource.external_id(found)
         self._owner.adopt(record.with_id(external_id))
         self._ledger.record_start(record, external_id)
+        return external_id
 
     def _find(self, record: StartRecord, *, patience: float) -> R | None:
         return self._client.run(self._resource.find(record, patience=patience))

@@ -58,7 +58,6 @@ class TaskState(str, Enum):
 
 
 def is_mapped(ti: Any) -> bool:
-    """Return whether a task instance is one of a mapped task."""
     return ti.map_index is not None and ti.map_index >= 0
 
 
@@ -68,13 +67,7 @@ def has_retries_left(ti: Any) -> bool:
 
 
 def will_be_retried(ti: Any, error: BaseException, context: Any) -> bool:
-    """
-    Return whether Airflow tries a running task again after an error, by Airflow's own rules.
-
-    :param ti: the task instance.
-    :param error: the error that it fails with.
-    :param context: the task's context, for its ``retry_policy`` (Airflow 3.3).
-    """
+    """Return whether Airflow tries a running task again after an error, by Airflow's own rules."""
     if isinstance(error, (AirflowFailException, AirflowSensorTimeout)) or not has_retries_left(ti):
         return False
     policy = getattr(ti.task, "retry_policy", None)  # Airflow 3.3
@@ -99,11 +92,7 @@ def fetch_task_state(ti: Any) -> TaskState:
 
 
 def check_still_running(ti: Any) -> None:
-    """
-    Notice that a task was marked or cleared: a worker that is about to defer gets no signal.
-
-    :raises KernelInvocationKilledError: when it was.
-    """
+    """Raise when a task was marked or cleared: a worker that is about to defer gets no signal."""
     state = fetch_task_state(ti)
     if state != TaskState.RUNNING:
         raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
@@ -115,10 +104,6 @@ def fetch_task_states(
     """
     Fetch the states of the task instances of a DAG run. Blocks until Airflow answers.
 
-    :param dag_id: the DAG.
-    :param run_id: its run.
-    :param task_ids: these tasks; ``None`` for all.
-    :param map_index: this instance of a mapped task; ``None`` for all.
     :return: the states that there are, by task id; of mapped tasks by ``<task id>_<map index>``.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -144,13 +129,7 @@ def preload_state_api(ti: Any) -> None:
 
 
 def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
-    """
-    Return whether a task is deferred, and waits for this object rather than for a later try's. Blocks.
-
-    :param ti: the task instance of the trigger.
-    :param xcom_key: the key under which the task publishes the id of its object.
-    :param external_id: the id of the object that the trigger waits for.
-    """
+    """Return whether a task is deferred, and waits for this object rather than for a later try's. Blocks."""
     from airflow.sdk.execution_time.xcom import XCom
 
     if fetch_task_state(ti) is not TaskState.DEFERRED:
@@ -162,12 +141,7 @@ def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
 
 
 async def call_from_loop(function: Callable[[], T]) -> T:
-    """
-    Call Airflow from an event loop, without blocking it.
-
-    :param function: makes the call.
-    :raises Exception: what it raises.
-    """
+    """Call Airflow from an event loop, without blocking it."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[T] = loop.create_future()
 

@@ -42,15 +42,8 @@ _ends: set[asyncio.Task[None]] = set()
 
 
 class OwningTrigger(BaseTrigger):
-    """
-    Base of such a trigger. A subclass waits in ``run()``, and calls what is said below.
+    """Base of such a trigger. A subclass waits in ``run()``, and calls what is said below."""
 
-    :param external_id: the id of the object.
-    :param kernel_conn_id: the Airflow connection.
-    :param cancel_on_kill: ``False`` never ends the object.
-    """
-
-    #: How to end the object.
     resource: ClassVar[EndableResource[Any]]
 
     def __init__(self, *, external_id: str, kernel_conn_id: str, cancel_on_kill: bool) -> None:
@@ -66,12 +59,7 @@ class OwningTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def own(self) -> KernelConfig:
-        """
-        Begin to own the object; to be called first in ``run()``.
-
-        :return: the connection, which a kill then need not read.
-        :raises KernelError: when there is none that works.
-        """
+        """Begin to own the object, and return the connection; to be called first in ``run()``."""
         self._config = await KernelHook(self.kernel_conn_id).aget_config()
         if self.cancel_on_kill and self.task_instance is not None:
             preload_state_api(self.task_instance)

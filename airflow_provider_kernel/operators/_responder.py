@@ -45,12 +45,8 @@ class InvocationResponder:
     """
     Respond to one invocation.
 
-    The main thread of a task process calls the methods; :meth:`kill` may interrupt each of them.
-
-    :param config: the connection.
-    :param invocation_id: the invocation that waits.
-    :param ti: the task instance, whose state decides about a kill.
-    :param retries_left: whether Airflow tries the task again when it fails.
+    The main thread of a task process calls the methods; :meth:`kill` may interrupt each of them. What a kill means
+    for the invocation depends on the state of the task instance, and on whether it has retries left.
     """
 
     def __init__(self, config: KernelConfig, invocation_id: str, *, ti: Any, retries_left: bool) -> None:
@@ -71,11 +67,6 @@ class InvocationResponder:
     # --- on the main thread -------------------------------------------------------------------------------------
 
     def fetch(self) -> Invocation:
-        """
-        Fetch the invocation.
-
-        :raises KernelError: when that fails.
-        """
         return self._sender.submit(lambda: self._client.send(requests.get_invocation(self.invocation_id))).result()
 
     def check(self) -> None:
@@ -101,11 +92,7 @@ class InvocationResponder:
             raise KernelInvocationFinishedError(invocation, InvocationStatus.SUCCEEDED.value)
 
     def check_killed(self) -> None:
-        """
-        Raise in a killed task, once the kill has been handled.
-
-        :raises KernelInvocationKilledError: when the task was killed.
-        """
+        """Raise in a killed task, once the kill has been handled."""
         if self.killed:
             self._kill_handled.wait(KILL_SECONDS)
             raise self._killed_error()
@@ -114,7 +101,6 @@ class InvocationResponder:
         """
         End the invocation as succeeded.
 
-        :param output: any value that JSON can hold.
         :raises KernelInvocationFinishedError: when the invocation had ended before.
         :raises KernelError: when it could not be ended.
         """
@@ -132,7 +118,6 @@ class InvocationResponder:
         """
         End the invocation as failed. A failure to do so is logged: it must not hide why the task fails.
 
-        :param reason: one line.
         :param details: goes into the invocation's output beside the reason.
         """
 
@@ -192,7 +177,6 @@ class InvocationResponder:
         return replace(report, lines=warnings + report.lines)
 
     def _fetch_task_state(self) -> tuple[TaskState, tuple[tuple[int, str], ...]]:
-        """Fetch the state of the task, and what to log about the attempt."""
         work = self._state_worker.submit(lambda: fetch_task_state(self._ti))
         try:
             return work.result(IN_FLIGHT_SECONDS), ()

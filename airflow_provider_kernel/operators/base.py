@@ -41,7 +41,6 @@ class KernelClientMixin:
 
     @cached_property
     def hook(self) -> KernelHook:
-        """The hook of the connection."""
         # Imported late: a DAG file is parsed far more often than its tasks run.
         from airflow_provider_kernel.hooks.kernel import KernelHook
 
@@ -54,15 +53,7 @@ class KernelClientMixin:
     def show_dashboard(
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
     ) -> str:
-        """
-        Put the link to the dashboard on the task's page.
-
-        :param ti: the task instance.
-        :param invocation_id: the invocation of the task.
-        :param app_name: its app, if it is known.
-        :param session_id: its first browser, if it is known.
-        :return: the URL.
-        """
+        """Put the link to the dashboard on the task's page, and return it."""
         template = self.hook.config.dashboard_url
         link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
         if link != self.dashboard:
@@ -99,11 +90,7 @@ class KernelClientMixin:
 
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:
-        """
-        Close the hook after the block, and fail the task without a retry where a retry cannot help.
-
-        :raises AirflowFailException: for an error that a retry cannot mend.
-        """
+        """Close the hook after the block, and fail the task without a retry where a retry cannot help."""
         try:
             with self.hook:
                 yield
@@ -129,11 +116,7 @@ class KernelBaseOperator(KernelClientMixin, BaseOperator):
         self.kernel_conn_id = kernel_conn_id
 
     def execute(self, context: Context) -> Any:
-        """
-        Run the task.
-
-        :raises AirflowFailException: for an error that a retry cannot mend.
-        """
+        """Run the task. An error that a retry cannot mend becomes an ``AirflowFailException``."""
         with self.calling_kernel():
             return self.run_with_hook(context)
 

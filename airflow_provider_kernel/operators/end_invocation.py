@@ -47,13 +47,7 @@ class _EndInvocationOperator(KernelBaseOperator):
             )
 
     def run_with_hook(self, context: Context) -> str:
-        """
-        End the invocation unless it has ended.
-
-        :return: its present status.
-        :raises KernelInvocationFinishedError: when it had ended and ``if_finished`` says to fail.
-        :raises AirflowSkipException: when it had ended and ``if_finished`` says to skip.
-        """
+        """End the invocation unless it has ended, and return its status. ``if_finished`` says what else to do."""
         self.log.info("Ending invocation %s as %s", self.invocation_id, self.wanted_status())
         self.show_dashboard(context["ti"], self.invocation_id)
         # Fetch it first: an update of an invocation that has ended may overwrite its result (undocumented).
@@ -73,7 +67,6 @@ class _EndInvocationOperator(KernelBaseOperator):
         raise NotImplementedError
 
     def end_invocation(self) -> Invocation:
-        """End the invocation."""
         raise NotImplementedError
 
     def _handle_finished(self, invocation: Invocation) -> str:
@@ -113,11 +106,9 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
         self.invocation_output = invocation_output
 
     def wanted_status(self) -> str:
-        """Return the status in which the invocation is to end."""
         return self.status
 
     def end_invocation(self) -> Invocation:
-        """Update the invocation."""
         return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
 
 
@@ -142,11 +133,9 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
         self.invocation_output = invocation_output
 
     def wanted_status(self) -> str:
-        """Return the status in which the invocation is to end."""
         return InvocationStatus.SUCCEEDED.value
 
     def end_invocation(self) -> Invocation:
-        """Complete the invocation."""
         return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
 
 
@@ -169,11 +158,9 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
         self.reason = reason
 
     def wanted_status(self) -> str:
-        """Return the status in which the invocation is to end."""
         return InvocationStatus.FAILED.value
 
     def end_invocation(self) -> Invocation:
-        """Cancel the invocation."""
         invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)
         if invocation.status == InvocationStatus.SUCCEEDED:
             raise KernelInvocationFinishedError(invocation, self.wanted_status())

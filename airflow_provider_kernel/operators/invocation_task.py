@@ -46,7 +46,6 @@ class WaitingInvocation:
 
     @property
     def id(self) -> str:
-        """The invocation's id."""
         return self._responder.invocation_id
 
     def check(self) -> None:
