@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.http import deadline
 from airflow_provider_kernel.client.http.body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
 from airflow_provider_kernel.client.http.deadline import Deadline
-from airflow_provider_kernel.client.http.log_filter import keep_out_of_the_log, silence
+from airflow_provider_kernel.client.http.log_filter import keep_out_of_the_log, suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.redaction import mask_text
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
@@ -57,7 +57,7 @@ class _BaseClient:
         return Deadline(self.config.connect_timeout + 2 * self.config.read_timeout)
 
     def _event_decoder(self, stream: EventStream[E], headers: Mapping[str, str]) -> Callable[[bytes], Iterator[E]]:
-        content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.silence)
+        content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.idle_timeout)
 
         def feed(chunk: bytes) -> Iterator[E]:
             for part in content.feed(chunk):
@@ -88,7 +88,7 @@ class KernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, deadline.trace, logger)
         self._sleep = sleep
-        with silence(logger is None):
+        with suppress_logs(logger is None):
             self._http = self._transport.client()
 
     def send(self, request: Request[T]) -> T:
@@ -98,7 +98,7 @@ class KernelClient(_BaseClient):
         :return: the parsed answer.
         :raises KernelError: when no attempt brought one; it names the request and the number of attempts.
         """
-        with silence(self._logger is None):
+        with suppress_logs(self._logger is None):
             return _drive(self._with_retries(request), self._exchange, self._sleep)
 
     def run(self, flow: Flow[T], *, sleep: Callable[[float], None] | None = None) -> T:
@@ -144,14 +144,14 @@ class KernelClient(_BaseClient):
         """
         return self.stream(flows.list_rows(first))
 
-    def events(self, request: StreamRequest[E], *, silence: float) -> Iterator[E]:
+    def events(self, request: StreamRequest[E], *, idle_timeout: float) -> Iterator[E]:
         """
         Read an event stream to its end, which may come early.
 
-        :param silence: seconds without a sign of life after which the stream counts as dead.
+        :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        return self.stream(flows.read_events(request, silence=silence))
+        return self.stream(flows.read_events(request, idle_timeout=idle_timeout))
 
     def follow(self, follower: Follower[E, T]) -> Iterator[T]:
         """
@@ -188,7 +188,7 @@ class KernelClient(_BaseClient):
         limit = self._deadline()
         with self._transport.errors():
             with deadline.within(limit):
-                built = self._transport.build(stream.request, silence=stream.silence)
+                built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
                 answer = self._http.send(built, stream=True)
             try:
                 headers = headers_of(answer)
@@ -233,7 +233,7 @@ class AsyncKernelClient(_BaseClient):
         :return: the parsed answer.
         :raises KernelError: when no attempt brought one; it names the request and the number of attempts.
         """
-        with silence(self._logger is None):
+        with suppress_logs(self._logger is None):
             return await _adrive(self._with_retries(request), self._exchange, self._sleep)
 
     async def run(
@@ -284,14 +284,14 @@ class AsyncKernelClient(_BaseClient):
         """
         return self.stream(flows.list_rows(first))
 
-    def events(self, request: StreamRequest[E], *, silence: float) -> AsyncGenerator[E, None]:
+    def events(self, request: StreamRequest[E], *, idle_timeout: float) -> AsyncGenerator[E, None]:
         """
         Read an event stream to its end, which may come early.
 
-        :param silence: seconds without a sign of life after which the stream counts as dead.
+        :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
         :raises KernelError: when the stream cannot be had, or breaks.
         """
-        return self.stream(flows.read_events(request, silence=silence))
+        return self.stream(flows.read_events(request, idle_timeout=idle_timeout))
 
     def follow(self, follower: Follower[E, T]) -> AsyncGenerator[T, None]:
         """
@@ -313,7 +313,7 @@ class AsyncKernelClient(_BaseClient):
         await self.close()
 
     def _open_http(self) -> AsyncHttpClient:
-        with silence(self._logger is None):
+        with suppress_logs(self._logger is None):
             return self._transport.async_client()
 
     async def _exchange(self, request: Request[T]) -> T:
@@ -335,7 +335,7 @@ class AsyncKernelClient(_BaseClient):
         with self._transport.errors():
             async with self._open_http() as http:
                 with limit.cancel_after():
-                    built = self._transport.build(stream.request, silence=stream.silence)
+                    built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
                     answer = await http.send(built, stream=True)
                 try:
                     headers = headers_of(answer)

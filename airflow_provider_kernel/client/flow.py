@@ -59,11 +59,11 @@ class EventStream(Generic[E]):
     """
     An event stream. Yielding it reads its next event; the first time, the driver opens it.
 
-    :param silence: seconds without a sign of life after which the stream counts as dead.
+    :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
     """
 
     request: StreamRequest[E]
-    silence: float
+    idle_timeout: float
     _opened: float = field(default_factory=time.monotonic)
 
     def next_event(self) -> Generator[EventStream[E], E | None, E | None]:
@@ -169,9 +169,9 @@ def list_rows(first: Request[Page[T]]) -> Stream[T]:
         yield Emit(page.items)
 
 
-def read_events(request: StreamRequest[E], *, silence: float) -> Stream[E]:
+def read_events(request: StreamRequest[E], *, idle_timeout: float) -> Stream[E]:
     """Emit the events of one connection."""
-    stream = EventStream(request, silence)
+    stream = EventStream(request, idle_timeout)
     while (event := (yield from stream.next_event())) is not None:
         yield Emit((event,))
 
@@ -180,7 +180,7 @@ class Follower(Protocol[E, ItemT_co]):
     """Decides how an event stream is followed through cuts."""
 
     @property
-    def silence(self) -> float: ...
+    def idle_timeout(self) -> float: ...
 
     @property
     def pause(self) -> float: ...
@@ -199,7 +199,7 @@ class Follower(Protocol[E, ItemT_co]):
 def follow(follower: Follower[E, ItemT_co]) -> Stream[ItemT_co]:
     """Emit the news of an event stream, reconnecting until its follower says that it is over."""
     while not follower.is_over():
-        stream = EventStream(follower.connect(), follower.silence)
+        stream = EventStream(follower.connect(), follower.idle_timeout)
         try:
             while (event := (yield from stream.next_event())) is not None:
                 yield Emit(tuple(follower.accept(event)))

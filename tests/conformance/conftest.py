@@ -90,13 +90,13 @@ def send(request):
         if loop is None:
             with KernelClient(config) as client:
                 if follows(request, prefer):
-                    return list(client.events(request, silence=5))
+                    return list(client.events(request, idle_timeout=5))
                 return client.send(request)
 
         async def asend():
             async with AsyncKernelClient(config) as client:
                 if follows(request, prefer):
-                    return [event async for event in client.events(request, silence=5)]
+                    return [event async for event in client.events(request, idle_timeout=5)]
                 return await client.send(request)
 
         return loop.run_until_complete(asend())

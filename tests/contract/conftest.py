@@ -44,8 +44,8 @@ class SyncFace:
                 break
         return found
 
-    def events(self, request, *, silence):
-        return list(self._client.events(request, silence=silence))
+    def events(self, request, *, idle_timeout):
+        return list(self._client.events(request, idle_timeout=idle_timeout))
 
     def follow(self, follower):
         return list(self._client.follow(follower))
@@ -86,8 +86,8 @@ class AsyncFace:
 
         return self.loop.run_until_complete(collect())
 
-    def events(self, request, *, silence):
-        return self._collect(self._client.events(request, silence=silence))
+    def events(self, request, *, idle_timeout):
+        return self._collect(self._client.events(request, idle_timeout=idle_timeout))
 
     def follow(self, follower):
         return self._collect(self._client.follow(follower))

@@ -104,7 +104,7 @@ class TestAnAnswerThatDrips:
     def test_dripping_headers_of_a_stream_are_abandoned_at_the_deadline(self, patient_half_a_second, server):
         started = time.monotonic()
         with pytest.raises(errors.KernelError):
-            patient_half_a_second.events(requests.follow_invocation("abc", since="2h"), silence=60)
+            patient_half_a_second.events(requests.follow_invocation("abc", since="2h"), idle_timeout=60)
         assert time.monotonic() - started < 5
         server.wait_until_open(0)
 
@@ -135,7 +135,7 @@ class TestAStream:
         with Server(answer) as server:
             started = time.monotonic()
             with pytest.raises(errors.KernelTimeoutError, match="a line of the event stream was not complete"):
-                connect(server).events(requests.follow_invocation("abc", since="2h"), silence=0.3)
+                connect(server).events(requests.follow_invocation("abc", since="2h"), idle_timeout=0.3)
             assert time.monotonic() - started < 5
 
     def test_stream_may_last_longer_than_a_request(self, connect):
@@ -147,7 +147,7 @@ class TestAStream:
 
         with Server(answer) as server:
             patient = connect(server, connect_timeout=0.05, read_timeout=0.1)
-            events = patient.events(requests.follow_invocation("abc", since="2h"), silence=5)
+            events = patient.events(requests.follow_invocation("abc", since="2h"), idle_timeout=5)
             assert len(events) == 20
 
 

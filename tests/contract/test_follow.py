@@ -50,9 +50,9 @@ def follow(client, follower, *, until=None):
     return _drain(client, client._client.follow(follower), until=until)
 
 
-def read(client, *, silence=10.0, until=None):
+def read(client, *, idle_timeout=10.0, until=None):
     request = requests.follow_invocation("abc", since="2h")
-    return _drain(client, client._client.events(request, silence=silence), until=until)
+    return _drain(client, client._client.events(request, idle_timeout=idle_timeout), until=until)
 
 
 def messages(news):
@@ -150,7 +150,7 @@ class TestThroughCuts:
             Fault("GET", PATH, (2, 3, 4), **({"cut_after": 0} if "cut off" in trouble else troubles.ALL[trouble]))
         )
         if trouble == "no answer in time":
-            monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.1)
+            monkeypatch.setattr(events, "_IDLE_TIMEOUT_SECONDS", 0.1)
         follower = EventFollower(talk(client, 80))
         assert messages(follow(client, follower)) == LINES[:80]
         fault.release()
@@ -265,10 +265,10 @@ class TestGivingUp:
         assert "sk-very-secret" not in follower.given_up
 
 
-class TestSilence:
+class TestIdleTimeout:
     @pytest.fixture(autouse=True)
     def _impatient(self, monkeypatch, kernel_emulator):
-        monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.1)
+        monkeypatch.setattr(events, "_IDLE_TIMEOUT_SECONDS", 0.1)
         kernel_emulator.switches.heartbeat_seconds = None
 
     def test_stream_idle_for_too_long_is_reconnected(self, client, kernel_emulator, running):
@@ -297,14 +297,14 @@ class TestSilence:
     def test_heartbeats_reset_the_idle_timeout(self, client, kernel_emulator, running, monkeypatch):
         """Each heartbeat in time: the stream lives longer than any silence may last."""
         kernel_emulator.switches.heartbeat_seconds = 0.1
-        monkeypatch.setattr(events, "_SILENCE_SECONDS", 0.5)
-        monkeypatch.setattr(events, "_LEAST_SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(events, "_IDLE_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr(events, "_MIN_IDLE_TIMEOUT_SECONDS", 0.5)
 
         class Follower(EventFollower):
             heartbeats = 0
 
-            def _learn_the_rhythm(self):
-                super()._learn_the_rhythm()
+            def _measure_heartbeats(self):
+                super()._measure_heartbeats()
                 self.heartbeats += 1
                 if self.heartbeats == 6:
                     kernel_emulator.finish(running)
@@ -317,16 +317,16 @@ class TestSilence:
     def test_idle_timeout_is_a_kernel_timeout_error(self, client, kernel_emulator, running):
         fault = kernel_emulator.add_fault(Fault("GET", PATH, None, hold=True))
         with pytest.raises(errors.KernelTimeoutError, match="GET /invocations/abc/events: no answer in time"):
-            read(client, silence=0.05)
+            read(client, idle_timeout=0.05)
         fault.release()
 
     def test_idle_timeout_of_a_stream_is_not_the_read_timeout(self, connect, kernel_emulator, running, monkeypatch):
         kernel_emulator.switches.heartbeat_seconds = 0.2
-        monkeypatch.setattr(events, "_SILENCE_SECONDS", 10.0)
+        monkeypatch.setattr(events, "_IDLE_TIMEOUT_SECONDS", 10.0)
         client = connect(kernel_emulator, read_timeout=0.05)
 
         class Follower(EventFollower):
-            def _learn_the_rhythm(self):
+            def _measure_heartbeats(self):
                 kernel_emulator.finish(running)
 
         follower = Follower(running)

@@ -57,7 +57,7 @@ CALLS = {
     "browsers": ("browsers", lambda client: client.send(requests.list_invocation_browsers("abc"))),
     "delete": ("browsers", lambda client: client.send(requests.delete_invocation_browsers("abc"))),
     "auth": ("auth", lambda client: client.send(get_auth_context()).project_id),
-    "events": ("invocation", lambda client: client.events(FOLLOW, silence=0.3)),
+    "events": ("invocation", lambda client: client.events(FOLLOW, idle_timeout=0.3)),
 }
 FOLLOW = requests.follow_invocation("abc", since="2h")
 

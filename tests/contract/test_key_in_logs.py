@@ -52,6 +52,6 @@ def test_key_in_response_headers_is_not_logged_by_the_transport(status, client, 
     with pytest.raises(errors.KernelError):
         client.send(requests.get_invocation("abc"))
     with pytest.raises(errors.KernelError):
-        client.events(requests.follow_invocation("abc", since="1h"), silence=10.0)
+        client.events(requests.follow_invocation("abc", since="1h"), idle_timeout=10.0)
     assert len([text for text in told() if f"Bearer {MASK}" in text]) == 2
     assert [text for text in told() if KEY in text] == []

@@ -1,4 +1,4 @@
-"""Filters of the transport's loggers: silence where nothing may be logged, and redaction of the key."""
+"""Filters of the transport's loggers: nothing is logged where a log call could block, and the key is redacted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def keep_out_of_the_log(key: str) -> None:
 
 
 @contextmanager
-def silence(when: bool) -> Iterator[None]:
+def suppress_logs(when: bool) -> Iterator[None]:
     """
     Keep the transport from logging in this thread, or in this task of an event loop.
 

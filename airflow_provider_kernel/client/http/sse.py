@@ -18,12 +18,12 @@ class SSEDecoder:
     """
     Read a stream as the standard for server-sent events has it; of each event, only the data is of interest.
 
-    :param silence: seconds in which a line must be complete once it has begun.
+    :param line_timeout: seconds in which a line must be complete once it has begun.
     :param clock: seconds that only go forward.
     """
 
-    def __init__(self, silence: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._silence = silence
+    def __init__(self, line_timeout: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._line_timeout = line_timeout
         self._clock = clock
         self._line: list[bytes] = []
         self._line_began: float | None = None
@@ -65,8 +65,8 @@ class SSEDecoder:
         now = self._clock()
         if self._line_began is None:
             self._line_began = now
-        elif now - self._line_began > self._silence:
-            raise KernelTimeoutError(f"a line of the event stream was not complete after {self._silence:g} s")
+        elif now - self._line_began > self._line_timeout:
+            raise KernelTimeoutError(f"a line of the event stream was not complete after {self._line_timeout:g} s")
         self._line.append(part)
         self._held += len(part)
         if self._held > MAX_EVENT_BYTES:

@@ -93,18 +93,18 @@ class Transport:
             "follow_redirects": False,
         }
 
-    def build(self, request: Request[Any], *, silence: float | None = None) -> httpx.Request:
+    def build(self, request: Request[Any], *, idle_timeout: float | None = None) -> httpx.Request:
         """
         Build what httpx sends.
 
         :param request: what to ask.
-        :param silence: for an event stream: seconds that it may be silent for.
+        :param idle_timeout: for an event stream: its idle timeout, in seconds.
         """
         headers = self._headers if request.body is None else self._headers_with_body
         timeout = self._timeout
-        if silence is not None:
+        if idle_timeout is not None:
             headers = self._headers_of_stream
-            timeout = {**timeout, "read": silence}
+            timeout = {**timeout, "read": idle_timeout}
         return httpx.Request(
             request.method,
             self._config.base_url + request.path,

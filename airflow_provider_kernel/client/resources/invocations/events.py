@@ -33,8 +33,8 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: Lines between two cleanups of what no new connection would replay.
 _FORGET_EVERY = 1000
 #: How long a stream may be silent before it counts as dead, until its heartbeat interval is known.
-_SILENCE_SECONDS = 60.0
-_LEAST_SILENCE_SECONDS = 10.0
+_IDLE_TIMEOUT_SECONDS = 60.0
+_MIN_IDLE_TIMEOUT_SECONDS = 10.0
 #: Connections in a row without any event after which the stream is given up.
 MAX_FAILURES = 6
 _FIRST_PAUSE_SECONDS = 0.1
@@ -72,11 +72,11 @@ class EventFollower:
         return self.is_final or self.given_up is not None
 
     @property
-    def silence(self) -> float:
+    def idle_timeout(self) -> float:
         """How long the stream may be silent before it counts as dead, in seconds: three of its heartbeats."""
         if self._longest_gap is None:
-            return _SILENCE_SECONDS
-        return max(_LEAST_SILENCE_SECONDS, 3 * self._longest_gap)
+            return _IDLE_TIMEOUT_SECONDS
+        return max(_MIN_IDLE_TIMEOUT_SECONDS, 3 * self._longest_gap)
 
     @property
     def pause(self) -> float:

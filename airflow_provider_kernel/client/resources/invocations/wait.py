@@ -103,11 +103,11 @@ def wait_for_invocation(
             failed_looks += 1
             if failed_looks == 1:
                 on_poll_error(error)
-            silence = time.time() - in_contact
-            if failed_looks >= MAX_FAILED_POLLS and silence >= LOST_CONTACT_SECONDS:
+            out_of_contact = time.time() - in_contact
+            if failed_looks >= MAX_FAILED_POLLS and out_of_contact >= LOST_CONTACT_SECONDS:
                 raise KernelLostContactError(
                     f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong, "
-                    f"over {silence:.0f} seconds; the last: {error}"
+                    f"over {out_of_contact:.0f} seconds; the last: {error}"
                 ) from error
             if isinstance(error, KernelAPIError) and error.retry_after is not None:
                 wait = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS))

@@ -98,7 +98,7 @@ class TestBounds:
         with pytest.raises(KernelResponseError):
             read(b"data:" + b"x" * 996 + b"\n\n")
 
-    def test_a_line_that_drips_is_given_up_when_it_counts_as_silence(self):
+    def test_line_that_drips_is_given_up_after_line_timeout(self):
         times = iter([0, 9, 18, 27, 30, 35, 40, 41])
         reader = SSEDecoder(10, clock=lambda: next(times))
         for part in [b": ping\n"] * 4 + [b"d"] * 3:

@@ -201,7 +201,7 @@ class TestRequestLimit:
 
             async def follow():
                 request = requests.follow_invocation(invocation_id, since="2h")
-                async for _ in poller.client.events(request, silence=60):
+                async for _ in poller.client.events(request, idle_timeout=60):
                     pass
 
             streams = [asyncio.create_task(follow()) for _ in range(5)]

@@ -339,41 +339,41 @@ def test_whatever_the_precision_of_since_and_wherever_the_cuts_each_line_comes_o
         assert got == [(format_time(at), text) for at, text in log], f"seed {seed}"
 
 
-class TestSilence:
+class TestIdleTimeout:
     def test_is_a_minute_as_long_as_no_heartbeat_has_come(self, follower, clock):
-        assert follower.silence == 60
+        assert follower.idle_timeout == 60
         follower.connect()
         take(follower, state())
         clock.now = 1000
         take(follower, line("a"), UnknownEvent())
-        assert follower.silence == 60
+        assert follower.idle_timeout == 60
 
     def test_is_three_heartbeats(self, follower, clock):
         follower.connect()
         take(follower, state())
         clock.now = 15
         take(follower, Heartbeat())
-        assert follower.silence == 45
+        assert follower.idle_timeout == 45
 
     def test_of_the_slowest_heartbeat(self, follower, clock):
         follower.connect()
         take(follower, state())
         for clock.now in (15, 35, 36):
             take(follower, Heartbeat())
-        assert follower.silence == 60
+        assert follower.idle_timeout == 60
 
     def test_may_be_longer_than_a_minute(self, follower, clock):
         follower.connect()
         take(follower, state())
         clock.now = 50
         take(follower, Heartbeat())
-        assert follower.silence == 150
+        assert follower.idle_timeout == 150
 
     def test_is_ten_seconds_at_least(self, follower, clock):
         follower.connect()
         for clock.now in (0, 1, 2):
             take(follower, Heartbeat())
-        assert follower.silence == 10
+        assert follower.idle_timeout == 10
 
     @pytest.mark.parametrize("other", [state(), line("a"), UnknownEvent()], ids=["state", "line", "unknown"])
     def test_counts_from_the_last_sign_of_life_of_whichever_kind(self, follower, clock, other):
@@ -383,14 +383,14 @@ class TestSilence:
         take(follower, other)
         clock.now = 107
         take(follower, Heartbeat())
-        assert follower.silence == 21
+        assert follower.idle_timeout == 21
 
     def test_does_not_count_the_time_between_two_connections(self, follower, clock):
         connection(follower, Heartbeat())
         clock.now = 1000
         follower.connect()
         take(follower, Heartbeat())
-        assert follower.silence == 60
+        assert follower.idle_timeout == 60
 
     def test_is_kept_over_a_cut(self, follower, clock):
         follower.connect()
@@ -399,7 +399,7 @@ class TestSilence:
         take(follower, Heartbeat())
         follower.failed(RESET)
         follower.connect()
-        assert follower.silence == 75
+        assert follower.idle_timeout == 75
 
 
 class TestTheEnd:
