@@ -26,7 +26,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
-from airflow_provider_kernel.hooks.connection_test import describe_failure, describe_success
+from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
 from airflow_provider_kernel.lifecycle.resource import EndReason
 
 

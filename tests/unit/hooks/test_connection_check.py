@@ -14,7 +14,7 @@ from airflow_provider_kernel.client.errors import (
     KernelConnectionError,
 )
 from airflow_provider_kernel.client.retry import RetryPolicy
-from airflow_provider_kernel.hooks.connection_test import describe_failure
+from airflow_provider_kernel.hooks.connection_check import describe_failure
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 
