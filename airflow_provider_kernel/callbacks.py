@@ -35,10 +35,7 @@ def complete_kernel_invocation(
 
     Pass it to a DAG as ``on_success_callback``. An invocation that has already ended stays as it is.
 
-    :param output: the invocation's output, any value that JSON can hold (templated).
-    :param output_from: the id of a task whose return value is the output, in place of ``output``.
-    :param options: ``invocation_id``, ``kernel_conn_id``, ``max_output_bytes``; see
-        :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
+    The arguments are those of :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
     """
     from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 
@@ -52,9 +49,7 @@ def fail_kernel_invocation(reason: str | None = None, **options: Any) -> KernelI
     Pass it to a DAG as ``on_failure_callback``. It runs in the DAG processor, and so also when the task's process
     was killed with SIGKILL. An invocation that has already ended stays as it is.
 
-    :param reason: the reason (templated). Default: how the run failed, and the names of the failed tasks.
-    :param options: ``invocation_id``, ``kernel_conn_id``; see
-        :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
+    The arguments are those of :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
     """
     from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 

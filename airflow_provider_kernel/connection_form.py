@@ -37,9 +37,7 @@ class ExtraField:
         # The form posts null for an empty field; a schema without "null" would refuse it.
         schema: dict[str, Any] = {"type": [self.type, "null"], "default": self.default}
         if self.minimum is not None:
-            schema["minimum"] = self.minimum
-        if self.maximum is not None:
-            schema["maximum"] = self.maximum
+            schema.update(minimum=self.minimum, maximum=self.maximum)
         return {"label": self.label, "description": self.description, "schema": schema}
 
 

@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 #: Max seconds of retries. The DAG processor kills a callback after 50 s by default, parsing included.
 _MAX_RETRY_SECONDS = 25.0
-_FAILED_RUN = frozenset({"task_failure", "all_tasks_deadlocked", "timed_out"})
 
 
 class KernelInvocationNotifier(BaseNotifier):
@@ -230,7 +229,7 @@ def _describe_failed_run(context: Context) -> str:
         log.exception("The failed tasks cannot be read from Airflow")
         failed = []
     reason: Any = context.get("reason")
-    why = f" ({reason})" if reason in _FAILED_RUN - {"task_failure"} else ""
+    why = f" ({reason})" if reason in ("all_tasks_deadlocked", "timed_out") else ""
     summary = f"{EndReason.RUN_FAILED}{why}"
     if not failed:
         return summary

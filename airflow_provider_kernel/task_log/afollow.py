@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
@@ -41,9 +40,7 @@ class AsyncLogStream:
         self._task = asyncio.create_task(self._follow())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._ended.set_result(None)

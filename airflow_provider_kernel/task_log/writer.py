@@ -32,13 +32,9 @@ def escape_untrusted(text: str) -> str:
     if left_out > 0:
         text = text[:MAX_LINE_LENGTH]
     if not text.isprintable():
-        text = "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
+        text = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
     text = _GROUP_MARK.sub(r"\\x3a", text)
     return f"{text}… ({left_out} more characters)" if left_out > 0 else text
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 class InvocationLog:
