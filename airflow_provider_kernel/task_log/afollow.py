@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.task_log.writer import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.triggers._polling import stream_limiter
 
 
@@ -44,17 +43,11 @@ class AsyncLogStream:
         try:
             if kind is None:
                 self._ended.set_result(None)
-                await self._drain()
+                for seconds in self._log.drain(self._task.done):
+                    await asyncio.wait({self._task}, timeout=seconds)
         finally:
             self._task.cancel()
             await asyncio.wait({self._task})
-
-    async def _drain(self) -> None:
-        deadline = time.monotonic() + LONGEST_DRAIN_SECONDS
-        before = -1
-        while not self._task.done() and self._log.lines != before and time.monotonic() < deadline:
-            before = self._log.lines
-            await asyncio.wait({self._task}, timeout=DRAIN_SECONDS)
 
     async def _follow(self) -> None:
         try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.task_log.writer import DRAIN_SECONDS, LONGEST_DRAIN_SECONDS, InvocationLog
+from airflow_provider_kernel.task_log.writer import InvocationLog
 
 
 class LogStream:
@@ -36,16 +35,10 @@ class LogStream:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._drain()
+            for seconds in self._log.drain(lambda: not self._thread.is_alive()):
+                self._thread.join(seconds)
         self._stopped.set()
         self._log.end(self._follower.given_up)
-
-    def _drain(self) -> None:
-        deadline = time.monotonic() + LONGEST_DRAIN_SECONDS
-        before = -1
-        while self._thread.is_alive() and self._log.lines != before and time.monotonic() < deadline:
-            before = self._log.lines
-            self._thread.join(DRAIN_SECONDS)
 
     def _follow(self) -> None:
         with KernelClient(self._config, sleep=self._pause) as client:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
@@ -70,6 +72,14 @@ class InvocationLog:
                 self._logger.info("kernel | %s", escape_untrusted(news.message))
             else:
                 self._logger.warning("kernel | error in the event stream: %s", escape_untrusted(str(news)))
+
+    def drain(self, is_read: Callable[[], bool]) -> Iterator[float]:
+        """Yield how long to wait for more lines, until the stream is read or no more arrive."""
+        deadline = time.monotonic() + LONGEST_DRAIN_SECONDS
+        before = -1
+        while not is_read() and self.lines != before and time.monotonic() < deadline:
+            before = self.lines
+            yield DRAIN_SECONDS
 
     def announce_delay(self, why: str) -> None:
         """Log that the lines come later, and why."""

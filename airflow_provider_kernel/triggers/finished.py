@@ -139,13 +139,10 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
                 yield TriggerEvent(finished.payload())  # type: ignore[no-untyped-call]
 
     def _is_wanted(self, finished: Finished) -> bool:
-        pairs = (
-            (self.app_name, finished.app_name),
-            (self.action_name, finished.action_name),
-            (self.version, finished.version),
-            (self.status, finished.status),
+        return all(
+            getattr(self, name) in (None, getattr(finished, name))
+            for name in ("app_name", "action_name", "version", "status")
         )
-        return all(wanted is None or wanted == found for wanted, found in pairs)
 
 
 @dataclass

@@ -740,7 +740,7 @@ async def test_log_stream_that_is_refused_leaves_the_polls(status, start, trigge
 async def test_log_stream_that_keeps_failing_does_not_delay_the_event(
     start, triggerer, kernel_emulator, monkeypatch
 ):
-    monkeypatch.setattr("airflow_provider_kernel.task_log.afollow.DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr("airflow_provider_kernel.task_log.writer.DRAIN_SECONDS", 0.1)
     kernel_emulator.add_fault(Fault("GET", EVENTS, nth=None, status=500))
     await (await triggerer.start(row(invocation_id=start("echo"), stream_logs=True)))
     assert len(triggerer.events) == 1
