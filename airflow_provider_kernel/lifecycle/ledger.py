@@ -33,7 +33,7 @@ _NO_TIME = "1970-01-01T00:00:00+00:00"
 @dataclass(frozen=True)
 class StartRecord:
     """
-    One start, as the task state store holds it.
+    One start, as the task state store holds it. A stored value has the type of its field's default.
 
     :param version: the version of the format; 0 for a record that cannot be read, of which only the id is known.
     :param input_fingerprint: names what was to be started, the same in every try.
@@ -67,9 +67,12 @@ class StartRecord:
     def parse(cls, stored: Any) -> StartRecord:
         """Read a stored record. One that cannot be read is no reason to start a second object: its id counts."""
         stored = stored if isinstance(stored, Mapping) else {}
-        if stored.get("version") == RECORD_VERSION and all(
-            name in stored and isinstance(stored[name], kinds) for name, kinds in _TYPES.items()
-        ):
+        is_complete = all(
+            field.name in stored
+            and isinstance(stored[field.name], (str, type(None)) if field.default is None else type(field.default))
+            for field in fields(cls)
+        )
+        if is_complete and stored["version"] == RECORD_VERSION:
             record = cls(**{field.name: stored[field.name] for field in fields(cls)})
             if parse_timestamp(record.intended_at) is not None:
                 return record
@@ -86,20 +89,6 @@ class StartRecord:
     @property
     def intended(self) -> datetime:
         return parse_timestamp(self.intended_at) or datetime.now(timezone.utc)
-
-
-#: The types of the stored fields.
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "input_fingerprint": str,
-    "token": str,
-    "intended_at": str,
-    "try_number": int,
-    "max_tries": int,
-    "external_id": (str, type(None)),
-    "predecessor_id": (str, type(None)),
-    "is_over": bool,
-    "may_run_on": bool,
-}
 
 
 class Ledger:

@@ -12,6 +12,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,7 +126,7 @@ def preload_state_api(ti: Any) -> None:
     global _is_preloaded
     if not _is_preloaded:
         _is_preloaded = True
-        _call_on_own_thread(lambda: fetch_task_state(ti), lambda answer, error: None)
+        _call_on_own_thread(lambda: fetch_task_state(ti))
 
 
 def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
@@ -142,23 +143,7 @@ def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
 
 async def call_from_loop(function: Callable[[], T]) -> T:
     """Call Airflow from an event loop, without blocking it."""
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[T] = loop.create_future()
-
-    def settle(answer: T | None, error: Exception | None) -> None:
-        if answered.done():  # the caller was cancelled
-            return
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(answer)  # type: ignore[arg-type]
-
-    def pass_on(answer: T | None, error: Exception | None) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, answer, error)
-
-    _call_on_own_thread(function, pass_on)
-    return await answered
+    return await asyncio.wrap_future(_call_on_own_thread(function))
 
 
 def run_id_of(context: Context) -> str:
@@ -167,21 +152,22 @@ def run_id_of(context: Context) -> str:
     return str(run_id or context["dag_run"].run_id)
 
 
-def _call_on_own_thread(function: Callable[[], T], on_done: Callable[[T | None, Exception | None], None]) -> None:
+def _call_on_own_thread(function: Callable[[], T]) -> Future[T]:
     """
     Call Airflow on a daemon thread of its own: the call waits for the triggerer's supervisor, perhaps for ever.
 
     A thread of the loop's executor would be lost to it, and would keep the triggerer from ending.
     """
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # the caller may be cancelled, the call cannot
 
     def work() -> None:
         try:
-            answer = function()
+            answer.set_result(function())
         except Exception as error:  # noqa: BLE001 (the caller gets it)
-            on_done(None, error)
-        else:
-            on_done(answer, None)
+            answer.set_exception(error)
 
     # Airflow keeps what its calls need in context variables.
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name="kernel-task-state", daemon=True).start()
+    return answer

@@ -36,13 +36,13 @@ class Action(Enum):
     """What a transition sets going."""
 
     CREATE = auto()  # send the create request
-    REFUSE = auto()  # nothing may be started any more
     END = auto()  # end it, behind what is under way
     OVERTAKE = auto()  # end it, beside an end that may be in a backoff
     RESCUE = auto()  # find it in the list and end it, beside the create that gets no answer
 
 
 #: What follows from an event in a state. A pair that is missing changes nothing: the event comes late, or twice.
+#: Such a start is refused.
 TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.IDLE, Event.START): (State.STARTING, Action.CREATE),
     (State.IDLE, Event.KNOWN): (State.OWNED, None),
@@ -50,14 +50,12 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.IDLE, Event.END): (State.ENDED, None),
     (State.IDLE, Event.KILL): (State.ENDED, None),
     #
-    (State.STARTING, Event.START): (State.STARTING, Action.REFUSE),
     (State.STARTING, Event.KNOWN): (State.OWNED, None),
     (State.STARTING, Event.LOST): (State.OWNED, None),
     (State.STARTING, Event.ABSENT): (State.IDLE, None),
     (State.STARTING, Event.END): (State.ENDING_URGENTLY, Action.RESCUE),  # the create has had its time
     (State.STARTING, Event.KILL): (State.ENDING_URGENTLY, None),
     #
-    (State.OWNED, Event.START): (State.OWNED, Action.REFUSE),
     (State.OWNED, Event.KNOWN): (State.OWNED, None),
     (State.OWNED, Event.ABSENT): (State.IDLE, None),
     (State.OWNED, Event.RELEASE): (State.RELEASED, None),
@@ -65,13 +63,11 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.OWNED, Event.KILL): (State.ENDING_URGENTLY, Action.END),
     (State.OWNED, Event.ENDED): (State.ENDED, None),
     #
-    (State.ENDING, Event.START): (State.ENDING, Action.REFUSE),
     (State.ENDING, Event.KNOWN): (State.ENDING, Action.END),
     (State.ENDING, Event.KILL): (State.ENDING_URGENTLY, Action.OVERTAKE),
     (State.ENDING, Event.ENDED): (State.ENDED, None),
     (State.ENDING, Event.END_FAILED): (State.OWNED, None),  # whoever comes next orders it anew
     #
-    (State.ENDING_URGENTLY, Event.START): (State.ENDING_URGENTLY, Action.REFUSE),
     (State.ENDING_URGENTLY, Event.KNOWN): (State.ENDING_URGENTLY, Action.END),
     (State.ENDING_URGENTLY, Event.LOST): (State.ENDING_URGENTLY, Action.END),
     (State.ENDING_URGENTLY, Event.ABSENT): (State.ENDED, None),
@@ -79,11 +75,8 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.ENDING_URGENTLY, Event.ENDED): (State.ENDED, None),
     (State.ENDING_URGENTLY, Event.END_FAILED): (State.OWNED, None),
     #
-    (State.ENDED, Event.START): (State.ENDED, Action.REFUSE),
     # The kill came before the id was known, and may have found nothing to end.
     (State.ENDED, Event.KNOWN): (State.ENDING_URGENTLY, Action.END),
-    #
-    (State.RELEASED, Event.START): (State.RELEASED, Action.REFUSE),
 }
 
 END_IS_UNDER_WAY = frozenset({State.ENDING, State.ENDING_URGENTLY})

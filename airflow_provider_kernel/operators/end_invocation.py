@@ -32,6 +32,8 @@ class _EndInvocationOperator(KernelBaseOperator):
         that has ended is never overwritten.
     """
 
+    #: The status in which the invocation is to end.
+    status: str
     operator_extra_links = (DASHBOARD,)
 
     def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
@@ -48,7 +50,7 @@ class _EndInvocationOperator(KernelBaseOperator):
 
     def run_with_hook(self, context: Context) -> str:
         """End the invocation unless it has ended, and return its status. ``if_finished`` says what else to do."""
-        self.log.info("Ending invocation %s as %s", self.invocation_id, self.wanted_status())
+        self.log.info("Ending invocation %s as %s", self.invocation_id, self.status)
         self.show_dashboard(context["ti"], self.invocation_id)
         # Fetch it first: an update of an invocation that has ended may overwrite its result (undocumented).
         before = self.hook.get_invocation(self.invocation_id)
@@ -62,17 +64,13 @@ class _EndInvocationOperator(KernelBaseOperator):
         self.log.info("Invocation %s is now %s; see %s", invocation.id, invocation.status, self.dashboard)
         return invocation.status
 
-    def wanted_status(self) -> str:
-        """Return the status in which the invocation is to end."""
-        raise NotImplementedError
-
     def end_invocation(self) -> Invocation:
         raise NotImplementedError
 
     def _handle_finished(self, invocation: Invocation) -> str:
-        is_wanted = invocation.status == self.wanted_status()
+        is_wanted = invocation.status == self.status
         decision = self.if_finished or ("ignore" if is_wanted else "fail")
-        finished = KernelInvocationFinishedError(invocation, self.wanted_status())
+        finished = KernelInvocationFinishedError(invocation, self.status)
         if decision == "fail":
             raise finished
         if decision == "skip":
@@ -105,9 +103,6 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
         self.status = status
         self.invocation_output = invocation_output
 
-    def wanted_status(self) -> str:
-        return self.status
-
     def end_invocation(self) -> Invocation:
         return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
 
@@ -124,6 +119,7 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
+    status = InvocationStatus.SUCCEEDED.value
     template_fields: Sequence[str] = ("invocation_id", "invocation_output", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"invocation_output": "json"}
     ui_color = "#c9ecc4"
@@ -131,9 +127,6 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
     def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.invocation_output = invocation_output
-
-    def wanted_status(self) -> str:
-        return InvocationStatus.SUCCEEDED.value
 
     def end_invocation(self) -> Invocation:
         return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
@@ -150,6 +143,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
+    status = InvocationStatus.FAILED.value
     template_fields: Sequence[str] = ("invocation_id", "reason", "kernel_conn_id")
     ui_color = "#fbe0d5"
 
@@ -157,11 +151,8 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
         super().__init__(**kwargs)
         self.reason = reason
 
-    def wanted_status(self) -> str:
-        return InvocationStatus.FAILED.value
-
     def end_invocation(self) -> Invocation:
         invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)
         if invocation.status == InvocationStatus.SUCCEEDED:
-            raise KernelInvocationFinishedError(invocation, self.wanted_status())
+            raise KernelInvocationFinishedError(invocation, self.status)
         return invocation

@@ -160,7 +160,12 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             self._responder.kill()
 
     def _run(self, responder: InvocationResponder, context: Context) -> Any:
-        ledger = self._ledger(context)
+        from airflow_provider_kernel.lifecycle.ledger import Ledger, fingerprint
+        from airflow_provider_kernel.owned.invocation import EndableInvocation
+
+        # Airflow 3.3 has the store; on older versions nothing is remembered.
+        ledger = Ledger(EndableInvocation.kind, context.get("task_state_store"), context["ti"])
+        response = fingerprint("answer", self.invocation_id)
         try:
             responder.check_killed()
             # Only now: Airflow may be slow here, and a kill must find the responder.
@@ -169,10 +174,10 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
             if before.is_final:
                 responder.settle()
-                return self._response_of_crashed_try(before, ledger)
+                return self._response_of_crashed_try(before, ledger, response)
             returned = self._call(responder, context)
             responder.check_killed()
-            ledger.record_intent(self._fingerprint())
+            ledger.record_intent(response)
             check_output(returned, self.max_output_bytes)
             responder.complete(returned)
         except BaseException as error:
@@ -217,25 +222,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
                 f'the conf {{"{CONF_KEY}": "<id>"}}, or set invocation_id'
             )
 
-    def _ledger(self, context: Context) -> Ledger:
-        from airflow_provider_kernel.lifecycle.ledger import Ledger
-        from airflow_provider_kernel.owned.invocation import EndableInvocation
-
-        # Airflow 3.3 has the store; on older versions nothing is remembered.
-        return Ledger(EndableInvocation.kind, context.get("task_state_store"), context["ti"])
-
-    def _fingerprint(self) -> str:
-        from airflow_provider_kernel.lifecycle.ledger import fingerprint
-
-        return fingerprint("answer", self.invocation_id)
-
-    def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger) -> Any:
+    def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger, response: str) -> Any:
         """Return the output with which a crashed try ended the invocation; raise if somebody else ended it."""
         last = ledger.last()
         is_ours = (
-            last is not None
-            and last.input_fingerprint == self._fingerprint()
-            and not ledger.belongs_to_cleared_try(last)
+            last is not None and last.input_fingerprint == response and not ledger.belongs_to_cleared_try(last)
         )
         if is_ours and invocation.status == "succeeded":
             self.log.info("An earlier try, which crashed, had answered invocation %s", invocation.id)

@@ -71,8 +71,6 @@ class MarkedInvocation(EndableInvocation):
     """
     An invocation whose payload carries a mark of its owner, for the sweep.
 
-    :param app_name: the app whose invocations are listed.
-    :param correlation_key: the key of the mark in the payload.
     :param since: the greatest age of a listed invocation, such as ``"2h"``.
     """
 
@@ -98,9 +96,7 @@ class OwnedInvocation(EndableInvocation):
     in the payload if there is one, else by equal bytes, which those of mapped siblings may be as well.
 
     :param build: builds the create request for a payload.
-    :param payload: the payload, without the mark.
     :param correlation_key: the key in the payload under which to put the mark, if any.
-    :param ti: the task instance.
     """
 
     listing_lag_seconds: ClassVar[float] = LOOKUP_SECONDS
