@@ -80,7 +80,3 @@ def test_safety_net_goes_on_when_the_connection_of_a_task_does_not_exist(start, 
     external_id = start()
     run_failed({"one": [external_id]}, {"errand": EndableErrand()}, kernel_conn_id="gone")
     assert f"Errand {external_id} could not be cancelled: There is no Airflow connection 'gone'" in caplog.text
-
-
-def test_every_registered_kind_is_found_by_its_name():
-    assert {name: kind.kind for name, kind in owned.kinds().items()} == {"invocation": "invocation"}

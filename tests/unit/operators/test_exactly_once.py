@@ -6,7 +6,6 @@ import pytest
 
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
-    KernelInputError,
     KernelInvocationKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
@@ -93,34 +92,6 @@ class TestALostAnswer:
         run(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 2
-
-    def test_two_that_it_may_be_are_named(self, run, kernel_emulator):
-        like_it = {"app_name": "demo", "action_name": "hang", "version": "latest", "payload": '{"tickets": 2}'}
-        found = [{"id": name, "status": "running", **like_it} for name in ("one", "two")]
-        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
-        kernel_emulator.add_fault(Fault("GET", "/invocations", body=found))
-        result = run(KernelInvokeOperator, **HANG)
-        assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
-        assert "one (running), two (running)" in str(result.error)
-
-    def test_a_mark_tells_them_apart(self, run, kernel_emulator, execution_api):
-        with KernelHook() as hook:
-            for _ in range(3):
-                hook.invoke("demo", "hang", {"tickets": 2})
-        kernel_emulator.add_fault(Fault("POST", "/invocations", nth=4, drop="after"))
-        run(KernelInvokeOperator, wait_for_completion=False, correlation_key="_airflow", **HANG)
-        mine = kernel_emulator.invocation(execution_api.xcoms["invocation_id"])
-        assert mine.payload_json["tickets"] == 2
-        mark = mine.payload_json["_airflow"]
-        assert {name: mark[name] for name in mark if name != "token"} == {
-            "dag_id": "d",
-            "run_id": "r",
-            "task_id": "t",
-            "map_index": -1,
-            "try_number": 1,
-        }
-        assert len(kernel_emulator.invocations) == 4
 
     def test_a_kill_while_it_is_looked_for_cancels_it(self, make_task, kernel_emulator, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 60.0)
@@ -344,24 +315,3 @@ class TestTheOrderlyEnd:
         written = json.dumps(execution_api.store)
         assert "4711" not in written
         assert kernel_emulator.api_key not in written
-
-
-class TestTheMark:
-    @pytest.mark.parametrize("payload", ["card 4711", [4711], {"_airflow": 4711}], ids=repr)
-    def test_it_needs_a_payload_that_can_carry_it(self, payload, run, kernel_emulator):
-        result = run(KernelInvokeOperator, correlation_key="_airflow", **{**HANG, "payload": payload})
-        assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelInputError)
-        assert "correlation_key='_airflow' needs a payload" in str(result.error)
-        assert "4711" not in str(result.error)
-        assert kernel_emulator.journal == ()
-
-    def test_no_payload_carries_it_too(self, run, kernel_emulator):
-        run(
-            KernelInvokeOperator,
-            app_name="demo",
-            action_name="echo",
-            correlation_key="_airflow",
-            poll_interval=0.01,
-        )
-        assert set(kernel_emulator.invocations[0].payload_json) == {"_airflow"}

@@ -1,0 +1,7 @@
+"""The kinds of objects that tasks and DAG runs can own."""
+
+from airflow_provider_kernel import owned
+
+
+def test_every_registered_kind_is_found_by_its_name():
+    assert {name: kind.kind for name, kind in owned.kinds().items()} == {"invocation": "invocation"}
