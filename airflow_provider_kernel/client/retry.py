@@ -7,6 +7,7 @@ A policy is numbers only, so it fits a connection's extra and a trigger's row; t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -49,6 +50,20 @@ class Resend(Enum):
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 #: The request was refused and nothing was done: rate or concurrency limit, no capacity.
 _REFUSING_STATUSES = frozenset({429, 529})
+#: The longest pause that a poller grants a server: an invocation lasts an hour at most, and a header of many digits
+#: reads as infinity, for which nothing can sleep. Resending has its own limit, ``RetryPolicy.max_seconds``.
+MAX_RETRY_AFTER_SECONDS = 300.0
+
+
+def requested_pause(error: BaseException | None, *, at_most: float = math.inf) -> float | None:
+    """
+    How long the server asks to wait before the next request (``Retry-After``).
+
+    :return: seconds, capped at ``at_most``; ``None`` when it asks for no pause.
+    """
+    if not isinstance(error, KernelAPIError) or error.retry_after is None:
+        return None
+    return min(error.retry_after, at_most)
 
 
 def was_refused(error: BaseException) -> bool:
@@ -138,11 +153,11 @@ class RetryPolicy:
         :return: seconds.
         """
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, KernelAPIError) else None
-        if asked is None:
+        requested = requested_pause(error)
+        if requested is None:
             return wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
         # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
-        return asked + wait_random(0, self.base_seconds)(state)
+        return requested + wait_random(0, self.base_seconds)(state)
 
     def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:
         """

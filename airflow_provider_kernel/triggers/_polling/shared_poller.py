@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from airflow_provider_kernel.client import AsyncKernelClient, Flow, Invocation, KernelConfig, Request
-from airflow_provider_kernel.client.errors import KernelAPIError, KernelError, KernelTimeoutError
+from airflow_provider_kernel.client.errors import KernelError, KernelTimeoutError
 from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
-from airflow_provider_kernel.client.resources.invocations.wait import MAX_RETRY_AFTER_SECONDS, Poll, poll_request
+from airflow_provider_kernel.client.resources.invocations.wait import Poll, poll_request
+from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, requested_pause
 from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
 
 T = TypeVar("T")
@@ -236,10 +237,10 @@ class SharedPoller:
                 subscription.fail(error)
 
     def _obey_retry_after(self, error: Exception) -> bool:
-        if not isinstance(error, KernelAPIError) or error.retry_after is None:
-            return False
-        self._budget.pause(min(error.retry_after, MAX_RETRY_AFTER_SECONDS), self.now())
-        return True
+        pause = requested_pause(error, at_most=MAX_RETRY_AFTER_SECONDS)
+        if pause is not None:
+            self._budget.pause(pause, self.now())
+        return pause is not None
 
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, KernelConfig], SharedPoller] = {}

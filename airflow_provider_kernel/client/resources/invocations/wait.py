@@ -25,7 +25,12 @@ from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.client.retry import TRANSIENT_STATUSES, Resend
+from airflow_provider_kernel.client.retry import (
+    MAX_RETRY_AFTER_SECONDS,
+    TRANSIENT_STATUSES,
+    Resend,
+    requested_pause,
+)
 
 #: Contact counts as lost when so many looks in a row have gone wrong...
 MAX_FAILED_POLLS = 20
@@ -33,9 +38,6 @@ MAX_FAILED_POLLS = 20
 LOST_CONTACT_SECONDS = 120.0
 #: An invocation that was just started may not be found yet, for so many seconds.
 NOT_FOUND_GRACE_SECONDS = 30.0
-#: A server that asks for a longer pause is not obeyed: an invocation lasts an hour at most, and a header of many
-#: digits reads as infinity, for which nothing can sleep.
-MAX_RETRY_AFTER_SECONDS = 300.0
 #: So many looks at a running invocation also ask for its browsers; with the default interval some two minutes.
 MAX_BROWSER_POLLS = 20
 
@@ -109,8 +111,7 @@ def wait_for_invocation(
                     f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong, "
                     f"over {out_of_contact:.0f} seconds; the last: {error}"
                 ) from error
-            if isinstance(error, KernelAPIError) and error.retry_after is not None:
-                wait = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS))
+            wait = max(delay, requested_pause(error, at_most=MAX_RETRY_AFTER_SECONDS) or 0.0)
         else:
             failed_looks, in_contact = 0, time.time()
             if invocation.status != status:
