@@ -18,14 +18,14 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import EventStream, Flow, Follower, Sleep, Stream
 from airflow_provider_kernel.client.http import deadline
-from airflow_provider_kernel.client.http.body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.http.log_filter import keep_out_of_the_log, suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
-from airflow_provider_kernel.client.http.redaction import mask_text
+from airflow_provider_kernel.client.http.redaction import mask_event
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
 from airflow_provider_kernel.client.http.response import is_event_stream
+from airflow_provider_kernel.client.http.response_body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import AsyncHttpClient, Transport, headers_of, response_of
 
@@ -33,9 +33,6 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 log = logging.getLogger(__name__)
-
-#: Max concurrent requests per event loop, streams excluded: httpcore's pool is quadratic in queued requests.
-_REQUESTS_AT_ONCE = 25
 
 
 class _BaseClient:
@@ -53,8 +50,7 @@ class _BaseClient:
         return flows.with_retries(request, self.config.retry, logger=self._logger)
 
     def _deadline(self) -> Deadline:
-        """Begin the time that an exchange may take: to connect, to wait for the answer, and to read it."""
-        return Deadline(self.config.connect_timeout + 2 * self.config.read_timeout)
+        return Deadline.of_exchange(self.config.connect_timeout, self.config.read_timeout)
 
     def _event_decoder(self, stream: EventStream[E], headers: Mapping[str, str]) -> Callable[[bytes], Iterator[E]]:
         content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.idle_timeout)
@@ -62,7 +58,7 @@ class _BaseClient:
         def feed(chunk: bytes) -> Iterator[E]:
             for part in content.feed(chunk):
                 for data in events.feed(part):
-                    yield stream.request.parse_event(mask_text(data, self.config.api_key))
+                    yield stream.request.parse_event(mask_event(data, self.config.api_key))
 
         return feed
 
@@ -224,7 +220,7 @@ class AsyncKernelClient(_BaseClient):
         super().__init__(config, None, logger)
         self._sleep = sleep
         self._http = self._open_http()
-        self._limiter = RequestLimiter(_REQUESTS_AT_ONCE, config.read_timeout)
+        self._limiter = RequestLimiter(config.read_timeout)
 
     async def send(self, request: Request[T]) -> T:
         """

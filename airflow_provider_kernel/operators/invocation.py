@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
-from airflow_provider_kernel.client.resources.invocations.defaults import (
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.resources.invocations.time_limits import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
     MAX_ASYNC_TIMEOUT_SECONDS,
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
-from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,

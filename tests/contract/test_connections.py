@@ -60,7 +60,7 @@ class TestReuse:
     def test_connection_of_an_abandoned_response_is_closed(
         self, connect, relay, kernel_emulator, monkeypatch, over_limit
     ):
-        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 1000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 1000)
         client = connect(relay, read_timeout=10 if over_limit else 0.05)
         trouble = {"status": 200, "body": b"x" * 1_000_000} if over_limit else {"hold": True}
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, **trouble))

@@ -244,7 +244,7 @@ class TestGivingUp:
         assert len(client.waits) == MAX_FAILURES - 1
 
     def test_follow_reads_a_bounded_part_of_what_is_no_stream(self, connect, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 2**20)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 2**20)
 
         def endless(server, client, number):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")

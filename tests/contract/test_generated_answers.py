@@ -93,7 +93,7 @@ def server():
 @pytest.fixture
 def client(connect, server, monkeypatch):
     # What is not closed counts as silent soon; nothing waits between attempts.
-    monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 2**20)
+    monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 2**20)
     return connect(
         server,
         api_key=KEY,

@@ -214,7 +214,7 @@ class TestBodies:
     @pytest.mark.parametrize("status", [200, 404, 500])
     @pytest.mark.parametrize("compressed", [False, True])
     def test_body_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
-        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 100_000)
         body = b"x" * 100_001
         headers = {"Content-Encoding": "gzip"} if compressed else {}
         kernel_emulator.add_fault(
@@ -227,7 +227,7 @@ class TestBodies:
         assert len(kernel_emulator.journal) == 2
 
     def test_body_of_just_the_limit_is_read(self, client, kernel_emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.client.http.body.MAX_RESPONSE_BYTES", 100_000)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 100_000)
         body = b'{"id": "abc", "status": "running"}'.ljust(100_000)
         kernel_emulator.add_fault(Fault("*", "*", None, status=200, body=body))
         assert client.send(GET).id == "abc"

@@ -50,7 +50,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.errors",
         "airflow_provider_kernel.client.resources",
         "airflow_provider_kernel.client.resources.invocations",
-        "airflow_provider_kernel.client.resources.invocations.defaults",
+        "airflow_provider_kernel.client.resources.invocations.time_limits",
         "airflow_provider_kernel.client.resources.invocations.errors",
         "airflow_provider_kernel.client.resources.invocations.status",
         "airflow_provider_kernel.client.sanitize",

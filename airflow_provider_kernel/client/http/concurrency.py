@@ -1,4 +1,4 @@
-"""A bound on concurrent requests in an event loop."""
+"""A bound on the concurrent requests of one asynchronous client."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import anyio
 
 from airflow_provider_kernel.client.errors import KernelTimeoutError
 
+#: Max concurrent requests per client, streams excluded: httpcore's pool is quadratic in queued requests.
+MAX_CONCURRENT_REQUESTS = 25
+
 
 class RequestLimiter:
     """
     Bounds how many requests are sent at the same time.
 
-    :param count: max concurrent requests.
     :param seconds: how long to wait for a slot: those in front may wait for a server that hangs.
     """
 
-    def __init__(self, count: int, seconds: float) -> None:
-        self._limiter = anyio.CapacityLimiter(count)
+    def __init__(self, seconds: float) -> None:
+        self._limiter = anyio.CapacityLimiter(MAX_CONCURRENT_REQUESTS)
         self._seconds = seconds
 
     @asynccontextmanager

@@ -34,6 +34,11 @@ class Deadline:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
 
+    @classmethod
+    def of_exchange(cls, connect_timeout: float, read_timeout: float) -> Deadline:
+        """Begin the time that an exchange may take: to connect, to wait for the answer, and to read it."""
+        return cls(connect_timeout + 2 * read_timeout)
+
     def left(self, timeout: float | None = None) -> float:
         """
         Say how long the next step may take.

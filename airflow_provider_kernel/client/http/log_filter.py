@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from airflow_provider_kernel.client.http.redaction import MASK
+from airflow_provider_kernel.client.http.redaction import mask
 
 #: The loggers with which httpx and httpcore tell of every request.
 TRANSPORT_LOGGERS = (
@@ -30,7 +30,7 @@ def _filter(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     for key in tuple(_keys):  # clients are made on many threads
         if key in text:
-            record.msg, record.args = text.replace(key, MASK), ()
+            record.msg, record.args = mask(text, key), ()
     return True
 
 

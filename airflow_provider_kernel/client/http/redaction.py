@@ -8,61 +8,70 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelAPIError, KernelError
+from airflow_provider_kernel.client.http.response import Response
 
 MASK = "***"
 #: The user's own data, which may contain the key on purpose and is never part of a message.
 _USER_FIELDS = ("payload", "output")
 
 
-def mask_body(body: bytes, secret: str) -> bytes:
-    """Redact a secret in a body, except in payload and output."""
-    if secret.encode() not in body:
+def mask(text: str, key: str) -> str:
+    return text.replace(key, MASK)
+
+
+def mask_response(response: Response, key: str) -> Response:
+    """Redact a key, except in payload and output of a success: the body of an error gets into messages."""
+    # Here, where all is whole: what is cut short for a message may hold a part of the key.
+    headers = {name: mask(value, key) for name, value in response.headers.items()}
+    is_success = response.status_code < 300
+    body = mask_body(response.body, key) if is_success else response.body.replace(key.encode(), MASK.encode())
+    return Response(response.status_code, headers, body)
+
+
+def mask_body(body: bytes, key: str) -> bytes:
+    """Redact a key in the body of a success, except in payload and output."""
+    if key.encode() not in body:
         return body
     try:
-        return json.dumps(_mask_document(json.loads(body), secret)).encode()
+        return json.dumps(_mask_document(json.loads(body), key)).encode()
     except (ValueError, RecursionError):
-        return body.replace(secret.encode(), MASK.encode())
+        return body.replace(key.encode(), MASK.encode())
 
 
-def mask_text(text: str, secret: str) -> str:
-    """Redact a secret in an event's data."""
-    return mask_body(text.encode(), secret).decode() if secret in text else text
+def mask_event(data: str, key: str) -> str:
+    """Redact a key in the data of an event, except in payload and output."""
+    return mask_body(data.encode(), key).decode() if key in data else data
 
 
-def _mask_document(value: Any, secret: str) -> Any:
+def _mask_document(value: Any, key: str) -> Any:
     if isinstance(value, str):
-        return value.replace(secret, MASK)
+        return mask(value, key)
     if isinstance(value, list):
-        return [_mask_document(item, secret) for item in value]
+        return [_mask_document(item, key) for item in value]
     if isinstance(value, dict):
-        return {
-            name: item if name in _USER_FIELDS else _mask_document(item, secret) for name, item in value.items()
-        }
+        return {name: item if name in _USER_FIELDS else _mask_document(item, key) for name, item in value.items()}
     return value
 
 
 @contextmanager
-def masked(secret: str) -> Iterator[None]:
-    """Redact a secret in every :class:`KernelError` that leaves the block."""
+def masked(key: str) -> Iterator[None]:
+    """Redact a key in every :class:`KernelError` that leaves the block."""
     try:
         yield
     except KernelError as error:
-        _mask(error, secret)
+        _mask(error, key)
         raise
 
 
-def _mask(error: KernelError, secret: str) -> None:
-    error.args = tuple(arg.replace(secret, MASK) if isinstance(arg, str) else arg for arg in error.args)
+def _mask(error: KernelError, key: str) -> None:
+    error.args = tuple(mask(arg, key) if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, KernelAPIError):
-        error.message = error.message.replace(secret, MASK)
-        error.code = error.code and error.code.replace(secret, MASK)
-        error.request_id = error.request_id and error.request_id.replace(secret, MASK)
-        error.details = tuple(
-            (code and code.replace(secret, MASK), text and text.replace(secret, MASK))
-            for code, text in error.details
-        )
+        error.message = mask(error.message, key)
+        error.code = error.code and mask(error.code, key)
+        error.request_id = error.request_id and mask(error.request_id, key)
+        error.details = tuple((code and mask(code, key), text and mask(text, key)) for code, text in error.details)
     cause = error.__cause__
-    if cause is not None and not isinstance(cause, KernelError) and secret in _all_texts(cause):
+    if cause is not None and not isinstance(cause, KernelError) and key in _all_texts(cause):
         # A traceback would show it. The message tells what happened.
         error.__cause__ = None
         error.__suppress_context__ = True

@@ -22,11 +22,11 @@ from airflow_provider_kernel.client.errors import (
     KernelResponseError,
     KernelTimeoutError,
 )
-from airflow_provider_kernel.client.http.body import ACCEPTED_ENCODING
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
-from airflow_provider_kernel.client.http.redaction import MASK, mask_body, masked
+from airflow_provider_kernel.client.http.redaction import mask_response, masked
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, nothing, read
+from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 
 #: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
@@ -146,11 +146,8 @@ def headers_of(answer: httpx.Response) -> dict[str, str]:
 
 def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) -> Response:
     """Turn httpx's answer into a response, with the key redacted."""
-    # Much of this gets into messages. Masked here, where it is whole: what is cut short may hold a part of the key.
     key = answer.request.headers["Authorization"].removeprefix("Bearer ")
-    headers = {name: value.replace(key, MASK) for name, value in headers.items()}
-    body = mask_body(body, key) if answer.status_code < 300 else body.replace(key.encode(), MASK.encode())
-    return Response(answer.status_code, headers, body)
+    return mask_response(Response(answer.status_code, headers, body), key)
 
 
 def _refuse_redirect(answer: httpx.Response) -> None:

@@ -14,7 +14,8 @@ from support.serialized import smart_decode_trigger_kwargs
 from support.triggerer import Triggerer, held_back, task_instance
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.client.client import _REQUESTS_AT_ONCE, AsyncKernelClient
+from airflow_provider_kernel.client.client import AsyncKernelClient
+from airflow_provider_kernel.client.http.concurrency import MAX_CONCURRENT_REQUESTS
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.testing import Fault
@@ -790,7 +791,7 @@ async def test_thousand_triggers_share_one_client(
     if stream_logs:
         await asyncio.to_thread(kernel_emulator.wait_for, "GET", EVENTS, count)
     (client,) = clients
-    assert len(client._http._transport._pool.connections) <= _REQUESTS_AT_ONCE
+    assert len(client._http._transport._pool.connections) <= MAX_CONCURRENT_REQUESTS
     kernel_emulator.finish(invocation_id)
     await asyncio.gather(*tasks)
     assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}] * count

@@ -27,10 +27,6 @@ from airflow_provider_kernel.client.json_encoding import (
     size_in_bytes,
     to_json_text,
 )
-from airflow_provider_kernel.client.resources.invocations.defaults import (
-    MAX_ASYNC_TIMEOUT_SECONDS,
-    MIN_ASYNC_TIMEOUT_SECONDS,
-)
 from airflow_provider_kernel.client.resources.invocations.models import (
     Browser,
     BrowserList,
@@ -39,6 +35,10 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     parse_event,
 )
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.time_limits import (
+    MAX_ASYNC_TIMEOUT_SECONDS,
+    MIN_ASYNC_TIMEOUT_SECONDS,
+)
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET, Unset

@@ -180,7 +180,7 @@ class TestRequestLimit:
 
     @pytest.fixture(autouse=True)
     def two_at_once(self, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.client.client._REQUESTS_AT_ONCE", 2)
+        monkeypatch.setattr("airflow_provider_kernel.client.http.concurrency.MAX_CONCURRENT_REQUESTS", 2)
 
     async def test_requests_above_the_limit_wait_for_a_slot(self, config, start, kernel_emulator):
         invocation_id = start()
@@ -215,7 +215,7 @@ class TestRequestLimit:
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), hold=True))
         async with shared_poller(config) as poller:
             # A slot is waited for as long as an answer; here the requests in front must wait longer.
-            poller.client._limiter = RequestLimiter(2, seconds=0.3)
+            poller.client._limiter = RequestLimiter(seconds=0.3)
             held = [asyncio.create_task(poller.client.send(poll)) for _ in range(2)]
             await asyncio.to_thread(fault.wait_until_held, 2)
             with pytest.raises(KernelTimeoutError, match="too many requests are waiting") as caught:

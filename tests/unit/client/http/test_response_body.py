@@ -9,9 +9,9 @@ import zlib
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelResponseError, KernelTimeoutError
-from airflow_provider_kernel.client.http import body
-from airflow_provider_kernel.client.http.body import BoundedBody, ContentDecoder
+from airflow_provider_kernel.client.http import response_body
 from airflow_provider_kernel.client.http.deadline import Deadline
+from airflow_provider_kernel.client.http.response_body import BoundedBody, ContentDecoder
 
 TEXT = b'{"id": "abc"}' * 1000
 ENCODED = {
@@ -70,7 +70,7 @@ class TestEncodings:
 
 class TestSize:
     def test_an_endless_body_takes_bounded_memory(self, monkeypatch):
-        monkeypatch.setattr(body, "MAX_RESPONSE_BYTES", 2**20)
+        monkeypatch.setattr(response_body, "MAX_RESPONSE_BYTES", 2**20)
         tracemalloc.start()
         for _ in range(5):
             with pytest.raises(KernelResponseError, match="the body is larger than 1 MiB"):
@@ -79,12 +79,12 @@ class TestSize:
         tracemalloc.stop()
         assert peak < 3 * 2**20
 
-    @pytest.mark.parametrize("announced", [str(body.MAX_RESPONSE_BYTES + 1), "9" * 5000])
+    @pytest.mark.parametrize("announced", [str(response_body.MAX_RESPONSE_BYTES + 1), "9" * 5000])
     def test_a_body_announced_as_too_large_is_not_read(self, announced):
         with pytest.raises(KernelResponseError, match="the body is larger than 64 MiB"):
             collect(iter(()), content_length=announced)
 
-    @pytest.mark.parametrize("announced", ["", "soon", "-1", "²", str(body.MAX_RESPONSE_BYTES)])
+    @pytest.mark.parametrize("announced", ["", "soon", "-1", "²", str(response_body.MAX_RESPONSE_BYTES)])
     def test_a_body_of_unknown_or_allowed_length_is_read(self, announced):
         assert collect([b"abc"], content_length=announced) == b"abc"
 
