@@ -125,11 +125,7 @@ class Owner(Generic[R]):
         self._post(partial(self._transition, Event.ABSENT)).wait()
 
     def release(self) -> None:
-        """
-        Let go of the object: it is over, or somebody else owns it from now on. Nothing here ends it any more.
-
-        :raises KernelInvocationKilledError: when the task was killed. Then the object is not released.
-        """
+        """Let go of the object, which is over or has another owner. In a killed task, raise instead."""
 
         def release() -> None:
             # If the end that the kill ordered failed, the object still has no other owner.
@@ -140,12 +136,7 @@ class Owner(Generic[R]):
         self.check()
 
     def end(self, reason: str) -> bool:
-        """
-        End the object because the task ends early, and log how that went.
-
-        :param reason: an :class:`EndReason`, perhaps with a detail.
-        :return: whether it is known that nothing is left to end.
-        """
+        """End the object because the task ends early; return whether it is known that nothing is left to end."""
         if not self._ends:
             return True
         self._answered.wait(END_SECONDS)  # the create in flight may tell which one it is
@@ -158,11 +149,7 @@ class Owner(Generic[R]):
         return self._state is not State.OWNED
 
     def wait(self, seconds: float) -> None:
-        """
-        Sleep; :meth:`wake` and a kill cut it short.
-
-        :raises KernelInvocationKilledError: when the task was killed.
-        """
+        """Sleep; :meth:`wake` and a kill cut it short, and in a killed task it raises."""
         self.check()
         if self._wake_up.wait(seconds):
             self._wake_up.clear()
@@ -173,11 +160,7 @@ class Owner(Generic[R]):
         self._wake_up.set()
 
     def check(self) -> None:
-        """
-        Refuse to go on in a killed task: after ``on_kill`` has returned, ``execute`` continues.
-
-        :raises KernelInvocationKilledError: when the task was killed.
-        """
+        """Raise in a killed task: after ``on_kill`` has returned, ``execute`` continues."""
         if self.killed:
             raise self._killed_error()
 

@@ -70,13 +70,7 @@ class InvocationResponder:
         return self._sender.submit(lambda: self._client.send(requests.get_invocation(self.invocation_id))).result()
 
     def check(self) -> None:
-        """
-        Raise when nobody waits for a response any more. Cheap enough to be called often.
-
-        :raises KernelInvocationFinishedError: when the invocation was ended by somebody else.
-        :raises KernelInvocationKilledError: when the task was killed.
-        :raises KernelError: when the invocation cannot be fetched, and another attempt cannot help.
-        """
+        """Raise when nobody waits for a response any more. Cheap enough to be called often."""
         self.check_killed()
         if time.monotonic() - self._fetched_at < CHECK_SECONDS:
             return
@@ -98,12 +92,7 @@ class InvocationResponder:
             raise self._killed_error()
 
     def complete(self, output: Any) -> Invocation:
-        """
-        End the invocation as succeeded.
-
-        :raises KernelInvocationFinishedError: when the invocation had ended before.
-        :raises KernelError: when it could not be ended.
-        """
+        """End the invocation as succeeded; raise when it had ended before."""
 
         def send() -> Invocation:
             if self.killed:
@@ -115,11 +104,7 @@ class InvocationResponder:
         return self._sender.submit(send).result()
 
     def fail(self, reason: str, details: Mapping[str, Any] | None = None) -> None:
-        """
-        End the invocation as failed. A failure to do so is logged: it must not hide why the task fails.
-
-        :param details: goes into the invocation's output beside the reason.
-        """
+        """End the invocation as failed. A failure to do so is logged: it must not hide why the task fails."""
 
         def send() -> EndReport:
             return self._end(self._client, reason, details=details)

@@ -289,12 +289,13 @@ class KernelInvokeOperator(KernelBaseOperator):
         poll = partial(self._poll, invocation_id, ti=context["ti"])
         if self.deferrable:
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
-            from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
             with suppress(KernelInvocationTimeoutError):
                 invocation = poll(time.time() + FIRST_POLL_SECONDS)
                 with self._log_stream(owner, invocation_id):
                     return invocation
+            from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
+
             check_still_running(context["ti"])
             owner.release()  # to the trigger
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
@@ -378,9 +379,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         invocation_id: str | None = None,
     ) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
-        from airflow_provider_kernel.lifecycle.safety_net import end_by_id
-        from airflow_provider_kernel.owned.invocation import EndableInvocation
-
         what = why if isinstance(why, str) else type(why).__name__
         reason = EndReason.TASK_ENDED_EARLY.because(what)
         is_left = isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect
@@ -389,6 +387,9 @@ class KernelInvokeOperator(KernelBaseOperator):
             has_ended = is_left or owner.end(reason)
             invocation_id = owner.external_id  # the end may have waited for it
         elif invocation_id is not None and self.cancel_on_kill:
+            from airflow_provider_kernel.lifecycle.safety_net import end_by_id
+            from airflow_provider_kernel.owned.invocation import EndableInvocation
+
             has_ended = is_left or end_by_id(self.hook, EndableInvocation(), invocation_id, reason).is_done
         if not is_left:
             # The error names what it may be. A user who clears the task has decided.
