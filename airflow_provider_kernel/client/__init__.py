@@ -25,9 +25,7 @@ if TYPE_CHECKING:
         AsyncKernelClient as AsyncKernelClient,
         KernelClient as KernelClient,
     )
-    from airflow_provider_kernel.client.config import (
-        KernelConfig as KernelConfig,
-    )
+    from airflow_provider_kernel.client.config import KernelConfig as KernelConfig
     from airflow_provider_kernel.client.errors import (
         Attempts as Attempts,
         ConnectionProblem as ConnectionProblem,
@@ -53,19 +51,13 @@ if TYPE_CHECKING:
         Flow as Flow,
         Sleep as Sleep,
     )
-    from airflow_provider_kernel.client.http.pagination import (
-        Page as Page,
-    )
-    from airflow_provider_kernel.client.http.request import (
-        Request as Request,
-    )
+    from airflow_provider_kernel.client.http.pagination import Page as Page
+    from airflow_provider_kernel.client.http.request import Request as Request
     from airflow_provider_kernel.client.resources.apps import (
         AppAction as AppAction,
         AppVersion as AppVersion,
     )
-    from airflow_provider_kernel.client.resources.auth import (
-        AuthContext as AuthContext,
-    )
+    from airflow_provider_kernel.client.resources.auth import AuthContext as AuthContext
     from airflow_provider_kernel.client.resources.invocations.errors import (
         KernelInvocationFailedError as KernelInvocationFailedError,
         KernelInvocationFinishedError as KernelInvocationFinishedError,
@@ -83,83 +75,43 @@ if TYPE_CHECKING:
         StreamError as StreamError,
         UnknownEvent as UnknownEvent,
     )
-    from airflow_provider_kernel.client.resources.invocations.status import (
-        InvocationStatus as InvocationStatus,
-    )
+    from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus as InvocationStatus
     from airflow_provider_kernel.client.resources.limits import OrgLimits as OrgLimits
     from airflow_provider_kernel.client.retry import (
         Resend as Resend,
         RetryPolicy as RetryPolicy,
     )
-    from airflow_provider_kernel.client.unset import (
-        UNSET as UNSET,
-    )
+    from airflow_provider_kernel.client.unset import UNSET as UNSET
 
 #: Where each public name is defined, below this package. Type checkers read the block above.
 _PUBLIC = {
-    "client": (
-        "AsyncKernelClient",
-        "KernelClient",
-    ),
-    "config": ("KernelConfig",),
+    "client": "AsyncKernelClient KernelClient",
+    "config": "KernelConfig",
     "errors": (
-        "Attempts",
-        "ConnectionProblem",
-        "KernelAPIError",
-        "KernelAmbiguousStartError",
-        "KernelAuthenticationError",
-        "KernelBadRequestError",
-        "KernelConfigurationError",
-        "KernelConflictError",
-        "KernelConnectionError",
-        "KernelError",
-        "KernelInputError",
-        "KernelInvocationKilledError",
-        "KernelLostContactError",
-        "KernelNotFoundError",
-        "KernelPermissionError",
-        "KernelRateLimitError",
-        "KernelResponseError",
-        "KernelServerError",
-        "KernelTimeoutError",
+        "Attempts ConnectionProblem KernelAPIError KernelAmbiguousStartError KernelAuthenticationError "
+        "KernelBadRequestError KernelConfigurationError KernelConflictError KernelConnectionError "
+        "KernelError KernelInputError KernelInvocationKilledError KernelLostContactError "
+        "KernelNotFoundError KernelPermissionError KernelRateLimitError KernelResponseError "
+        "KernelServerError KernelTimeoutError"
     ),
-    "flow": (
-        "Flow",
-        "Sleep",
-    ),
-    "http.pagination": ("Page",),
-    "http.request": ("Request",),
-    "resources.apps": (
-        "AppAction",
-        "AppVersion",
-    ),
-    "resources.auth": ("AuthContext",),
+    "flow": "Flow Sleep",
+    "http.pagination": "Page",
+    "http.request": "Request",
+    "resources.apps": "AppAction AppVersion",
+    "resources.auth": "AuthContext",
     "resources.invocations.errors": (
-        "KernelInvocationFailedError",
-        "KernelInvocationFinishedError",
-        "KernelInvocationTimeoutError",
-        "KernelOutputTooLargeError",
+        "KernelInvocationFailedError KernelInvocationFinishedError KernelInvocationTimeoutError "
+        "KernelOutputTooLargeError"
     ),
     "resources.invocations.models": (
-        "Browser",
-        "BrowserList",
-        "Event",
-        "Heartbeat",
-        "Invocation",
-        "LogLine",
-        "StateChange",
-        "StreamError",
-        "UnknownEvent",
+        "Browser BrowserList Event Heartbeat Invocation LogLine StateChange StreamError UnknownEvent"
     ),
-    "resources.invocations.status": ("InvocationStatus",),
-    "resources.limits": ("OrgLimits",),
-    "retry": (
-        "Resend",
-        "RetryPolicy",
-    ),
-    "unset": ("UNSET",),
+    "resources.invocations.status": "InvocationStatus",
+    "resources.limits": "OrgLimits",
+    "retry": "Resend RetryPolicy",
+    "unset": "UNSET",
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
 __all__ = sorted(_MODULE_OF)
 

@@ -70,7 +70,6 @@ class KernelClient(_BaseClient):
     Keep one and close it: it reuses its connections. Whatever goes wrong with a request is a
     :class:`~airflow_provider_kernel.client.errors.KernelError`.
 
-    :param config: where the API is, and as whom to call it.
     :param sleep: sleeps between attempts, in seconds; replace it to make it end early.
     :param logger: gets a warning before each further attempt; ``None`` for a client that must not log.
     """
@@ -91,8 +90,7 @@ class KernelClient(_BaseClient):
         """
         Send a request, again where its rule and the policy allow it.
 
-        :return: the parsed answer.
-        :raises KernelError: when no attempt brought one; it names the request and the number of attempts.
+        :raises KernelError: when no attempt brought an answer; it names the request and the number of attempts.
         """
         with suppress_logs(self._logger is None):
             return _drive(self._with_retries(request), self._exchange, self._sleep)
@@ -102,7 +100,6 @@ class KernelClient(_BaseClient):
         Carry out a flow.
 
         :param sleep: sleeps the flow's own pauses, in place of the client's.
-        :return: its result.
         :raises KernelError: what the flow makes of errors on the way.
         """
         return _drive(flow, self.send, sleep or self._sleep)
@@ -132,12 +129,7 @@ class KernelClient(_BaseClient):
                 events.close()
 
     def pages(self, first: Request[Page[T]]) -> Iterator[T]:
-        """
-        Walk through a list; each page is fetched only when its rows are needed.
-
-        :return: the rows of all pages.
-        :raises KernelError: when a page cannot be had.
-        """
+        """Give the rows of a list; each page is fetched only when its rows are needed."""
         return self.stream(flows.list_rows(first))
 
     def events(self, request: StreamRequest[E], *, idle_timeout: float) -> Iterator[E]:
@@ -199,16 +191,7 @@ class KernelClient(_BaseClient):
 
 
 class AsyncKernelClient(_BaseClient):
-    """
-    A client of the Kernel API for one event loop.
-
-    Keep one for each loop and close it. Whatever goes wrong with a request is a
-    :class:`~airflow_provider_kernel.client.errors.KernelError`.
-
-    :param config: where the API is, and as whom to call it.
-    :param sleep: sleeps between attempts, in seconds.
-    :param logger: gets a warning before each further attempt; ``None`` for a client that must not log.
-    """
+    """A client of the Kernel API for one event loop, like :class:`KernelClient`. Keep one for each loop."""
 
     def __init__(
         self,
@@ -223,12 +206,7 @@ class AsyncKernelClient(_BaseClient):
         self._limiter = RequestLimiter(config.read_timeout)
 
     async def send(self, request: Request[T]) -> T:
-        """
-        Send a request, again where its rule and the policy allow it.
-
-        :return: the parsed answer.
-        :raises KernelError: when no attempt brought one; it names the request and the number of attempts.
-        """
+        """Do what :meth:`KernelClient.send` does, in an event loop."""
         with suppress_logs(self._logger is None):
             return await _adrive(self._with_retries(request), self._exchange, self._sleep)
 
@@ -240,12 +218,9 @@ class AsyncKernelClient(_BaseClient):
         send: Callable[[Request[Any]], Awaitable[Any]] | None = None,
     ) -> T:
         """
-        Carry out a flow.
+        Do what :meth:`KernelClient.run` does, in an event loop.
 
-        :param sleep: sleeps the flow's own pauses, in place of the client's.
         :param send: sends its requests, or answers them from elsewhere, in place of :meth:`send`.
-        :return: its result.
-        :raises KernelError: what the flow makes of errors on the way.
         """
         return await _adrive(flow, send or self.send, sleep or self._sleep)
 
@@ -272,30 +247,15 @@ class AsyncKernelClient(_BaseClient):
                 await events.aclose()
 
     def pages(self, first: Request[Page[T]]) -> AsyncGenerator[T, None]:
-        """
-        Walk through a list; each page is fetched only when its rows are needed.
-
-        :return: the rows of all pages.
-        :raises KernelError: when a page cannot be had.
-        """
+        """Do what :meth:`KernelClient.pages` does, in an event loop."""
         return self.stream(flows.list_rows(first))
 
     def events(self, request: StreamRequest[E], *, idle_timeout: float) -> AsyncGenerator[E, None]:
-        """
-        Read an event stream to its end, which may come early.
-
-        :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
-        :raises KernelError: when the stream cannot be had, or breaks.
-        """
+        """Do what :meth:`KernelClient.events` does, in an event loop."""
         return self.stream(flows.read_events(request, idle_timeout=idle_timeout))
 
     def follow(self, follower: Follower[E, T]) -> AsyncGenerator[T, None]:
-        """
-        Follow an event stream through cuts, until its end or until it is gone for good.
-
-        :param follower: decides when to reconnect and what is new; says afterwards how it ended.
-        :return: what is new, each once.
-        """
+        """Do what :meth:`KernelClient.follow` does, in an event loop."""
         return self.stream(flows.follow(follower))
 
     async def close(self) -> None:

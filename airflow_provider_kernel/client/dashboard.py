@@ -18,7 +18,6 @@ def check_template(given: str) -> str:
     Check a template of links to the dashboard.
 
     :param given: an address such as ``https://dashboard.onkernel.com/browsers/{session_id}``.
-    :return: the template, without the space around it.
     :raises KernelConfigurationError: when it is no http address, or names something else than the placeholders.
     """
     template = given.strip()
@@ -53,25 +52,14 @@ def _unusable(shown: str, problem: str) -> KernelConfigurationError:
 
 
 def needs_browser(template: str) -> bool:
-    """
-    Tell whether links need the id of a browser session, which only a request can tell.
-
-    :param template: a checked template.
-    """
+    """Tell whether links need the id of a browser session, which takes a request to get."""
     return "{session_id}" in template
 
 
 def dashboard_link(
     template: str, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
 ) -> str:
-    """
-    Make the link for an invocation.
-
-    :param template: a checked template.
-    :param app_name: its app, if known.
-    :param session_id: its first browser, if known.
-    :return: the link. Where the template names what is not known, it leads to the page above.
-    """
+    """Make the link for an invocation; where the template names what is not known, it leads to the page above."""
     known = {"invocation_id": invocation_id, "app_name": app_name, "session_id": session_id}
     link, end = "", 0
     for place in _PLACEHOLDER.finditer(template):

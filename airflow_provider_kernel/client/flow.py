@@ -38,11 +38,7 @@ ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 @dataclass(frozen=True)
 class Sleep:
-    """
-    Time to let pass before the next request; the driver may cut it short.
-
-    :param seconds: how long.
-    """
+    """Time to let pass before the next request; the driver may cut it short."""
 
     seconds: float
 
@@ -67,12 +63,7 @@ class EventStream(Generic[E]):
     _opened: float = field(default_factory=time.monotonic)
 
     def next_event(self) -> Generator[EventStream[E], E | None, E | None]:
-        """
-        Read the next event.
-
-        :return: ``None`` at the end of the stream, which may come early.
-        :raises KernelError: when the stream cannot be opened, or breaks.
-        """
+        """Read the next event, or ``None`` at the end of the stream, which may come early."""
         try:
             return (yield self)
         except KernelError as error:
@@ -117,23 +108,14 @@ def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Lo
 
 
 class Pages(Generic[T]):
-    """
-    A list, page by page.
-
-    :param first: the request for its first page.
-    """
+    """A list, page by page."""
 
     def __init__(self, first: Request[Page[T]]) -> None:
         self._request: Request[Page[T]] | None = first
         self._page: Page[T] | None = None
 
     def fetch(self) -> Flow[Page[T] | None]:
-        """
-        Fetch the next page.
-
-        :return: ``None`` after the last one.
-        :raises KernelResponseError: when the list would never end.
-        """
+        """Fetch the next page; ``None`` after the last one. A list that would never end is an error."""
         if self._request is not None and self._page is not None:
             self._request = next_page(self._request, self._page)
         if self._request is None:
@@ -143,11 +125,7 @@ class Pages(Generic[T]):
 
 
 def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStream[Any], Any, Iterable[T] | None]:
-    """
-    Carry a stream on to the next items that it emits.
-
-    :return: ``None`` when it has ended.
-    """
+    """Carry a stream on to the next items that it emits; ``None`` when it has ended."""
     try:
         step = next(stream)
         while not isinstance(step, Emit):

@@ -82,9 +82,8 @@ def _finite_float(text: str) -> float:
 
 def parse_json_leniently(text: str) -> Any:
     """
-    Read an output.
+    Read an output: JSON of any type, or plain text, which failures often are.
 
-    :param text: JSON of any type, or plain text, which failures often are.
     :return: the value, or the text itself when it is not JSON, or JSON that Python cannot hold.
     """
     try:

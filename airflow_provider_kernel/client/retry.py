@@ -70,9 +70,8 @@ def was_refused(error: BaseException) -> bool:
     """
     Tell whether the server provably did not act on the request.
 
-    :param error: what came of sending it.
-    :return: ``True`` when no connection was made, and for the answers that say "not now": 429, 529, and 503 when
-        it says when to come back.
+    So it is when no connection was made, and for the answers that say "not now": 429, 529, and 503 when it says
+    when to come back.
     """
     if isinstance(error, KernelConnectionError):
         return not error.sent
@@ -87,8 +86,7 @@ def may_have_acted(error: BaseException) -> bool:
     """
     Tell whether the server may have acted on a request although it did not say so.
 
-    :param error: what came of sending it.
-    :return: ``True`` for lost and unusable answers, for 408 and 425, and for every 5xx that is not a refusal.
+    So it is for lost and unusable answers, for 408 and 425, and for every 5xx that is not a refusal.
     """
     if was_refused(error):
         return False
@@ -98,13 +96,7 @@ def may_have_acted(error: BaseException) -> bool:
 
 
 def may_resend(resend: Resend, error: BaseException) -> bool:
-    """
-    Decide whether to send a request again.
-
-    :param resend: the request's own rule.
-    :param error: what came of sending it.
-    :return: whether another attempt is allowed and may help.
-    """
+    """Tell whether another attempt is allowed, and may help."""
     if resend is Resend.NEVER:
         return False
     if isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS:
@@ -146,12 +138,7 @@ class RetryPolicy:
                 raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds from 0")
 
     def wait(self, state: RetryCallState) -> float:
-        """
-        Say how long to wait before the next attempt.
-
-        :param state: tenacity's state after a failed attempt.
-        :return: seconds.
-        """
+        """Give the seconds to wait before the next attempt."""
         error = state.outcome.exception() if state.outcome else None
         requested = requested_pause(error)
         if requested is None:
@@ -163,8 +150,6 @@ class RetryPolicy:
         """
         Build what decides about the attempts of one request, and is driven by one flow.
 
-        :param resend: the request's own rule.
-        :param name: the request, for the log.
         :param logger: gets a warning before each wait; ``None`` keeps silent, which a signal handler needs.
         """
 

@@ -12,7 +12,6 @@ def sanitize_line(text: str, limit: int = LIMIT) -> str:
     """
     Put a text into one line, bounded, with nothing in it that a terminal would obey.
 
-    :param text: any text.
     :param limit: the most characters to keep; what is cut is marked with an ellipsis.
     """
     # More than the limit, as white space is folded; but not all of it, which may be megabytes.
@@ -22,11 +21,7 @@ def sanitize_line(text: str, limit: int = LIMIT) -> str:
 
 
 def short_repr(value: Any) -> str:
-    """
-    Write a value for a message about it, bounded.
-
-    :param value: what was given, of whichever type.
-    """
+    """Write a value for a message about it, bounded."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):

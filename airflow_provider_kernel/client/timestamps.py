@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import TypeVar
-
-T = TypeVar("T")
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)")
 
@@ -32,10 +29,5 @@ def parse_timestamp(text: str | None) -> datetime | None:
 
 
 def usable_time(when: datetime) -> datetime | None:
-    """
-    Refuse a time that nothing could be added to or taken from.
-
-    :param when: a time with its zone.
-    :return: it in UTC; ``None`` when it is close to either end of the calendar.
-    """
+    """Convert a time to UTC; ``None`` when nothing could be added to or taken from it: the calendar ends there."""
     return when.astimezone(timezone.utc) if 1000 < when.year < 9000 else None

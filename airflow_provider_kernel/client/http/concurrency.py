@@ -26,11 +26,7 @@ class RequestLimiter:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """
-        Hold a slot while the block runs.
-
-        :raises KernelTimeoutError: when none was free in time.
-        """
+        """Hold a slot while the block runs."""
         try:
             with anyio.fail_after(self._seconds):
                 await self._limiter.acquire()

@@ -11,12 +11,7 @@ from airflow_provider_kernel.client.errors import ConnectionProblem
 
 
 def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str]:
-    """
-    Find out which step towards a connection failed.
-
-    :param error: what the transport raised, with what it was raised from.
-    :return: the step, and a sentence about it.
-    """
+    """Find out which step towards a connection failed, and describe it."""
     for cause in _causes(error):
         if isinstance(cause, socket.gaierror):
             return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"

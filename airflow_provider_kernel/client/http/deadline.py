@@ -24,12 +24,6 @@ _WRITE_BYTES = 64 * 1024
 
 
 class Deadline:
-    """
-    A moment by which something must be done.
-
-    :param seconds: how long it may take, from now on.
-    """
-
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
@@ -40,13 +34,7 @@ class Deadline:
         return cls(connect_timeout + 2 * read_timeout)
 
     def left(self, timeout: float | None = None) -> float:
-        """
-        Say how long the next step may take.
-
-        :param timeout: what it may take in any case.
-        :return: seconds, more than 0.
-        :raises KernelTimeoutError: when the time is over.
-        """
+        """Give the seconds that the next step may take, ``timeout`` at the most; raise when the time is over."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise self._error()
@@ -54,11 +42,7 @@ class Deadline:
 
     @contextmanager
     def cancel_after(self) -> Iterator[None]:
-        """
-        Keep it in this task of an event loop.
-
-        :raises KernelTimeoutError: when the time is over before the block is.
-        """
+        """Keep it in this task of an event loop."""
         try:
             with anyio.fail_after(self.left()):
                 yield
@@ -93,18 +77,9 @@ def _check() -> None:
 
 
 def trace(event: str, info: dict[str, Any]) -> None:
-    """
-    Have a new connection keep deadlines: the transport's ``trace`` extension.
-
-    :param event: what the transport has just done.
-    :param info: what came of it.
-    """
-    if _is_connected(event):
+    """Have a new connection keep deadlines: the transport's ``trace`` extension."""
+    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
         _keep(info["return_value"])
-
-
-def _is_connected(event: str) -> bool:
-    return event.endswith(("connect_tcp.complete", "start_tls.complete"))
 
 
 def _keep(stream: Any) -> None:

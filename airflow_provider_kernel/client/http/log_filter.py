@@ -50,8 +50,6 @@ def suppress_logs(when: bool) -> Iterator[None]:
 
     A cancel that is sent while a signal handler holds up the main thread must not wait for a lock that the main
     thread was interrupted in, and every logger has one.
-
-    :param when: whether to.
     """
     token = _silent.set(when)
     try:

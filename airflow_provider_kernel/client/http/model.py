@@ -13,9 +13,6 @@ def _as_json_text(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-JSONText = Annotated[str, BeforeValidator(_as_json_text)]
-
-
 def _check_name(value: str) -> str:
     # It stands in messages and log lines, and an id in paths too.
     if len(value) > _NAME_LIMIT or not value.isprintable():
@@ -24,8 +21,7 @@ def _check_name(value: str) -> str:
 
 
 _NAME_LIMIT = 200
-
-
+JSONText = Annotated[str, BeforeValidator(_as_json_text)]
 Name = Annotated[str, AfterValidator(_check_name)]
 
 

@@ -24,11 +24,8 @@ PAGE_SIZE = 100
 
 def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | None:
     """
-    Say what to ask for after a page.
+    Build the request for the page after ``page``; ``None`` after the last.
 
-    :param request: what the page answered.
-    :param page: that page.
-    :return: the request for the next page, or ``None`` after the last.
     :raises KernelResponseError: when the server's next page is not behind this one, or this one has nothing on it,
         which might never end.
     """
@@ -54,11 +51,7 @@ def paging_parameters(limit: Any, offset: Any) -> dict[str, str]:
 
 
 def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
-    """
-    Build the reader of a page: a bare array, with the paging told in headers.
-
-    :param model: what a row holds.
-    """
+    """Build the parser of a page: a bare array of rows, with the paging in headers."""
     adapter: TypeAdapter[list[ModelT]] = TypeAdapter(list[model])  # type: ignore[valid-type]
 
     def parse(response: Response) -> Page[ModelT]:
@@ -86,7 +79,6 @@ class Page(Generic[ItemT]):
     """
     One page of a list.
 
-    :param items: what is on it, in the API's order.
     :param next_offset: where the next page starts; ``None`` on the last one.
     :param server_time: when the server answered, by its own clock, as far as it says so: to the second.
     """

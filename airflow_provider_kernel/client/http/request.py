@@ -17,12 +17,8 @@ T = TypeVar("T")
 
 #: No id or name comes near this; an address of many thousands of characters is refused by whatever is on its way.
 _LONGEST_NAME = 500
-
-
 #: What a template renders to when it finds nothing.
 _EMPTY_TEMPLATES = ("None", "null")
-
-
 _EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
 
 
@@ -31,12 +27,9 @@ class Request(Generic[T]):
     """
     One call of the API.
 
-    :param method: the HTTP method.
     :param path: the path, percent-encoded.
     :param parse: reads a success; may raise ``ValueError`` for what is not the API's answer.
-    :param query: query parameters in order.
     :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
-    :param resend: when it may be sent again.
     """
 
     method: str
@@ -55,14 +48,7 @@ class Request(Generic[T]):
         return answer
 
     def receive(self, response: Response) -> T:
-        """
-        Make of a response what was asked for.
-
-        :param response: what came back.
-        :return: the parsed answer.
-        :raises KernelAPIError: for a 4xx or 5xx, as the class of its status.
-        :raises KernelResponseError: for a redirect, and for a success that is not the API's JSON.
-        """
+        """Parse a success, or raise what the response means."""
         return read(response, self.parse)
 
 
@@ -71,11 +57,7 @@ E = TypeVar("E")
 
 @dataclass(frozen=True)
 class StreamRequest(Request[None], Generic[E]):
-    """
-    A request that is answered with server-sent events.
-
-    :param parse_event: reads the data of one event.
-    """
+    """A request that is answered with server-sent events."""
 
     parse_event: Callable[[str], E] = field(kw_only=True)
 

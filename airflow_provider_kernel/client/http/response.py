@@ -23,30 +23,21 @@ _DETAILS_LIMIT = 10
 
 @dataclass(frozen=True)
 class Response:
-    """
-    An answer as it came.
-
-    :param status_code: the HTTP status.
-    :param headers: names in lower case.
-    :param body: the whole body, decoded from its transfer and content encodings.
-    """
+    """An answer as it came: header names in lower case, the body without transfer and content encodings."""
 
     status_code: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
     def text(self) -> str:
-        """Read the body as text, whatever it holds."""
         return self.body.decode("utf-8", "replace")
 
 
 def read(response: Response, parse: Callable[[Response], T]) -> T:
     """
-    Make of a response what its request asked for.
+    Parse a success, or raise what the answer means.
 
-    :param response: what came back.
     :param parse: reads a success; raises ``ValueError`` for what is not the API's answer.
-    :return: the parsed answer.
     :raises KernelAPIError: for a 4xx or 5xx, as the class of its status.
     :raises KernelResponseError: for a redirect, and for a success that is not the API's JSON.
     """
@@ -70,37 +61,23 @@ def read(response: Response, parse: Callable[[Response], T]) -> T:
 
 
 def json_of(model: type[ModelT]) -> Callable[[Response], ModelT]:
-    """
-    Build the reader of a body that is one model's JSON.
-
-    :param model: what the body holds.
-    """
+    """Build the parser of a body that is one model's JSON."""
     adapter = TypeAdapter(model)
     return lambda response: adapter.validate_json(response.body)
 
 
 def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
-    """
-    Tell an event stream from what may come in its place.
-
-    :param status_code: of the answer.
-    :param headers: of the answer, with names in lower case.
-    """
+    """Tell an event stream from what may come in its place, such as a proxy's page."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     return status_code == 200 and media_type == "text/event-stream"
 
 
 def nothing(response: Response) -> None:
-    """Read an answer that has no body."""
+    """Parse an answer that has no body."""
 
 
 def error_from(response: Response) -> errors.KernelAPIError:
-    """
-    Turn an error answer into its exception.
-
-    :param response: a response with a status from 400.
-    :return: the error, with the API's code and text, or with the start of the body when it is not the API's.
-    """
+    """Build the error of a 4xx or 5xx: the API's code and text, or the start of a body that is not the API's."""
     code: str | None = None
     message: str | None = None
     details: list[tuple[str | None, str | None]] = []
@@ -130,10 +107,8 @@ def error_from(response: Response) -> errors.KernelAPIError:
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
     """
-    Read a ``Retry-After`` header.
+    Read a ``Retry-After`` header: seconds, or an HTTP date.
 
-    :param value: seconds, or an HTTP date.
-    :param now: what to count from; default: the present.
     :return: seconds from now, never below 0; ``None`` when it is absent or makes no sense.
     """
     if value is None:
@@ -146,11 +121,7 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
 
 
 def parse_http_date(value: str | None) -> datetime | None:
-    """
-    Read a date as HTTP headers hold it.
-
-    :return: the time, in UTC; ``None`` when it is absent or makes no sense.
-    """
+    """Read a date of an HTTP header, in UTC; ``None`` when it is absent or makes no sense."""
     try:
         when = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):

@@ -21,8 +21,7 @@ class ContentDecoder:
     """
     Undo the compression of a body, without ever holding much more than it was given.
 
-    :param encoding: the ``Content-Encoding``.
-    :raises KernelResponseError: for one that was not asked for.
+    :param encoding: the ``Content-Encoding``; one that was not asked for is an error.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -34,12 +33,7 @@ class ContentDecoder:
         self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kind == ACCEPTED_ENCODING else None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """
-        Decode a chunk as it came over the wire.
-
-        :return: its contents, in parts of bounded size.
-        :raises KernelResponseError: when it is not what its encoding says.
-        """
+        """Decode a chunk as it came over the wire, in parts of bounded size."""
         if self._inflater is None:
             yield chunk
             return
@@ -57,12 +51,7 @@ class ContentDecoder:
 
 
 class BoundedBody:
-    """
-    Collect a body, and give up on one that is too large or takes too long.
-
-    :param headers: of the answer, with names in lower case.
-    :raises KernelResponseError: when its length is announced as too large, or its encoding was not asked for.
-    """
+    """Collect a body, and give up on one that is too large, by its announced length too, or takes too long."""
 
     def __init__(self, headers: Mapping[str, str], deadline: Deadline) -> None:
         self._parts: list[bytes] = []
@@ -75,13 +64,7 @@ class BoundedBody:
             raise self._too_large()
 
     def collect(self, chunks: Iterable[bytes]) -> bytes:
-        """
-        Collect the body from its chunks as they come over the wire.
-
-        :return: all of it, decoded.
-        :raises KernelResponseError: when it is too large, or cannot be decoded.
-        :raises KernelTimeoutError: when it takes too long.
-        """
+        """Collect and decode the body from its chunks as they come over the wire."""
         for chunk in chunks:
             self._feed(chunk)
         return b"".join(self._parts)

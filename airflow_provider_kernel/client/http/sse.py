@@ -19,7 +19,6 @@ class SSEDecoder:
     Read a stream as the standard for server-sent events has it; of each event, only the data is of interest.
 
     :param line_timeout: seconds in which a line must be complete once it has begun.
-    :param clock: seconds that only go forward.
     """
 
     def __init__(self, line_timeout: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,12 +34,9 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """
-        Take a part of the stream.
+        Take a part of the stream, which may begin and end anywhere.
 
-        :param chunk: as it came; may begin and end anywhere.
         :return: the data of the events that it completes. Bytes that are no UTF-8 become replacement characters.
-        :raises KernelResponseError: when an event is too large.
-        :raises KernelTimeoutError: when a line takes too long.
         """
         if not chunk:
             return

@@ -38,18 +38,14 @@ class _NoCookies(httpx.Cookies):
     """Nothing of the API needs cookies, and a server could fill the memory with them."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them where they are."""
+        pass
 
 
 class HttpClient(httpx.Client):
-    """For threads."""
-
     cookies = _NoCookies()  # type: ignore[override]
 
 
 class AsyncHttpClient(httpx.AsyncClient):
-    """For one event loop."""
-
     cookies = _NoCookies()  # type: ignore[override]
 
 
@@ -57,9 +53,7 @@ class Transport:
     """
     Builds httpx's clients and requests, and turns its answers and errors into ours.
 
-    :param config: where the API is, and as whom to call it.
     :param trace: httpcore's extension of this name; see :mod:`airflow_provider_kernel.client.http.deadline`.
-    :raises KernelConfigurationError: when the host cannot be one.
     """
 
     def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any] | None) -> None:
@@ -78,11 +72,9 @@ class Transport:
         self._extensions = {} if trace is None else {"trace": trace}
 
     def client(self) -> HttpClient:
-        """Make httpx's client for threads."""
         return HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
 
     def async_client(self) -> AsyncHttpClient:
-        """Make httpx's client for an event loop."""
         return AsyncHttpClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     def _options(self) -> dict[str, Any]:
@@ -94,12 +86,7 @@ class Transport:
         }
 
     def build(self, request: Request[Any], *, idle_timeout: float | None = None) -> httpx.Request:
-        """
-        Build what httpx sends.
-
-        :param request: what to ask.
-        :param idle_timeout: for an event stream: its idle timeout, in seconds.
-        """
+        """Build what httpx sends; with ``idle_timeout``, in seconds, the request for an event stream."""
         headers = self._headers if request.body is None else self._headers_with_body
         timeout = self._timeout
         if idle_timeout is not None:
@@ -136,11 +123,7 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
 
 
 def headers_of(answer: httpx.Response) -> dict[str, str]:
-    """
-    Read the headers of an answer.
-
-    :return: names in lower case.
-    """
+    """Read the headers of an answer, with names in lower case."""
     return {name.lower(): value for name, value in answer.headers.items()}
 
 

@@ -42,11 +42,8 @@ def list_apps(
     """
     ``GET /apps``: one page of deployed app versions.
 
-    :param app_name: only this app's.
-    :param version: only this version label.
     :param query: free search over app names.
     :param limit: rows a page, 1 to 100.
-    :param offset: rows to pass over.
     """
     return Request(
         "GET",

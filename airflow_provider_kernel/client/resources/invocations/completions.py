@@ -50,7 +50,6 @@ class Finished:
     seconds: float | None
 
     def payload(self) -> dict[str, Any]:
-        """Return the payload of its event."""
         return {
             "invocation_id": self.id,
             "app_name": self.app_name,
@@ -96,11 +95,7 @@ class CompletionPoller:
     def poll(
         self, now: datetime, *, on_row: Callable[[Invocation], None] = lambda invocation: None
     ) -> Flow[Snapshot]:
-        """
-        Read the list once.
-
-        :param on_row: called for each invocation that it shows.
-        """
+        """Read the list once; ``on_row`` is called for each invocation that it shows."""
         backfill_from = self._backfill_from
         wanted = min(now - 2 * LAG, backfill_from or now)
         is_whole = self._complete_from is None or wanted < self._complete_from
@@ -187,18 +182,13 @@ class DeliveryCursor:
 
     @classmethod
     def from_json(cls, document: Any) -> DeliveryCursor | None:
-        """
-        Read what :meth:`to_json` wrote.
-
-        :return: ``None`` for anything else.
-        """
+        """Read what :meth:`to_json` wrote; ``None`` for anything else."""
         if not isinstance(document, Mapping):
             return None
         after, ids = parse_timestamp(str(document.get("after"))), document.get("told")
         return cls(after, frozenset(map(str, ids))) if after and isinstance(ids, list) else None
 
     def to_json(self) -> dict[str, Any]:
-        """Write it as JSON values."""
         return {"after": self.after.isoformat(), "told": sorted(self.ids)}
 
     def has_gap(self, snapshot: Snapshot) -> bool:
@@ -208,11 +198,7 @@ class DeliveryCursor:
     def advance(
         self, snapshot: Snapshot, is_wanted: Callable[[Finished], bool]
     ) -> tuple[list[Finished], DeliveryCursor]:
-        """
-        Find what is to be delivered of a snapshot.
-
-        :return: that, and the cursor after its delivery.
-        """
+        """Find what is to be delivered of a snapshot, and the cursor after its delivery."""
         later = [f for f in snapshot.finished if f.finished > self.after and is_wanted(f)]
         after = max(self.after, snapshot.taken - LAG)
         # Also ids whose finish time is after this snapshot (clock skew), or they would be delivered again.

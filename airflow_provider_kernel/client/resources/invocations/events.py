@@ -68,7 +68,6 @@ class EventFollower:
         self._longest_gap: float | None = None
 
     def is_over(self) -> bool:
-        """Whether there is nothing more to ask for."""
         return self.is_final or self.given_up is not None
 
     @property
@@ -86,7 +85,6 @@ class EventFollower:
         return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._idle_reconnects, 10), longest)
 
     def connect(self) -> StreamRequest[Event]:
-        """Build the request for the next connection."""
         since = FROM_THE_START
         if self._newest is not None and self._newest >= _EARLIEST:
             self._cutoff = self._newest - _OVERLAP
@@ -115,7 +113,6 @@ class EventFollower:
         self._fail("the server keeps closing it")
 
     def failed(self, error: KernelError) -> None:
-        """Note that the connection failed."""
         if error.permanent:
             self.given_up = str(error)
         else:

@@ -46,23 +46,14 @@ class StartCriteria:
 
     @classmethod
     def by(cls, request: Request[Invocation], correlation: tuple[str, str] | None = None) -> StartCriteria:
-        """
-        Read it off the request.
-
-        :param request: what ``create_invocation`` built.
-        :param correlation: the key in the payload and the token under it, if there is one.
-        """
+        """Read them from what ``create_invocation`` built."""
         body: dict[str, Any] = json.loads(request.body or b"{}")
         return cls(
             body["app_name"], body["action_name"], body["version"], body.get("payload"), correlation=correlation
         )
 
     def matches(self, invocation: Invocation) -> bool:
-        """
-        Tell whether an invocation may be the one that was asked for.
-
-        :param invocation: one from the list.
-        """
+        """Tell whether an invocation of the list may be the one that was started."""
         if (invocation.app_name, invocation.action_name) != (self.app_name, self.action_name):
             return False
         if self.correlation is not None:
@@ -73,12 +64,7 @@ class StartCriteria:
 
 
 def correlation_mark(invocation: Invocation, key: str) -> dict[str, Any] | None:
-    """
-    Read the mark in an invocation's payload.
-
-    :param key: the key that it is under.
-    :return: the mark, or ``None`` when there is none.
-    """
+    """Read the mark under a key of an invocation's payload; ``None`` when there is none."""
     try:
         payload = json.loads(invocation.payload or "null")
     except (ValueError, RecursionError):
@@ -88,11 +74,6 @@ def correlation_mark(invocation: Invocation, key: str) -> dict[str, Any] | None:
 
 
 def correlation_token(invocation: Invocation, key: str) -> str | None:
-    """
-    Read the token of the mark in an invocation's payload.
-
-    :param key: the key that the mark is under.
-    """
     token = (correlation_mark(invocation, key) or {}).get("token")
     return token if isinstance(token, str) else None
 
@@ -108,7 +89,6 @@ def find_started(
     """
     Look for what a request may have started.
 
-    :param asked: what it asked for.
     :param since: when the request was about to be sent, by this machine's clock.
     :param now: the present by the same clock.
     :param excluded: ids of invocations that are known to be somebody else's.
@@ -134,13 +114,7 @@ def find_started(
 
 
 def single_match(found: list[Invocation]) -> Invocation | None:
-    """
-    Settle for the one that was found.
-
-    :param found: what :func:`find_started` found.
-    :return: it; ``None`` when nothing was started.
-    :raises KernelAmbiguousStartError: when it may be either of several, naming them.
-    """
+    """Give the one invocation that :func:`find_started` found, if any; several are an error that names them."""
     if len(found) > 1:
         names = ", ".join(f"{i.id} ({i.status})" for i in found)
         raise KernelAmbiguousStartError(

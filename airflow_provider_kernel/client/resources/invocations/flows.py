@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
@@ -27,9 +27,6 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.retry import Resend, may_have_acted
 from airflow_provider_kernel.client.unset import UNSET
 
-T = TypeVar("T")
-
-
 #: The answers with which a server may say "it is over already"; none of them is documented for it.
 _PERHAPS_FINISHED = (KernelBadRequestError, KernelNotFoundError, KernelConflictError)
 
@@ -38,8 +35,7 @@ def start_invocation(request: Request[Invocation]) -> Flow[Invocation]:
     """
     Start an invocation, never twice.
 
-    :param request: what :func:`requests.create_invocation` built.
-    :return: the invocation as the answer tells it: id, action and status.
+    :return: the invocation with id, action and status only.
     :raises KernelAmbiguousStartError: when the server may have started it although no usable answer came.
     """
     try:
@@ -86,7 +82,6 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
     End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
 
     :param output: its output; left out, none is sent.
-    :return: the invocation, which has succeeded with this output.
     :raises KernelInvocationFinishedError: when it was over before, in whichever state.
     """
     before = yield from requests.get_invocation(invocation_id)
@@ -100,7 +95,7 @@ class Cancellation:
     """
     How a cancel went.
 
-    :param invocation: the invocation's true state afterwards.
+    :param invocation: its true state afterwards.
     :param was_over: whether it had ended before, so that nothing was changed.
     :param browsers_error: why its browsers could not be ended; ``None`` when they were.
     """
@@ -117,13 +112,8 @@ class Cancellation:
         else:
             yield logging.INFO, f"Invocation {invocation.id} was cancelled; it is now {invocation.status}"
         if self.browsers_error:
-            yield (
-                logging.WARNING,
-                (
-                    f"The browsers of invocation {invocation.id} may live on until they time out: "
-                    f"{self.browsers_error}"
-                ),
-            )
+            text = f"The browsers of invocation {invocation.id} may live on until they time out"
+            yield logging.WARNING, f"{text}: {self.browsers_error}"
 
 
 def cancel_invocation(

@@ -84,12 +84,7 @@ class Event(ApiModel):
 
 
 class LogLine(Event):
-    """
-    A line that the action logged.
-
-    :param message: the line, which may end in a line break, and unescaped.
-    :param timestamp: when, as the API wrote it.
-    """
+    """A line that the action logged, unescaped; it may end in a line break."""
 
     message: str
     timestamp: str | None = None
@@ -133,11 +128,9 @@ _EVENTS: dict[str, type[Event]] = {
 
 def parse_event(data: str) -> Event:
     """
-    Read one event.
+    Read one event; :class:`UnknownEvent` for one that is unknown or cannot be read.
 
-    :param data: what the stream carried as one event's data.
-    :return: the event; :class:`UnknownEvent` for what nobody here knows or can
-        read. Events only inform, the final word is a GET, so that nothing in a stream is worth an error.
+    Events only inform, the final word is a GET: nothing in a stream is worth an error.
     """
     try:
         document = json.loads(data)

@@ -1,14 +1,15 @@
 """
 The requests of invocations, one function for each endpoint. Nothing here sends anything.
 
-Each returns a :class:`Request` that knows how to parse its own answer.
+Each returns a :class:`Request` that knows how to parse its own answer, and raises ``KernelInputError`` for an
+argument that cannot be right.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
@@ -44,10 +45,7 @@ from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import is_whole_number
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
 
 _invocation = json_of(Invocation)
 _browsers = json_of(BrowserList)
@@ -65,11 +63,8 @@ def create_invocation(
     """
     ``POST /invocations``, always asynchronous. The answer has only ``id``, ``action_name`` and ``status``.
 
-    :param action_name: one of its actions.
     :param payload: any value that JSON can hold; left out, none is sent.
-    :param version: the app's version label.
     :param async_timeout_seconds: when Kernel ends it by itself; 10 to 3600, by default (Kernel's) 900.
-    :raises KernelInputError: when an argument cannot be right.
     """
     body: dict[str, Any] = {
         "app_name": check_name("app_name", app_name),
@@ -91,11 +86,7 @@ def create_invocation(
 
 
 def get_invocation(invocation_id: str) -> Request[Invocation]:
-    """
-    ``GET /invocations/{id}``.
-
-    :raises KernelInputError: when the id cannot be one.
-    """
+    """``GET /invocations/{id}``."""
     return Request("GET", _invocation_path(invocation_id), _invocation)
 
 
@@ -107,7 +98,6 @@ def update_invocation(
 
     :param status: ``succeeded`` or ``failed``.
     :param output: any value that JSON can hold, ``None`` included; left out, none is sent.
-    :raises KernelInputError: when an argument cannot be right.
     """
     allowed = (InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value)
     wanted = str(status) if isinstance(status, str) else ""
@@ -136,16 +126,9 @@ def list_invocations(
     """
     ``GET /invocations``: one page; :func:`next_page` asks for the one behind it.
 
-    :param app_name: only this app's.
-    :param version: only this version label's.
-    :param action_name: only this action's.
-    :param deployment_id: only those that ran on this deployment.
-    :param status: only those in this state.
     :param since: only those started after this time (with its zone), or this long ago, such as ``"5m"``.
     :param query: free search over id, app and action name.
     :param limit: rows a page, 1 to 100.
-    :param offset: rows to pass over.
-    :raises KernelInputError: when an argument cannot be right.
     """
     return Request(
         "GET",
@@ -165,11 +148,7 @@ def list_invocations(
 
 
 def list_invocation_browsers(invocation_id: str) -> Request[list[Browser]]:
-    """
-    ``GET /invocations/{id}/browsers``: the browsers of an invocation that are alive.
-
-    :raises KernelInputError: when the id cannot be one.
-    """
+    """``GET /invocations/{id}/browsers``: the browsers of an invocation that are alive."""
     return Request(
         "GET",
         f"{_invocation_path(invocation_id)}/browsers",
@@ -178,11 +157,7 @@ def list_invocation_browsers(invocation_id: str) -> Request[list[Browser]]:
 
 
 def delete_invocation_browsers(invocation_id: str) -> Request[None]:
-    """
-    ``DELETE /invocations/{id}/browsers``: end an invocation's browsers; its status stays as it is.
-
-    :raises KernelInputError: when the id cannot be one.
-    """
+    """``DELETE /invocations/{id}/browsers``: end an invocation's browsers; its status stays as it is."""
     return Request("DELETE", f"{_invocation_path(invocation_id)}/browsers", nothing)
 
 
@@ -191,7 +166,6 @@ def follow_invocation(invocation_id: str, *, since: str) -> StreamRequest[Event]
     ``GET /invocations/{id}/events``: the event stream.
 
     :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
-    :raises KernelInputError: when the id cannot be one.
     """
     path, query = f"{_invocation_path(invocation_id)}/events", query_parameters(since=since)
     return StreamRequest("GET", path, nothing, query=query, parse_event=parse_event)

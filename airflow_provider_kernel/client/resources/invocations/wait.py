@@ -1,5 +1,5 @@
 """
-Waiting for an invocation to end: when to look, what to put up with, when to give up.
+Waiting for an invocation to end: when to poll, which errors to bear, when to give up.
 
 Written as a flow, once for the blocking operator, the trigger and the sensor; the clients send and sleep.
 """
@@ -32,33 +32,24 @@ from airflow_provider_kernel.client.retry import (
     requested_pause,
 )
 
-#: Contact counts as lost when so many looks in a row have gone wrong...
+#: Contact counts as lost when this many polls in a row have failed...
 MAX_FAILED_POLLS = 20
-#: ...and the last good one was so long ago, since with a short interval that many looks are over in seconds.
+#: ...and the last good one was this long ago: with a short interval, that many polls take seconds.
 LOST_CONTACT_SECONDS = 120.0
-#: An invocation that was just started may not be found yet, for so many seconds.
+#: How long an invocation that was just started may not be found yet.
 NOT_FOUND_GRACE_SECONDS = 30.0
-#: So many looks at a running invocation also ask for its browsers; with the default interval some two minutes.
+#: How many polls of a running invocation also fetch its browsers; with the default interval some two minutes.
 MAX_BROWSER_POLLS = 20
 
 
 @dataclass(frozen=True)
 class Poll(Request[Invocation]):
-    """
-    One poll of a waiting flow, which whoever drives the flow may answer from elsewhere.
-
-    :param invocation_id: the invocation that it asks for.
-    """
+    """One poll of a waiting flow, which the driver of the flow may answer from elsewhere."""
 
     invocation_id: str = field(kw_only=True)
 
 
 def poll_request(invocation_id: str) -> Poll:
-    """
-    Build the request that polls an invocation.
-
-    :raises KernelInputError: when the id cannot be one.
-    """
     get = requests.get_invocation(invocation_id)
     # Never resent: the next poll is the next attempt.
     return Poll(get.method, get.path, get.parse, resend=Resend.NEVER, invocation_id=invocation_id)
@@ -75,25 +66,24 @@ def wait_for_invocation(
     on_browser: Callable[[Invocation, Browser], None] | None = None,
 ) -> Flow[Invocation]:
     """
-    Look at an invocation until it has ended.
+    Poll an invocation until it has ended.
 
-    :param poll_interval: seconds between two looks in the long run.
+    :param poll_interval: seconds between two polls in the long run.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
         never.
     :param is_new: whether it was started just now, so that it may not be found at first.
-    :param on_change: told of the invocation whenever its status is another one than before.
-    :param on_poll_error: told of the error when a look went wrong after one that did not.
-    :param on_browser: told of the invocation's first browser, once. Without it, nobody asks for browsers.
-    :return: the invocation as its last look told it, which is final.
+    :param on_change: called whenever the status has changed.
+    :param on_poll_error: called when a poll failed after one that did not.
+    :param on_browser: called once, with the invocation's first browser. Without it, browsers are not fetched.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
-    :raises KernelLostContactError: when 20 looks in a row went wrong, and none was good for two minutes.
-    :raises KernelError: when a look went wrong in a way that will not pass.
+    :raises KernelLostContactError: when 20 polls in a row failed, and none succeeded for two minutes.
+    :raises KernelError: when a poll failed in a way that will not pass.
     """
     poll = poll_request(invocation_id)
     began = time.time()
     status: str | None = None
-    failed_looks, in_contact = 0, began
-    browser_looks = MAX_BROWSER_POLLS if on_browser is not None else 0
+    failed_polls, in_contact = 0, began
+    browser_polls = MAX_BROWSER_POLLS if on_browser is not None else 0
     for delay in poll_delays(poll_interval):
         wait = delay
         try:
@@ -102,28 +92,28 @@ def wait_for_invocation(
             not_there_yet = is_new and status is None and time.time() < began + NOT_FOUND_GRACE_SECONDS
             if not _may_pass(error, not_there_yet=not_there_yet):
                 raise
-            failed_looks += 1
-            if failed_looks == 1:
+            failed_polls += 1
+            if failed_polls == 1:
                 on_poll_error(error)
             out_of_contact = time.time() - in_contact
-            if failed_looks >= MAX_FAILED_POLLS and out_of_contact >= LOST_CONTACT_SECONDS:
+            if failed_polls >= MAX_FAILED_POLLS and out_of_contact >= LOST_CONTACT_SECONDS:
                 raise KernelLostContactError(
-                    f"Lost contact with invocation {invocation_id}: {failed_looks} looks in a row went wrong, "
+                    f"Lost contact with invocation {invocation_id}: {failed_polls} looks in a row went wrong, "
                     f"over {out_of_contact:.0f} seconds; the last: {error}"
                 ) from error
             wait = max(delay, requested_pause(error, at_most=MAX_RETRY_AFTER_SECONDS) or 0.0)
         else:
-            failed_looks, in_contact = 0, time.time()
+            failed_polls, in_contact = 0, time.time()
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)
             if invocation.is_final:
                 return invocation
-            if on_browser is not None and browser_looks and status == InvocationStatus.RUNNING:
-                browser_looks -= 1
+            if on_browser is not None and browser_polls and status == InvocationStatus.RUNNING:
+                browser_polls -= 1
                 browser = yield from _first_browser(invocation_id)
                 if browser is not None:
-                    browser_looks = 0
+                    browser_polls = 0
                     on_browser(invocation, browser)
         if deadline is not None:
             left = deadline - time.time()
@@ -140,7 +130,7 @@ def _first_browser(invocation_id: str) -> Flow[Browser | None]:
     try:
         browsers = yield from replace(requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER)
     except KernelError:
-        # It is for a link only: whatever is wrong, the looks at the invocation itself tell of it.
+        # It is for a link only: whatever is wrong, the polls of the invocation itself report it.
         return None
     return browsers[0] if browsers else None
 
@@ -158,10 +148,9 @@ _FIRST_SECONDS = 0.5
 
 def poll_delays(interval: float) -> Iterator[float]:
     """
-    Give the waits between looks: short at first, since many runs are short, then about ``interval``.
+    Give the pauses between polls, endlessly: short at first, since many runs are short, then about ``interval``.
 
-    :param interval: seconds between looks in the long run.
-    :return: endless seconds, each up to a tenth longer or shorter, so that many tasks do not look in step.
+    Each is up to a tenth longer or shorter, so that many tasks do not poll in step.
     """
     delay = min(_FIRST_SECONDS, interval)
     while True:
