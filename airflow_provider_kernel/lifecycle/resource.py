@@ -1,8 +1,8 @@
 """
 The life of a remote object in types: its owner, the mark of its start, how to start and end it, how its end went.
 
-Every rule that more than one operator, trigger or callback follows has its one place here. It imports next to
-nothing: every DAG file that has such an operator loads it.
+Every rule that more than one operator, trigger or callback follows has its one place here. Every DAG file that has
+such an operator loads it. So it imports next to nothing, and has no dataclass, which takes 0.5 ms to define.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from airflow_provider_kernel.client.errors import KernelError
 
@@ -73,8 +72,7 @@ class WaitStatus(str, Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class StartMark:
+class StartMark(NamedTuple):
     """Names one start of one task instance, for resources that can carry a mark. The token is random."""
 
     dag_id: str
@@ -89,8 +87,7 @@ class StartMark:
         return cls(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number, token)
 
 
-@dataclass(frozen=True)
-class EndReport:
+class EndReport(NamedTuple):
     """
     How an end went.
 
@@ -188,7 +185,7 @@ def try_to_end(
     except KernelError as error:
         return end_failed(resource.kind, record.external_id, error)
     took = f" (in {time.monotonic() - began:.1f} s)"
-    return replace(report, lines=tuple((level, text + took) for level, text in report.lines))
+    return report._replace(lines=tuple((level, text + took) for level, text in report.lines))
 
 
 def end_failed(kind: str, external_id: str | None, error: BaseException, *, text: str | None = None) -> EndReport:

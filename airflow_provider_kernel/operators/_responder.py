@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from airflow_provider_kernel.client.client import KernelClient
@@ -159,7 +158,7 @@ class InvocationResponder:
             line = f"Invocation {self.invocation_id} is left to the next try (task: {state})"
             return EndReport((*warnings, (logging.INFO, line)))
         report = self._end(self._urgent_client, reason, urgent=True)
-        return replace(report, lines=warnings + report.lines)
+        return report._replace(lines=warnings + report.lines)
 
     def _fetch_task_state(self) -> tuple[TaskState, tuple[tuple[int, str], ...]]:
         work = self._state_worker.submit(lambda: fetch_task_state(self._ti))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelLostContactError
@@ -174,7 +173,7 @@ class OwnedInvocation(EndableInvocation):
             raise KernelInputError(
                 f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
             )
-        return self._build({**payload, key: asdict(mark)})
+        return self._build({**payload, key: mark._asdict()})
 
 
 def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
