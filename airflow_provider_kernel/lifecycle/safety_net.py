@@ -112,7 +112,7 @@ def _run_and_log(
 ) -> EndReport:
     try:
         report = hook.get_conn().run(flow)
-    except KernelError as error:  # of the connection
+    except KernelError as error:
         report = end_failed(resource.kind, external_id, error)
     report.log(log)
     return report
@@ -120,10 +120,7 @@ def _run_and_log(
 
 def _end_if_active(resource: EndableResource[Any], external_id: str) -> Flow[EndReport]:
     """End an object, without a log line if it is over: in most runs, that is all of them."""
-    try:
-        found = yield from resource.get(external_id)
-    except KernelError as error:
-        return end_failed(resource.kind, external_id, error)
+    found = yield from resource.get(external_id)
     if resource.is_over(found):
         return EndReport()
     return (yield from try_to_end(resource, StartRecord.naming(external_id), EndReason.RUN_FAILED))
