@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_kernel.client.client import KernelClient
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelNotFoundError
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, StartMark
@@ -101,17 +101,20 @@ class ExactlyOnceStarter(Generic[R]):
 
     def _check_unreadable(self, last: StartRecord) -> None:
         """Refuse to start a second object beside one that may go on: "unknown" is not "nothing was started"."""
-        kind = self._resource.kind
         if last.external_id is None:
-            raise KernelAmbiguousStartError(
-                f"The record of an earlier try's {kind} cannot be read; another version of this provider may have "
-                "written it. durable=False starts another one"
-            )
+            raise self._unreadable()
         if not self._is_owned and (found := self._find_previous(last)) and not self._resource.is_over(found):
             raise KernelAmbiguousStartError(
-                f"An earlier try started {kind} {last.external_id}, which is {self._resource.describe(found)}, and "
-                "the rest of its record cannot be read. durable=False starts another one"
+                f"An earlier try started {self._resource.kind} {last.external_id}, which is "
+                f"{self._resource.describe(found)}, and the rest of its record cannot be read. "
+                "durable=False starts another one"
             )
+
+    def _unreadable(self) -> KernelAmbiguousStartError:
+        return KernelAmbiguousStartError(
+            f"The record of an earlier try's {self._resource.kind} cannot be read; another version of this "
+            "provider may have written it. durable=False starts another one"
+        )
 
     def _find_previous(self, last: StartRecord) -> R | None:
         if last.external_id is None:
@@ -121,6 +124,8 @@ class ExactlyOnceStarter(Generic[R]):
             return self._client.run(self._resource.get(last.external_id))
         except KernelNotFoundError:
             return None
+        except KernelInputError as error:
+            raise self._unreadable() from error
 
     def _start(self, record: StartRecord) -> str:
         mark = StartMark.of(self._ti, record.token)

@@ -190,6 +190,18 @@ class TestAfterACrash:
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
+    @pytest.mark.parametrize("external_id", ["", "../x", "x" * 100_000], ids=lambda text: text[:4])
+    @pytest.mark.parametrize("change", [{}, {"is_over": True}, {"version": 2}], ids=repr)
+    def test_record_with_what_cannot_be_an_id_says_how_to_go_on(
+        self, external_id, change, crash, kernel_emulator, execution_api
+    ):
+        task = crash(deferrable=True)
+        execution_api.store["kernel_invocation"] |= {**change, "external_id": external_id}
+        result = task.next_try().run()
+        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert "durable=False starts another one" in str(result.error)
+        assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+
     def test_record_of_another_version_ends_what_still_runs_before_a_new_start(
         self, crash, kernel_emulator, execution_api
     ):
