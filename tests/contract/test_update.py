@@ -119,7 +119,7 @@ class TestSomebodyElseEndedIt:
         with pytest.raises(KernelInvocationFinishedError) as caught:
             client.run(flows.update_invocation(running, status, OUTPUT))
         assert caught.value.permanent
-        assert caught.value.request_for == status
+        assert caught.value.asked_for == status
         assert (caught.value.invocation.id, caught.value.invocation.status) == (running, OTHER[status])
         assert f"already ended as {OTHER[status]}" in str(caught.value)
         assert kernel_emulator.invocation(running) == before
