@@ -87,10 +87,7 @@ class KernelConfig:
     :param connect_timeout: seconds to wait for a connection.
     :param read_timeout: seconds to wait for the next part of an answer.
     :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
-    :param retry: when to send again.
-    :param user_agent: how to introduce ourselves.
     :param dashboard_url: where a person opens invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
-    :raises KernelConfigurationError: when one of them cannot work.
     """
 
     api_key: str = field(repr=False)
@@ -122,7 +119,6 @@ class KernelConfig:
                 raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds above 0")
 
     def headers(self) -> dict[str, str]:
-        """Build the headers that go with every request."""
         headers = {
             "Authorization": f"Bearer {self.api_key}",
             "Accept": "application/json",

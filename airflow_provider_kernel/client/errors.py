@@ -21,7 +21,7 @@ What can go wrong with the Kernel API, as one tree.
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
     ├── KernelInvocationKilledError      the task that waited for it was killed
-    ├── KernelLostContactError           the invocation could not be looked at for too long
+    ├── KernelLostContactError           the invocation could not be polled for too long
     ├── KernelAmbiguousStartError        a start whose outcome is unknown
     └── KernelOutputTooLargeError        the output is larger than the task wants to keep
 """
@@ -38,12 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempts:
-    """
-    How often a request was sent, and over how long.
-
-    :param count: the number of times it was sent, at least 1.
-    :param seconds: from the first sending to the last answer.
-    """
+    """How often a request was sent, and the seconds from the first sending to the last answer."""
 
     count: int
     seconds: float
@@ -56,8 +51,6 @@ class Attempts:
 class KernelError(Exception):
     """
     The root of all errors of this package.
-
-    :param message: what happened, for a person.
 
     ``permanent`` says that trying the same again cannot help: a task that meets such an error fails without
     using up its retries.
@@ -112,17 +105,12 @@ class KernelConnectionError(KernelError):
     """
     The API could not be reached, or the connection was cut before its answer was complete.
 
-    :param message: what happened.
     :param sent: whether the request may have reached the server. ``False`` only when no connection was made.
     :param problem: which step failed.
     """
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        sent: bool = True,
-        problem: ConnectionProblem = ConnectionProblem.NETWORK,
+        self, message: str = "", *, sent: bool = True, problem: ConnectionProblem = ConnectionProblem.NETWORK
     ) -> None:
         super().__init__(message)
         self.sent = sent
@@ -131,24 +119,14 @@ class KernelConnectionError(KernelError):
 
 
 class KernelTimeoutError(KernelConnectionError):
-    """
-    The API did not answer in time.
-
-    :param message: what happened.
-    :param sent: whether the request may have reached the server.
-    """
+    """The API did not answer in time."""
 
     def __init__(self, message: str = "", *, sent: bool = True) -> None:
         super().__init__(message, sent=sent, problem=ConnectionProblem.TIMEOUT)
 
 
 class KernelResponseError(KernelError):
-    """
-    Something answered, but not with what the Kernel API answers: a proxy's page, say, or cut-off JSON.
-
-    :param message: what was wrong with it.
-    :param status_code: the HTTP status that it came with.
-    """
+    """Something answered, but not with what the Kernel API answers: a proxy's page, say, or cut-off JSON."""
 
     advice = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
 
@@ -259,7 +237,7 @@ class KernelInvocationKilledError(KernelError):
 
 class KernelLostContactError(KernelError):
     """
-    The invocation could not be looked at for too long: 20 looks in a row went wrong, over two minutes or more.
+    The invocation could not be polled for too long: 20 polls in a row failed, over two minutes or more.
 
     What has become of it is unknown; it has not failed.
     """

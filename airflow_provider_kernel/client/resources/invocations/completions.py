@@ -9,7 +9,7 @@ subscribers, each from its own point in time on (:class:`DeliveryCursor`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,16 +50,9 @@ class Finished:
     seconds: float | None
 
     def payload(self) -> dict[str, Any]:
-        return {
-            "invocation_id": self.id,
-            "app_name": self.app_name,
-            "action_name": self.action_name,
-            "version": self.version,
-            "status": self.status,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "seconds": self.seconds,
-        }
+        payload = asdict(self)
+        del payload["finished"]
+        return {"invocation_id": payload.pop("id"), **payload}
 
 
 @dataclass(frozen=True)

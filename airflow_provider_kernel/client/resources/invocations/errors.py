@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 class KernelInvocationFinishedError(KernelError):
-    """
-    The invocation was over already, and not in the way that was asked for.
-
-    :param invocation: the invocation as the API tells it now.
-    :param asked_for: the status that was asked for.
-    """
+    """The invocation was over already, and not with the status that was asked for."""
 
     permanent = True
 
@@ -39,8 +34,6 @@ class KernelInvocationFailedError(KernelError):
     The invocation ended as ``failed``: by its own error, by its time limit, or because somebody cancelled it.
 
     Its output may hold sensitive data and is therefore not part of the message; it is in ``invocation``.
-
-    :param invocation: the invocation as the API tells it.
     """
 
     def __init__(self, invocation: Invocation) -> None:

@@ -53,9 +53,7 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
     When an answer got lost, the request is sent again, and the second answer may then say that the invocation is
     over: then it is what we asked for if its status is.
 
-    :param status: ``succeeded`` or ``failed``.
-    :param output: its output; left out, none is sent.
-    :return: the invocation, in the status that was asked for.
+    :param output: left out, none is sent.
     :raises KernelInvocationFinishedError: when it had already ended in the other one.
     """
     refusal: KernelError | None = None
@@ -81,7 +79,6 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
     """
     End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
 
-    :param output: its output; left out, none is sent.
     :raises KernelInvocationFinishedError: when it was over before, in whichever state.
     """
     before = yield from requests.get_invocation(invocation_id)
@@ -93,9 +90,8 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
 @dataclass(frozen=True)
 class Cancellation:
     """
-    How a cancel went.
+    How a cancel went, with the invocation's true state afterwards.
 
-    :param invocation: its true state afterwards.
     :param was_over: whether it had ended before, so that nothing was changed.
     :param browsers_error: why its browsers could not be ended; ``None`` when they were.
     """
@@ -122,13 +118,12 @@ def cancel_invocation(
     """
     Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
 
-    One that succeeded is left alone, since the server may overwrite a result. When the look at its state goes
-    wrong, it is cancelled all the same: an invocation that runs on costs money.
+    One that succeeded is left alone, since the server may overwrite a result. When its state cannot be
+    fetched, it is cancelled all the same: an invocation that runs on costs money.
 
     :param reason: why, for the invocation's output.
     :param urgent: whether every second counts: then the request for its state gets one attempt only.
     :param details: what to put into the output beside the reason.
-    :return: its true state, and what was left undone.
     :raises KernelError: when it could not be cancelled.
     """
     get = requests.get_invocation(invocation_id)

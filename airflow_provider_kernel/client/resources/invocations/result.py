@@ -17,11 +17,9 @@ def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None
     """
     Turn a finished invocation into its output, or into the error that it ended with.
 
-    :param invocation: the invocation as a GET told it, never as an event did.
-    :param max_output_bytes: the largest output to hand on, in bytes of its text; ``None`` for no limit.
-    :return: the parsed output: any JSON value, text where it is not JSON, ``None`` where there is none.
-    :raises KernelInvocationFailedError: when it is in any other state than ``succeeded``.
-    :raises KernelOutputTooLargeError: when the output is larger than allowed.
+    :param invocation: as a GET returned it, never as an event did.
+    :param max_output_bytes: of the output's text; ``None`` for no limit.
+    :return: any JSON value, text where the output is not JSON, ``None`` where there is none.
     """
     if invocation.status != InvocationStatus.SUCCEEDED:
         raise KernelInvocationFailedError(invocation)
