@@ -143,7 +143,7 @@ class RetryPolicy:
         requested = requested_pause(error)
         if requested is None:
             return wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
-        # On top, and never below what the server asked for: a crowd that was told "1 s" must not return as one.
+        # Jitter on top of what the server asked for: clients that got the same time must not return at once.
         return requested + wait_random(0, self.base_seconds)(state)
 
     def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:

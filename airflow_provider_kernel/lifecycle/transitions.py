@@ -66,7 +66,7 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.ENDING, Event.KNOWN): (State.ENDING, Action.END),
     (State.ENDING, Event.KILL): (State.ENDING_URGENTLY, Action.OVERTAKE),
     (State.ENDING, Event.ENDED): (State.ENDED, None),
-    (State.ENDING, Event.END_FAILED): (State.OWNED, None),  # whoever comes next orders it anew
+    (State.ENDING, Event.END_FAILED): (State.OWNED, None),  # it may be ordered anew
     #
     (State.ENDING_URGENTLY, Event.KNOWN): (State.ENDING_URGENTLY, Action.END),
     (State.ENDING_URGENTLY, Event.LOST): (State.ENDING_URGENTLY, Action.END),

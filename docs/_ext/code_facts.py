@@ -38,9 +38,13 @@ def argument_defaults(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in own_bases(cls):
         if "__init__" in vars(base):
-            for name, parameter in inspect.signature(inspect.unwrap(vars(base)["__init__"])).parameters.items():
-                if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                    found.setdefault(name, parameter.default)
+            parameters = inspect.signature(inspect.unwrap(vars(base)["__init__"])).parameters.values()
+            passed_on = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+            for parameter in parameters:
+                if parameter.name != "self" and parameter not in passed_on:
+                    found.setdefault(parameter.name, parameter.default)
+            if not passed_on:  # then the bases' arguments are none of this class
+                break
     return found
 
 

@@ -314,7 +314,7 @@ class Shop:
     def until_noted(self):
         """Wait until the watcher has noted that it told of all so far: from then on it will not again."""
         wait_until(
-            lambda: self.ids <= set((self._noted() or {}).get("told", ())),
+            lambda: self.ids <= set((self._noted() or {}).get("delivered", ())),
             timeout=120,
             what=lambda: f"{len(self.ids - set(self.told() or ()))} of {len(self.ids)} were not told",
         )

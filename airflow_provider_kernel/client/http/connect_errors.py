@@ -28,7 +28,7 @@ def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str
 
 
 def _detail(error: BaseException, name: str) -> object:
-    # Only the ssl module itself sets these, not whoever raises one of its errors.
+    # Only the ssl module itself sets these; other code that raises one of its errors does not.
     return getattr(error, name, None) or error
 
 
@@ -42,5 +42,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         waiting.extend(c for c in (cause.__context__, cause.__cause__) if c is not None)
-        # anyio tries all addresses of a host and tells of them in a group.
+        # anyio tries all addresses of a host and raises their errors as a group.
         waiting.extend(getattr(cause, "exceptions", ()))

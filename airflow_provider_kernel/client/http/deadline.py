@@ -19,7 +19,7 @@ import anyio
 
 from airflow_provider_kernel.client.errors import KernelTimeoutError
 
-#: A large request is written in parts, with a look at the clock between them.
+#: A large request is written in parts, and the clock is checked between them.
 _WRITE_BYTES = 64 * 1024
 
 

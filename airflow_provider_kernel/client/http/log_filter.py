@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from airflow_provider_kernel.client.http.redaction import mask
 
-#: The loggers with which httpx and httpcore tell of every request.
+#: The loggers to which httpx and httpcore log every request.
 TRANSPORT_LOGGERS = (
     "httpx",
     "httpcore.connection",

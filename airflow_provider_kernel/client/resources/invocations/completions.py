@@ -178,11 +178,11 @@ class DeliveryCursor:
         """Read what :meth:`to_json` wrote; ``None`` for anything else."""
         if not isinstance(document, Mapping):
             return None
-        after, ids = parse_timestamp(str(document.get("after"))), document.get("told")
+        after, ids = parse_timestamp(str(document.get("after"))), document.get("delivered")
         return cls(after, frozenset(map(str, ids))) if after and isinstance(ids, list) else None
 
     def to_json(self) -> dict[str, Any]:
-        return {"after": self.after.isoformat(), "told": sorted(self.ids)}
+        return {"after": self.after.isoformat(), "delivered": sorted(self.ids)}
 
     def has_gap(self, snapshot: Snapshot) -> bool:
         """Say whether a snapshot does not reach back far enough."""

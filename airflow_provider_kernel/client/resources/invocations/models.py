@@ -102,7 +102,7 @@ class _ErrorBody(ApiModel):
 
 
 class StreamError(Event):
-    """An error told inside the stream. It does not say that the invocation has ended."""
+    """An error event. It does not mean that the invocation has ended."""
 
     error: _ErrorBody
 

@@ -98,7 +98,7 @@ def wait_for_invocation(
             out_of_contact = time.time() - in_contact
             if failed_polls >= MAX_FAILED_POLLS and out_of_contact >= LOST_CONTACT_SECONDS:
                 raise KernelLostContactError(
-                    f"Lost contact with invocation {invocation_id}: {failed_polls} looks in a row went wrong, "
+                    f"Lost contact with invocation {invocation_id}: {failed_polls} polls in a row failed, "
                     f"over {out_of_contact:.0f} seconds; the last: {error}"
                 ) from error
             wait = max(delay, requested_pause(error, at_most=MAX_RETRY_AFTER_SECONDS) or 0.0)

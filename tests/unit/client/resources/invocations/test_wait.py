@@ -213,7 +213,7 @@ class TestRetryAfter:
 
 
 class TestLostContact:
-    """It takes both: many looks in a row that went wrong, and minutes since the last good one."""
+    """It takes both: many failed polls in a row, and minutes since the last good one."""
 
     @pytest.fixture
     def slow(self, look):
@@ -233,7 +233,7 @@ class TestLostContact:
             slow(*[http(500)] * (MAX_FAILED_POLLS - 1), last)
         assert raised.value.__cause__ is last
         assert str(raised.value) == (
-            f"Lost contact with invocation abc: {MAX_FAILED_POLLS} looks in a row went wrong, "
+            f"Lost contact with invocation abc: {MAX_FAILED_POLLS} polls in a row failed, "
             f"over {slow.now - NOW:.0f} seconds; the last: {last}"
         )
         assert not raised.value.permanent
@@ -258,7 +258,7 @@ class TestLostContact:
 
     def test_which_counts_from_the_last_good_look(self, fast):
         good_at = 50 + 119
-        with pytest.raises(errors.KernelLostContactError, match="120 looks in a row went wrong, over 120 seconds"):
+        with pytest.raises(errors.KernelLostContactError, match="120 polls in a row failed, over 120 seconds"):
             fast(*[state("running")] * 50, *[REFUSED] * 119, state("running"), REFUSED)
         assert fast.now == NOW + good_at + LOST_CONTACT_SECONDS
 
