@@ -1,4 +1,4 @@
-"""The API's timestamps."""
+"""The API's timestamps, and the present."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def parse_timestamp(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return usable_time(when)
+
+
+def utc_now() -> datetime:
+    """Return the present by this machine's clock."""
+    return datetime.now(timezone.utc)
 
 
 def usable_time(when: datetime) -> datetime | None:

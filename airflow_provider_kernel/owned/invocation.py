@@ -18,10 +18,10 @@ from airflow_provider_kernel.client.resources.invocations.find_started import (
     correlation_mark,
     find_started,
     single_match,
-    utc_now,
 )
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint

@@ -20,8 +20,8 @@ from airflow_provider_kernel.client.resources.invocations.completions import (
     Finished,
     Snapshot,
 )
-from airflow_provider_kernel.client.resources.invocations.find_started import utc_now
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers._polling import shared_poller

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
@@ -133,8 +133,3 @@ def _by_the_servers_clock(since: datetime, now: datetime, server_now: datetime |
 def _started_from(invocation: Invocation, earliest: datetime) -> bool:
     started = parse_timestamp(invocation.started_at)
     return started is None or started >= earliest
-
-
-def utc_now() -> datetime:
-    """Give the present by this machine's clock."""
-    return datetime.now(timezone.utc)

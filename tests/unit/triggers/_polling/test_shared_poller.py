@@ -10,9 +10,9 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.completions import CompletionPoller
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.find_started import utc_now
 from airflow_provider_kernel.client.resources.invocations.wait import poll_request, wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers._polling import shared_poller
 
