@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
-from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES as DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES
 
 #: Kernel itself cuts lines here.
 MAX_LINE_LENGTH = 64 * 1024

@@ -22,8 +22,9 @@ from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.task_log.afollow import AsyncLogStream
-from airflow_provider_kernel.task_log.writer import DEFAULT_MAX_LOG_LINES, InvocationLog
+from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES
 
 
 class KernelInvocationTrigger(OwningTrigger):

@@ -7,20 +7,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+_NAME_LIMIT = 200
+
 
 def _as_json_text(value: Any) -> Any:
-    # The API documents a JSON string. Were it ever to answer with the value itself, nothing must get lost.
+    # The API documents a JSON string. If it ever sends the value itself, keep it.
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _check_name(value: str) -> str:
-    # It stands in messages and log lines, and an id in paths too.
+    # Names go into messages and log lines, ids into paths too.
     if len(value) > _NAME_LIMIT or not value.isprintable():
         raise ValueError(f"takes printable text of at most {_NAME_LIMIT} characters")
     return value
 
 
-_NAME_LIMIT = 200
 JSONText = Annotated[str, BeforeValidator(_as_json_text)]
 Name = Annotated[str, AfterValidator(_check_name)]
 

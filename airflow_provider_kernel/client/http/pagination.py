@@ -17,17 +17,29 @@ from airflow_provider_kernel.client.validation import is_whole_number
 
 T = TypeVar("T")
 
-ModelT = TypeVar("ModelT")
-
 PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """
+    One page of a list.
+
+    :param next_offset: where the next page starts; ``None`` on the last one.
+    :param server_time: when the server answered, by its ``Date`` header, which counts whole seconds.
+    """
+
+    items: tuple[T, ...]
+    next_offset: int | None
+    server_time: datetime | None = None
 
 
 def next_page(request: Request[Page[T]], page: Page[T]) -> Request[Page[T]] | None:
     """
     Build the request for the page after ``page``; ``None`` after the last.
 
-    :raises KernelResponseError: when the server's next page is not behind this one, or this one has nothing on it,
-        which might never end.
+    :raises KernelResponseError: when the next page does not start after this one, or this one is empty: the list
+        might never end.
     """
     if page.next_offset is None:
         return None
@@ -50,18 +62,18 @@ def paging_parameters(limit: Any, offset: Any) -> dict[str, str]:
     return {"limit": str(limit), "offset": str(offset)}
 
 
-def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
+def page_of(model: type[T]) -> Callable[[Response], Page[T]]:
     """Build the parser of a page: a bare array of rows, with the paging in headers."""
-    adapter: TypeAdapter[list[ModelT]] = TypeAdapter(list[model])  # type: ignore[valid-type]
+    adapter: TypeAdapter[list[T]] = TypeAdapter(list[model])  # type: ignore[valid-type]
 
-    def parse(response: Response) -> Page[ModelT]:
+    def parse(response: Response) -> Page[T]:
         items = tuple(adapter.validate_json(response.body))
         has_more = response.headers.get("x-has-more", "").strip().lower() == "true"
         offset = response.headers.get("x-next-offset", "").strip()
         server_time = parse_http_date(response.headers.get("date"))
         if not has_more:
             return Page(items, None, server_time)
-        # No list has a place of more digits, and a message might have to name it.
+        # int() refuses thousands of digits with an error of its own.
         if not (offset.isascii() and offset.isdigit() and len(offset) < 19 and int(offset) > 0):
             raise ValueError(
                 f"X-Has-More is true, but X-Next-Offset is {short_repr(offset)} and names no next page"
@@ -69,20 +81,3 @@ def page_of(model: type[ModelT]) -> Callable[[Response], Page[ModelT]]:
         return Page(items, int(offset), server_time)
 
     return parse
-
-
-ItemT = TypeVar("ItemT")
-
-
-@dataclass(frozen=True)
-class Page(Generic[ItemT]):
-    """
-    One page of a list.
-
-    :param next_offset: where the next page starts; ``None`` on the last one.
-    :param server_time: when the server answered, by its own clock, as far as it says so: to the second.
-    """
-
-    items: tuple[ItemT, ...]
-    next_offset: int | None
-    server_time: datetime | None = None

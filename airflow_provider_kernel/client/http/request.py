@@ -14,10 +14,11 @@ from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
 
 T = TypeVar("T")
+E = TypeVar("E")
 
-#: No id or name comes near this; an address of many thousands of characters is refused by whatever is on its way.
+#: Far above any id or name; servers and proxies refuse very long addresses.
 _LONGEST_NAME = 500
-#: What a template renders to when it finds nothing.
+#: What a template that finds no value renders to.
 _EMPTY_TEMPLATES = ("None", "null")
 _EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
 
@@ -50,9 +51,6 @@ class Request(Generic[T]):
     def receive(self, response: Response) -> T:
         """Parse a success, or raise what the response means."""
         return read(response, self.parse)
-
-
-E = TypeVar("E")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.timestamps import usable_time
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT")
 
 _DETAILS_LIMIT = 10
 
@@ -60,7 +59,7 @@ def read(response: Response, parse: Callable[[Response], T]) -> T:
         ) from None
 
 
-def json_of(model: type[ModelT]) -> Callable[[Response], ModelT]:
+def json_of(model: type[T]) -> Callable[[Response], T]:
     """Build the parser of a body that is one model's JSON."""
     adapter = TypeAdapter(model)
     return lambda response: adapter.validate_json(response.body)

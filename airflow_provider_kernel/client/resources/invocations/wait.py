@@ -1,7 +1,7 @@
 """
-Waiting for an invocation to end: when to poll, which errors to bear, when to give up.
+Waiting for an invocation to end: when to poll, which errors to tolerate, when to give up.
 
-Written as a flow, once for the blocking operator, the trigger and the sensor; the clients send and sleep.
+A flow, written once for the hook, the blocking operator and the trigger; the clients send and sleep.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from airflow_provider_kernel.client.retry import (
     requested_pause,
 )
 
+#: The first pause between polls: many runs are short.
+_FIRST_SECONDS = 0.5
 #: Contact counts as lost when this many polls in a row have failed...
 MAX_FAILED_POLLS = 20
-#: ...and the last good one was this long ago: with a short interval, that many polls take seconds.
+#: ...and the last successful one was this long ago: with a short interval, 20 polls take seconds only.
 LOST_CONTACT_SECONDS = 120.0
-#: How long an invocation that was just started may not be found yet.
+#: How long a poll of an invocation that was just started may answer "not found".
 NOT_FOUND_GRACE_SECONDS = 30.0
 #: How many polls of a running invocation also fetch its browsers; with the default interval some two minutes.
 MAX_BROWSER_POLLS = 20
@@ -44,7 +46,7 @@ MAX_BROWSER_POLLS = 20
 
 @dataclass(frozen=True)
 class Poll(Request[Invocation]):
-    """One poll of a waiting flow, which the driver of the flow may answer from elsewhere."""
+    """One poll of a waiting flow; the shared poller answers it from a list."""
 
     invocation_id: str = field(kw_only=True)
 
@@ -71,13 +73,13 @@ def wait_for_invocation(
     :param poll_interval: seconds between two polls in the long run.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
         never.
-    :param is_new: whether it was started just now, so that it may not be found at first.
+    :param is_new: whether it was started just now; a poll may then answer "not found" at first.
     :param on_change: called whenever the status has changed.
-    :param on_poll_error: called when a poll failed after one that did not.
+    :param on_poll_error: called for the first failed poll of each outage.
     :param on_browser: called once, with the invocation's first browser. Without it, browsers are not fetched.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
     :raises KernelLostContactError: when 20 polls in a row failed, and none succeeded for two minutes.
-    :raises KernelError: when a poll failed in a way that will not pass.
+    :raises KernelError: when a poll failed with an error that will not pass.
     """
     poll = poll_request(invocation_id)
     began = time.time()
@@ -130,7 +132,7 @@ def _first_browser(invocation_id: str) -> Flow[Browser | None]:
     try:
         browsers = yield from replace(requests.list_invocation_browsers(invocation_id), resend=Resend.NEVER)
     except KernelError:
-        # It is for a link only: whatever is wrong, the polls of the invocation itself report it.
+        # The browser is for a link only. If something is wrong, the polls of the invocation report it.
         return None
     return browsers[0] if browsers else None
 
@@ -143,14 +145,11 @@ def _may_pass(error: KernelError, *, not_there_yet: bool) -> bool:
     return isinstance(error, (KernelConnectionError, KernelResponseError))
 
 
-_FIRST_SECONDS = 0.5
-
-
 def poll_delays(interval: float) -> Iterator[float]:
     """
-    Give the pauses between polls, endlessly: short at first, since many runs are short, then about ``interval``.
+    Yield the pauses between polls, endlessly: short at first, then about ``interval``.
 
-    Each is up to a tenth longer or shorter, so that many tasks do not poll in step.
+    Each has a jitter of a tenth, so that many tasks do not poll at the same times.
     """
     delay = min(_FIRST_SECONDS, interval)
     while True:
