@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _BaseClient:
-    """What the two clients share: everything but sending and sleeping."""
+    """What does not differ between the two clients: everything but sending and sleeping."""
 
     def __init__(
         self, config: KernelConfig, trace: Callable[..., Any] | None, logger: logging.Logger | None
@@ -67,7 +67,7 @@ class KernelClient(_BaseClient):
     """
     A client of the Kernel API for threads.
 
-    Keep one and close it: it reuses its connections. Whatever goes wrong with a request is a
+    Keep one and close it: it reuses its connections. A request that fails raises a
     :class:`~airflow_provider_kernel.client.errors.KernelError`.
 
     :param sleep: sleeps between attempts, in seconds; replace it to make it end early.
@@ -90,7 +90,7 @@ class KernelClient(_BaseClient):
         """
         Send a request, again where its rule and the policy allow it.
 
-        :raises KernelError: when no attempt brought an answer; it names the request and the number of attempts.
+        :raises KernelError: the error of the last attempt; it names the request and the number of attempts.
         """
         with suppress_logs(self._logger is None):
             return _drive(self._with_retries(request), self._exchange, self._sleep)
@@ -100,15 +100,15 @@ class KernelClient(_BaseClient):
         Carry out a flow.
 
         :param sleep: sleeps the flow's own pauses, in place of the client's.
-        :raises KernelError: what the flow makes of errors on the way.
+        :raises KernelError: as the flow decides.
         """
         return _drive(flow, self.send, sleep or self._sleep)
 
     def stream(self, stream: Stream[T]) -> Iterator[T]:
         """
-        Carry out a stream, as far as its items are read.
+        Carry out a stream; it goes on as its items are read.
 
-        :raises KernelError: what the stream makes of errors on the way.
+        :raises KernelError: as the stream decides.
         """
         reading: EventStream[Any] | None = None
         events: Generator[Any, None, None] | None = None
@@ -137,7 +137,7 @@ class KernelClient(_BaseClient):
         Read an event stream to its end, which may come early.
 
         :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
-        :raises KernelError: when the stream cannot be had, or breaks.
+        :raises KernelError: when the stream cannot be opened, or breaks.
         """
         return self.stream(flows.read_events(request, idle_timeout=idle_timeout))
 
@@ -145,8 +145,8 @@ class KernelClient(_BaseClient):
         """
         Follow an event stream through cuts, until its end or until it is gone for good.
 
-        :param follower: decides when to reconnect and what is new; says afterwards how it ended.
-        :return: what is new, each once.
+        :param follower: decides when to reconnect and which items are new; knows afterwards how it ended.
+        :return: the new items, each once.
         """
         return self.stream(flows.follow(follower))
 
@@ -242,7 +242,7 @@ class AsyncKernelClient(_BaseClient):
                 for item in items:
                     yield item
         finally:
-            # Closed at once: one that is merely dropped keeps its connection until the loop comes to it.
+            # Not left to the garbage collection, until which it would keep its connection.
             if events is not None:
                 await events.aclose()
 
@@ -287,7 +287,7 @@ class AsyncKernelClient(_BaseClient):
 
     async def _read(self, stream: EventStream[E]) -> AsyncGenerator[E, None]:
         limit = self._deadline()
-        # A pool for each stream, since it holds its connection: a thousand of them in one would slow down all.
+        # A connection pool for each stream: httpcore's pool slows down with each connection that is in use.
         with self._transport.errors():
             async with self._open_http() as http:
                 with limit.cancel_after():

@@ -1,4 +1,4 @@
-"""Where the API is and how to talk to it: everything a client needs, checked before anything is sent."""
+"""The settings of a client, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def normalise_base_url(given: str) -> str:
     """
     text = given.strip()
     if "@" in text:
-        # What follows an "@" may be a host, but what precedes it is a secret: never echo it, not in parts either.
+        # What precedes an "@" may be a secret: never echo it, not even a part of it.
         raise _unusable(
             "…@" + text.rpartition("@")[2],
             "it holds credentials; the API key belongs into the connection's password",
@@ -54,7 +54,7 @@ def normalise_base_url(given: str) -> str:
     if problem or url.hostname is None:
         raise _unusable(text, problem or "it names no host")
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    # The port of the scheme is left out: with and without it, it is the same place, and to be named alike.
+    # The default port is left out, so that equal addresses are equal texts.
     return f"{url.scheme}://{host}" + (f":{port}" if port and port != _PORTS[url.scheme] else "")
 
 
@@ -66,7 +66,7 @@ def _unusable(given: str, problem: str) -> KernelConfigurationError:
 
 
 def _can_be_a_host(hostname: str) -> bool:
-    """Tell what the transport would refuse with an error of its own, when it is too late for a good one."""
+    """Check what httpx would refuse only later, with an error that does not name the setting."""
     if ":" not in hostname:
         return len(hostname) < 254 and all(c.isalnum() or c in "-._" for c in hostname)
     try:

@@ -1,4 +1,4 @@
-"""Where a person looks at an invocation: a link made from a template, since no page of one is documented."""
+"""Links to Kernel's dashboard. Kernel documents no page of an invocation, so they come from a template."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 
-#: What a template may name.
 PLACEHOLDERS = ("invocation_id", "app_name", "session_id")
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -18,7 +17,7 @@ def check_template(given: str) -> str:
     Check a template of links to the dashboard.
 
     :param given: an address such as ``https://dashboard.onkernel.com/browsers/{session_id}``.
-    :raises KernelConfigurationError: when it is no http address, or names something else than the placeholders.
+    :raises KernelConfigurationError: when it is no http address, or names other placeholders.
     """
     template = given.strip()
     try:
@@ -59,7 +58,7 @@ def needs_browser(template: str) -> bool:
 def dashboard_link(
     template: str, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
 ) -> str:
-    """Make the link for an invocation; where the template names what is not known, it leads to the page above."""
+    """Fill in the template. At the first unknown value, the link is cut to the parent page."""
     known = {"invocation_id": invocation_id, "app_name": app_name, "session_id": session_id}
     link, end = "", 0
     for place in _PLACEHOLDER.finditer(template):
@@ -68,7 +67,7 @@ def dashboard_link(
         if not value or value in (".", ".."):
             above = urlsplit(link)
             return f"{above.scheme}://{above.netloc}{above.path[: above.path.rfind('/') + 1] or '/'}"
-        # No slash either: a value is one part of the address.
+        # A slash is quoted too: a value is one segment of the path.
         link += quote(value, safe="")
         end = place.end()
     return link + template[end:]

@@ -1,4 +1,4 @@
-"""Facts of the Kernel API that even a module that must import nothing may need."""
+"""Default addresses. Imports nothing: every Airflow process loads it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What can go wrong with the Kernel API, as one tree.
+The errors of this package, as one tree. Those of invocations are in ``resources/invocations/errors.py``.
 
 ::
 
@@ -17,7 +17,7 @@ What can go wrong with the Kernel API, as one tree.
     │   ├── KernelConflictError          409
     │   ├── KernelRateLimitError         429
     │   └── KernelServerError            5xx, 529 among them
-    ├── KernelInvocationFinishedError    it was over already, and not in the way that was asked for
+    ├── KernelInvocationFinishedError    the invocation had already ended, with another result
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
     ├── KernelInvocationKilledError      the task that waited for it was killed
@@ -126,7 +126,7 @@ class KernelTimeoutError(KernelConnectionError):
 
 
 class KernelResponseError(KernelError):
-    """Something answered, but not with what the Kernel API answers: a proxy's page, say, or cut-off JSON."""
+    """The answer is not one of the Kernel API: a proxy's page, for example, or truncated JSON."""
 
     advice = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
 
@@ -143,7 +143,7 @@ class KernelAPIError(KernelError):
     :param status_code: the HTTP status.
     :param code: the API's machine-readable code, when it gave one.
     :param details: further ``(code, message)`` pairs.
-    :param retry_after: seconds that the server asked to wait, when it did.
+    :param retry_after: seconds to wait, when the server names them.
     :param request_id: the server's id of the request, for Kernel's support.
     """
 
@@ -216,7 +216,7 @@ class KernelNotFoundError(KernelAPIError):
 
 
 class KernelConflictError(KernelAPIError):
-    """409: the thing is in a state in which this cannot be done."""
+    """409: the present state of the resource does not allow this."""
 
     permanent = True
 
@@ -239,7 +239,7 @@ class KernelLostContactError(KernelError):
     """
     The invocation could not be polled for too long: 20 polls in a row failed, over two minutes or more.
 
-    What has become of it is unknown; it has not failed.
+    Its state is unknown; it may still be running.
     """
 
 

@@ -38,7 +38,7 @@ ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 @dataclass(frozen=True)
 class Sleep:
-    """Time to let pass before the next request; the driver may cut it short."""
+    """A pause before the next request; the driver may end it early."""
 
     seconds: float
 
@@ -141,7 +141,7 @@ def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStrea
 
 
 def list_rows(first: Request[Page[T]]) -> Stream[T]:
-    """Emit the rows of a list, and fetch each page only when its rows are wanted."""
+    """Emit the rows of a list, and fetch each page only when its rows are needed."""
     pages = Pages(first)
     while (page := (yield from pages.fetch())) is not None:
         yield Emit(page.items)
@@ -155,7 +155,7 @@ def read_events(request: StreamRequest[E], *, idle_timeout: float) -> Stream[E]:
 
 
 class Follower(Protocol[E, ItemT_co]):
-    """Decides how an event stream is followed through cuts."""
+    """Decides when to reconnect to an event stream, which of its events are new, and when to stop."""
 
     @property
     def idle_timeout(self) -> float: ...
@@ -175,7 +175,7 @@ class Follower(Protocol[E, ItemT_co]):
 
 
 def follow(follower: Follower[E, ItemT_co]) -> Stream[ItemT_co]:
-    """Emit the news of an event stream, reconnecting until its follower says that it is over."""
+    """Emit the new items of an event stream, reconnecting until the follower is over."""
     while not follower.is_over():
         stream = EventStream(follower.connect(), follower.idle_timeout)
         try:

@@ -1,4 +1,4 @@
-"""Python values to the JSON *strings* that the API wants inside its JSON, and the errors when they do not fit."""
+"""Encode and decode the JSON *strings* that the API has inside its JSON: payloads and outputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
 
-#: Kernel's documents name two limits for a payload, and nobody knows which one holds: beyond the first a
-#: warning, beyond the second certainly refused.
+#: Kernel documents two limits of a payload, and not which one holds. Above the first, requests log a warning; above
+#: the second, they are refused.
 PAYLOAD_WARN_BYTES = 64 * 1024
 PAYLOAD_MAX_BYTES = 4_500_000
 
@@ -62,7 +62,7 @@ def _find_culprit(value: Any, place: str, depth: int = 0) -> tuple[str, str | No
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
-        # Python does not write out an int of thousands of digits, not for an error either.
+        # repr() of an int of thousands of digits is an error.
         return place, "a number of too many digits" if isinstance(value, int) else f"{value!r} is not a JSON number"
     except TypeError:
         return place, f"a value of type {type(value).__name__}"

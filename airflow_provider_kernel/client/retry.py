@@ -50,7 +50,7 @@ class Resend(Enum):
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 #: The request was refused and nothing was done: rate or concurrency limit, no capacity.
 _REFUSING_STATUSES = frozenset({429, 529})
-#: The longest pause that a poller grants a server: an invocation lasts an hour at most, and a header of many digits
+#: The longest ``Retry-After`` that a poller obeys: an invocation lasts an hour at most, and a header of many digits
 #: reads as infinity, for which nothing can sleep. Resending has its own limit, ``RetryPolicy.max_seconds``.
 MAX_RETRY_AFTER_SECONDS = 300.0
 
@@ -70,8 +70,7 @@ def was_refused(error: BaseException) -> bool:
     """
     Tell whether the server provably did not act on the request.
 
-    So it is when no connection was made, and for the answers that say "not now": 429, 529, and 503 when it says
-    when to come back.
+    True if no connection was made, for 429 and 529, and for a 503 with ``Retry-After``.
     """
     if isinstance(error, KernelConnectionError):
         return not error.sent
@@ -84,9 +83,9 @@ def was_refused(error: BaseException) -> bool:
 
 def may_have_acted(error: BaseException) -> bool:
     """
-    Tell whether the server may have acted on a request although it did not say so.
+    Tell whether the server may have acted on a request that got no success.
 
-    So it is for lost and unusable answers, for 408 and 425, and for every 5xx that is not a refusal.
+    True for lost and unusable answers, for 408 and 425, and for every 5xx that is not a refusal.
     """
     if was_refused(error):
         return False
@@ -100,7 +99,7 @@ def may_resend(resend: Resend, error: BaseException) -> bool:
     if resend is Resend.NEVER:
         return False
     if isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS:
-        # A certificate that was not trusted just now will not be trusted in a second either.
+        # A certificate that is not trusted now will not be trusted in a second either.
         return False
     if resend is Resend.IF_REFUSED:
         return was_refused(error)
@@ -148,7 +147,7 @@ class RetryPolicy:
 
     def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:
         """
-        Build what decides about the attempts of one request, and is driven by one flow.
+        Build tenacity's object that decides about the attempts of one request; one flow drives it.
 
         :param logger: gets a warning before each wait; ``None`` keeps silent, which a signal handler needs.
         """

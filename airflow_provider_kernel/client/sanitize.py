@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made fit to stand in a message or a log line of ours."""
+"""Make untrusted text safe for an error message or a log line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _SHOWN_LIMIT = 80
 
 def sanitize_line(text: str, limit: int = LIMIT) -> str:
     """
-    Put a text into one line, bounded, with nothing in it that a terminal would obey.
+    Turn a text into one line of bounded length, without control characters.
 
     :param limit: the most characters to keep; what is cut is marked with an ellipsis.
     """
-    # More than the limit, as white space is folded; but not all of it, which may be megabytes.
+    # White space is folded, so more than the limit is read; not everything, which may be megabytes.
     start = text[: 4 * limit]
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
     return line if len(line) <= limit else f"{line[:limit]}…"
@@ -25,6 +25,6 @@ def short_repr(value: Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        # Python does not write out an int of thousands of digits.
+        # repr() of an int of thousands of digits is an error.
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}…"

@@ -13,8 +13,8 @@ def parse_timestamp(text: str | None) -> datetime | None:
     Read one of the API's timestamps, cut to microseconds.
 
     :param text: an RFC 3339 time with any number of fraction digits, or ``None``.
-    :return: the time with its zone, or ``None`` for ``None`` and for text that is no RFC 3339 time: the API's
-        own examples are not, and a time is never worth failing a task for.
+    :return: the time in UTC; ``None`` for ``None``, and for text that is no RFC 3339 time: some of the API's own
+        examples are not, and no task should fail for a timestamp.
     """
     if text is None or (match := _TIMESTAMP.fullmatch(text)) is None:
         return None
@@ -34,5 +34,5 @@ def utc_now() -> datetime:
 
 
 def usable_time(when: datetime) -> datetime | None:
-    """Convert a time to UTC; ``None`` when nothing could be added to or taken from it: the calendar ends there."""
+    """Convert a time to UTC; ``None`` if it is so near an end of the calendar that arithmetic would overflow."""
     return when.astimezone(timezone.utc) if 1000 < when.year < 9000 else None

@@ -74,7 +74,7 @@ class DemoKernel:
 
         :return: its ID.
         """
-        # Airflow answers within five minutes, or not at all.
+        # If no task answers, Kernel ends it after five minutes.
         request = requests.create_invocation("demo", action, async_timeout_seconds=300)
         with KernelClient(KernelConfig(self._emulator.api_key, self._emulator.base_url)) as client:
             return client.run(flows.start_invocation(request)).id

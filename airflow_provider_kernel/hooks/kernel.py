@@ -35,7 +35,7 @@ class KernelHook(BaseHook):
     Call the Kernel API with the settings of an Airflow connection.
 
     The hook reads the connection once and keeps one client for all calls; it is thread-safe. Use it as a context
-    manager, or :meth:`close` it. Every method raises only errors of :mod:`airflow_provider_kernel.client.errors`.
+    manager, or :meth:`close` it. Every error of a method is a ``KernelError``.
 
     If no connection has that id, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT`` from
     the environment.

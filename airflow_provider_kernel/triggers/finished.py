@@ -42,7 +42,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
     """
     Fire an event for each invocation that finishes, once.
 
-    It is there for an ``AssetWatcher``::
+    For an ``AssetWatcher``::
 
         trigger = KernelInvocationFinishedTrigger(app_name="agent")
         agent = Asset("agent", watchers=[AssetWatcher(name="finished", trigger=trigger)])
@@ -60,7 +60,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
     :param app_name: only this app's invocations.
     :param action_name: only this action's.
     :param version: only those of this version label.
-    :param status: only those that ended so: ``"succeeded"`` or ``"failed"``.
+    :param status: only those with this status: ``"succeeded"`` or ``"failed"``.
     :param poll_interval: seconds between two polls.
     :param kernel_conn_id: the Airflow connection; its project is the one that is watched.
     """
@@ -150,8 +150,8 @@ class Delivery:
     """
     A snapshot of Kernel's list, on its way to the watchers.
 
-    :param request_backfill: has the next snapshot reach back to a time.
-    :param on_stored: what each watcher does once Airflow has stored the events that it made of this.
+    :param request_backfill: makes the next snapshot reach back to a time.
+    :param on_stored: called, one for each watcher, once Airflow has stored the events of this delivery.
     """
 
     snapshot: Snapshot
@@ -160,7 +160,7 @@ class Delivery:
 
 
 async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Delivery]:
-    """Poll for ever; an error is logged, and the next poll tries again."""
+    """Poll forever. An error is logged, and the next poll tries again."""
     completions = CompletionPoller()
     while True:
         try:
@@ -175,7 +175,7 @@ async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator
 
 
 class _CursorStore:
-    """The watcher's cursor, stored with each asset that it is there for."""
+    """The watcher's cursor, stored with each asset that it serves."""
 
     def __init__(self, accessors: Any | None, log: Any) -> None:
         self._stores = _compat.asset_state_stores(accessors)
@@ -183,7 +183,7 @@ class _CursorStore:
         self._stored: DeliveryCursor | None = None
 
     async def read(self) -> DeliveryCursor | None:
-        """Read the cursor, and never give up: to begin without it could lose events."""
+        """Read the cursor, and never give up: beginning without it could lose events."""
         while True:
             try:
                 found = [DeliveryCursor.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
@@ -195,7 +195,7 @@ class _CursorStore:
             return self._stored
 
     async def write(self, cursor: DeliveryCursor) -> None:
-        """Store the cursor; if that fails, the next one will do."""
+        """Store the cursor. A failure is logged; the next cursor replaces this one."""
         self._stored = cursor
         try:
             for store in self._stores:

@@ -17,7 +17,7 @@ class RequestLimiter:
     """
     Bounds how many requests are sent at the same time.
 
-    :param seconds: how long to wait for a slot: those in front may wait for a server that hangs.
+    :param seconds: how long to wait for a slot; the requests that hold one may wait for a server that hangs.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Why a connection could not be made: the transport says so only in the chain of causes of its error."""
+"""Why a connection could not be made. The transport's error shows it in its chain of causes only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str
 
 
 def _detail(error: BaseException, name: str) -> object:
-    # Only the ssl module itself sets these; other code that raises one of its errors does not.
+    # Set by the ssl module itself, not by other code that raises its errors.
     return getattr(error, name, None) or error
 
 

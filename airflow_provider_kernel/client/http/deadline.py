@@ -1,10 +1,9 @@
 """
 One deadline for the whole of an exchange: sending the request, the head of the answer, and its body.
 
-The transport's own time-outs are for each read and write, which a server that sends a byte now and then never
-runs into. In an event loop the exchange is cancelled at the deadline (:meth:`Deadline.cancel_after`). A thread
-cannot be cancelled, so there each stream of the transport asks how long its next read or write may take
-(:func:`within`).
+The transport's own timeouts are for each read and write; a server that sends a byte now and then never hits them.
+In an event loop the exchange is cancelled at the deadline (:meth:`Deadline.cancel_after`). A thread cannot be
+cancelled, so there the timeout of each read and write is cut to the time that is left (:func:`within`).
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ class Deadline:
 
     @classmethod
     def of_exchange(cls, connect_timeout: float, read_timeout: float) -> Deadline:
-        """Begin the time that an exchange may take: to connect, to wait for the answer, and to read it."""
+        """Begin the time of an exchange: to connect, to wait for the answer, and to read it."""
         return cls(connect_timeout + 2 * read_timeout)
 
     def left(self, timeout: float | None = None) -> float:
-        """Give the seconds that the next step may take, ``timeout`` at the most; raise when the time is over."""
+        """Return the seconds that are left, at most ``timeout``; raise when the time is over."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise self._error()
@@ -42,7 +41,7 @@ class Deadline:
 
     @contextmanager
     def cancel_after(self) -> Iterator[None]:
-        """Keep it in this task of an event loop."""
+        """Cancel the block at the deadline, in an event loop."""
         try:
             with anyio.fail_after(self.left()):
                 yield
@@ -58,7 +57,7 @@ _deadline: ContextVar[Deadline | None] = ContextVar("kernel_client_deadline", de
 
 @contextmanager
 def within(deadline: Deadline) -> Iterator[None]:
-    """Keep a deadline in this thread."""
+    """Apply a deadline to the reads and writes of this thread while the block runs."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -72,12 +71,12 @@ def _clip(timeout: float | None) -> float | None:
 
 
 def _check() -> None:
-    # A step that was cut short by the deadline ends in a time-out of the transport's, which does not say so.
+    # A read that the deadline cut short ends in the transport's timeout, which does not name the deadline.
     _clip(None)
 
 
 def trace(event: str, info: dict[str, Any]) -> None:
-    """Have a new connection keep deadlines: the transport's ``trace`` extension."""
+    """Apply deadlines to a new connection. httpcore calls this, as its ``trace`` extension."""
     if event.endswith(("connect_tcp.complete", "start_tls.complete")):
         _keep(info["return_value"])
 

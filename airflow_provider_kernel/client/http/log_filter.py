@@ -19,8 +19,8 @@ TRANSPORT_LOGGERS = (
     "httpcore.socks",
 )
 _silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
-#: The keys of this process. At DEBUG, the transport tells the headers of an answer, which may show those of the
-#: request; Airflow hides the key of a connection there, and no other.
+#: The keys of this process. At DEBUG, httpcore logs the headers of an answer, which may echo those of the request;
+#: Airflow masks the keys of its own connections only.
 _keys: set[str] = set()
 
 
@@ -46,10 +46,10 @@ def keep_out_of_the_log(key: str) -> None:
 @contextmanager
 def suppress_logs(when: bool) -> Iterator[None]:
     """
-    Keep the transport from logging in this thread, or in this task of an event loop.
+    Keep the transport from logging in this thread, or in this task of an event loop, if ``when`` is true.
 
-    A cancel that is sent while a signal handler holds up the main thread must not wait for a lock that the main
-    thread was interrupted in, and every logger has one.
+    Every logger has a lock. The main thread may hold it while a signal handler interrupts it, and the cancel that
+    the handler waits for must not wait for that lock.
     """
     token = _silent.set(when)
     try:

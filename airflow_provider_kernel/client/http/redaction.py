@@ -20,8 +20,8 @@ def mask(text: str, key: str) -> str:
 
 
 def mask_response(response: Response, key: str) -> Response:
-    """Redact a key, except in payload and output of a success: the body of an error gets into messages."""
-    # Here, where all is whole: what is cut short for a message may hold a part of the key.
+    """Redact a key, except in payload and output of a success. The body of an error goes into messages."""
+    # Before any text is cut for a message: a cut could leave a part of the key.
     headers = {name: mask(value, key) for name, value in response.headers.items()}
     is_success = response.status_code < 300
     body = mask_body(response.body, key) if is_success else response.body.replace(key.encode(), MASK.encode())
@@ -72,7 +72,7 @@ def _mask(error: KernelError, key: str) -> None:
         error.details = tuple((code and mask(code, key), text and mask(text, key)) for code, text in error.details)
     cause = error.__cause__
     if cause is not None and not isinstance(cause, KernelError) and key in _all_texts(cause):
-        # A traceback would show it. The message tells what happened.
+        # A traceback would show the key, and the message says what happened.
         error.__cause__ = None
         error.__suppress_context__ = True
 

@@ -1,4 +1,4 @@
-"""One request of the API as a pure value, and the checks of what goes into it."""
+"""One request of the API as a pure value, and the checks of its parts."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Request(Generic[T]):
         return f"{self.method} {self.path}"
 
     def __iter__(self) -> Generator[Request[T], Any, T]:
-        """Let a flow write ``answer = yield from request``, which type checkers know to be a ``T``."""
+        """Let a flow write ``answer = yield from request``, which type checkers infer as ``T``."""
         answer: T = yield self
         return answer
 
     def receive(self, response: Response) -> T:
-        """Parse a success, or raise what the response means."""
+        """Parse a success, or raise the error of the response."""
         return read(response, self.parse)
 
 

@@ -1,4 +1,4 @@
-"""What an answer of the API means: a model, or an error of our tree. Pure: nothing here does any I/O."""
+"""Turn an answer of the API into a model or an error. No I/O."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Response:
 
 def read(response: Response, parse: Callable[[Response], T]) -> T:
     """
-    Parse a success, or raise what the answer means.
+    Parse a success, or raise the error of the answer.
 
     :param parse: reads a success; raises ``ValueError`` for what is not the API's answer.
     :raises KernelAPIError: for a 4xx or 5xx, as the class of its status.
@@ -66,7 +66,7 @@ def json_of(model: type[T]) -> Callable[[Response], T]:
 
 
 def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
-    """Tell an event stream from what may come in its place, such as a proxy's page."""
+    """Tell whether the answer is an event stream, and not a proxy's page, for example."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     return status_code == 200 and media_type == "text/event-stream"
 
@@ -148,7 +148,7 @@ def _text_or_none(value: Any) -> str | None:
 
 def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        # Without the values: an answer may hold what must not get into a log.
+        # Without the values: an answer may hold data that must not be logged.
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems[:3])
     return sanitize_line(str(error)) or type(error).__name__

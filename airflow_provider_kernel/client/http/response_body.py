@@ -13,13 +13,13 @@ from airflow_provider_kernel.client.sanitize import sanitize_line
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 #: The one compression that requests ask for and :class:`ContentDecoder` reads.
 ACCEPTED_ENCODING = "gzip"
-#: A few compressed bytes can stand for a thousand times as many: they are decompressed in parts.
+#: Data is decompressed in parts of this size: it may expand a thousandfold.
 _PART_BYTES = 256 * 1024
 
 
 class ContentDecoder:
     """
-    Undo the compression of a body, without ever holding much more than it was given.
+    Decompress a body, without holding much more than it was given.
 
     :param encoding: the ``Content-Encoding``; one that was not asked for is an error.
     """
@@ -51,7 +51,7 @@ class ContentDecoder:
 
 
 class BoundedBody:
-    """Collect a body, and give up on one that is too large, by its announced length too, or takes too long."""
+    """Collect a body; refuse one that is too large, or announces that it will be, or takes too long."""
 
     def __init__(self, headers: Mapping[str, str], deadline: Deadline) -> None:
         self._parts: list[bytes] = []

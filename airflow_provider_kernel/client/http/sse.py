@@ -16,7 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 class SSEDecoder:
     """
-    Read a stream as the standard for server-sent events has it; of each event, only the data is of interest.
+    Parse a stream by the standard of server-sent events; of each event, only the data is kept.
 
     :param line_timeout: seconds in which a line must be complete once it has begun.
     """

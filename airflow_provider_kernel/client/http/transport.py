@@ -1,8 +1,8 @@
 """
-The only module that knows httpx: what goes into it and what comes out of it, the same for both clients.
+The only module that imports httpx: it builds httpx's clients and requests, and reads its answers and errors.
 
-Bare httpx puts a request together from four layers of defaults, and looks for cookies. Here, what is the same for
-all requests is put together once.
+httpx merges four layers of defaults into each request, and looks for cookies. Here, the parts that are the same
+for all requests are built once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from airflow_provider_kernel.client.http.response import Response, nothing, read
 from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 
-#: Shorter than a load balancer's usual 60 s, so that an idle connection is dropped by us and not under us.
+#: Shorter than a load balancer's usual 60 s, so that this side closes an idle connection first.
 _KEEPALIVE_SECONDS = 30.0
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
 
 
 class _NoCookies(httpx.Cookies):
-    """Nothing of the API needs cookies, and a server could fill the memory with them."""
+    """Keeps none: the API needs no cookies, and a server could fill the memory with them."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         pass
@@ -134,7 +134,7 @@ def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) ->
 
 
 def _refuse_redirect(answer: httpx.Response) -> None:
-    """Refuse it before httpx reads its target, which may be something that it chokes on."""
+    """Refuse a redirect before httpx parses its target, which may be malformed."""
     if answer.has_redirect_location:
         read(response_of(answer, headers_of(answer), b""), nothing)
 
@@ -145,7 +145,7 @@ async def _refuse_redirect_async(answer: httpx.Response) -> None:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Turn httpx's errors into ours; what the caller must know is whether the request can have been taken."""
+    """Turn httpx's errors into ours, which say whether the request may have reached the server."""
     try:
         yield
     except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:

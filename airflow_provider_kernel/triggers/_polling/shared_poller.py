@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 _NEVER = float("inf")
 #: A shorter interval counts as this, in seconds.
 _MIN_INTERVAL = 0.01
-#: For how many pauses an answer counts as fresh that came before it was due.
+#: An answer that comes before it is due counts as fresh for this many pauses.
 _TOLERANCE = 1.25
 #: How long the poll at the deadline, which is the last one, may take.
 _LAST_POLL_SECONDS = 1.0
-#: How long a list is avoided that cannot be read or shows too little, unless the subscriptions double.
+#: How long no list is read after one that failed or showed too little, unless the subscriptions double.
 _AVOID_LIST_SECONDS = 60.0
-#: What is remembered of an invocation: no payload and no output, since there may be thousands of them.
+#: The fields that are kept of an invocation: no payload and no output, since there may be thousands.
 _REMEMBERED = {"id", "status", "app_name", "started_at", "finished_at"}
 
 
@@ -85,7 +85,7 @@ class Subscription:
     def poll_now(self) -> None:
         """End the pause, because the status may have changed."""
         if self.due_at == _NEVER:
-            # The answer that is under way may be too early.
+            # An answer that is being fetched may be from before the change.
             self._is_urgent = True
         else:
             self._return_at = self._poller.now()
@@ -148,7 +148,7 @@ class SharedPoller:
                 self._tasks = set()
 
     async def run(self, flow: Flow[T]) -> T:
-        """Carry out an asset watcher's flow, which shall :meth:`publish` what it reads."""
+        """Carry out an asset watcher's flow. The flow should :meth:`publish` the invocations that it reads."""
         await asyncio.sleep(self._budget.free_at - self.now())
         try:
             return await self.client.run(flow)
@@ -258,5 +258,5 @@ async def shared_poller(config: KernelConfig) -> AsyncIterator[SharedPoller]:
         poller.users -= 1
         if not poller.users:
             del _pollers[key]
-            # To its end, although a triggerer cancels its triggers again and again.
+            # Shielded: a triggerer may cancel a trigger several times, and the close must complete.
             await asyncio.shield(poller.client.close())

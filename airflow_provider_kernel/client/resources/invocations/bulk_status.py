@@ -15,9 +15,9 @@ from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 #: For fewer invocations, single requests are cheaper than a list.
 MIN_LISTED = 3
-#: Max pages that show less than one wanted invocation each, and a tenth of the number of these.
+#: A list is given up after this many pages without a wanted invocation, and one more for every ten of these.
 _PATIENCE = 3
-#: How much earlier than the first start a list begins: whether its edge is part of it is not documented.
+#: How much earlier than the first start the list begins: whether ``since`` is inclusive is not documented.
 _MARGIN = timedelta(seconds=1)
 
 
@@ -25,7 +25,7 @@ def poll_list(
     known: Mapping[str, Invocation | None], missing: set[str], publish: Callable[[Invocation], None]
 ) -> Flow[bool]:
     """
-    Read the lists of running, of queued and of ended invocations, as far as they may show a missing one.
+    Read the lists of running, queued and ended invocations, as long as they may show a missing one.
 
     :param known: by id, the last known status of the wanted invocations.
     :param missing: all their ids; those that a list shows are removed.

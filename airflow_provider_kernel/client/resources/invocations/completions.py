@@ -1,5 +1,5 @@
 """
-Which invocations finish, each once, from nothing but Kernel's list.
+Find out which invocations finish, each once, from Kernel's list alone.
 
 The list can be narrowed by when an invocation *started*, and it may finish up to an hour later. So a poller
 remembers which invocations are active, and lists all that started since the oldest of them. One poller serves many
@@ -60,7 +60,7 @@ class Snapshot:
     """
     What the list shows at one time.
 
-    :param finished: what has finished, in order of time.
+    :param finished: the finished invocations, in order of time.
     :param complete_from: everything that finished after this time is there.
     :param taken: when, by the server's clock if it sends one.
     """
@@ -82,7 +82,7 @@ class CompletionPoller:
     _backfill_from: datetime | None = None
 
     def request_backfill(self, back_to: datetime) -> None:
-        """Have the next snapshot show all that finished since a time."""
+        """Make the next snapshot reach back to a time."""
         self._backfill_from = min(back_to, self._backfill_from or back_to)
 
     def poll(
@@ -105,7 +105,7 @@ class CompletionPoller:
         self._count_misses(listed)
         if is_whole:
             self._complete_from = wanted
-        if self._backfill_from == backfill_from:  # nobody has requested more meanwhile
+        if self._backfill_from == backfill_from:  # no further request came during the poll
             self._backfill_from = None
         snapshot = Snapshot(
             tuple(sorted(self._finished.values(), key=lambda finished: finished.finished)),
@@ -185,13 +185,13 @@ class DeliveryCursor:
         return {"after": self.after.isoformat(), "delivered": sorted(self.ids)}
 
     def has_gap(self, snapshot: Snapshot) -> bool:
-        """Say whether a snapshot does not reach back far enough."""
+        """Return whether a snapshot does not reach back to the cursor."""
         return snapshot.complete_from > self.after
 
     def advance(
         self, snapshot: Snapshot, is_wanted: Callable[[Finished], bool]
     ) -> tuple[list[Finished], DeliveryCursor]:
-        """Find what is to be delivered of a snapshot, and the cursor after its delivery."""
+        """Return what a snapshot has to deliver, and the cursor after the delivery."""
         later = [f for f in snapshot.finished if f.finished > self.after and is_wanted(f)]
         after = max(self.after, snapshot.taken - LAG)
         # Also ids whose finish time is after this snapshot (clock skew), or they would be delivered again.

@@ -1,4 +1,4 @@
-"""Errors that only invocations know."""
+"""The errors of invocations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class KernelInvocationFinishedError(KernelError):
-    """The invocation was over already, and not with the status that was asked for."""
+    """The invocation had already ended, so that the requested status was not set."""
 
     permanent = True
 
@@ -47,7 +47,7 @@ class KernelInvocationFailedError(KernelError):
 
 
 class KernelInvocationTimeoutError(KernelError):
-    """The invocation did not end within the time that the task gives it, and was cancelled."""
+    """The invocation did not end before the deadline. Raising this cancels nothing."""
 
 
 class KernelOutputTooLargeError(KernelError):

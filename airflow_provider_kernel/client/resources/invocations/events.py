@@ -1,8 +1,8 @@
 """
 The event stream of an invocation: what its events are, and how to follow it through cuts.
 
-There is no event id to resume from, only ``since``, whose precision nobody documents. So a follower that was cut
-off asks for a little more than it lacks and drops what it has seen: no line is lost, and none comes twice.
+There is no event id to resume from, only ``since``, whose precision is not documented. So a reconnect requests a
+little more than is missing, and lines that were seen are dropped: no line is lost, and none comes twice.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from airflow_provider_kernel.client.timestamps import parse_timestamp
 FROM_THE_START = "2h"
 #: How far behind the last line a new connection starts: more than any precision that ``since`` may have.
 _OVERLAP = timedelta(seconds=1)
-#: What is older is Go's zero time, the year 1, from which ``datetime`` cannot go back any further.
+#: A line before this has Go's zero time, the year 1; subtracting from that would overflow ``datetime``.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
-#: Lines between two cleanups of what no new connection would replay.
+#: Lines between two cleanups of those that no reconnect would replay.
 _FORGET_EVERY = 1000
 #: How long a stream may be silent before it counts as dead, until its heartbeat interval is known.
 _IDLE_TIMEOUT_SECONDS = 60.0
@@ -39,13 +39,13 @@ _MIN_IDLE_TIMEOUT_SECONDS = 10.0
 MAX_FAILURES = 6
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-#: The same, for a stream that delivers events but is cut before a new one.
+#: The same, while the connections deliver events, although no new line.
 _LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
 
 
 class EventFollower:
     """
-    Decides when to reconnect to an invocation's stream, what is new in it, and when to stop. Sends nothing itself.
+    Decides when to reconnect to an invocation's stream, which lines are new, and when to stop. Sends nothing.
 
     :param clock: monotonic, in seconds.
     """
@@ -95,7 +95,7 @@ class EventFollower:
         return requests.follow_invocation(self.invocation_id, since=since)
 
     def accept(self, event: Event) -> Iterator[LogLine | StreamError]:
-        """Take an event; return its line or error if that is new."""
+        """Take an event, and yield it if it is a new line or an error."""
         if isinstance(event, Heartbeat):
             self._measure_heartbeats()
             self._idle_reconnects = 0
@@ -119,7 +119,7 @@ class EventFollower:
             self._fail(str(error))
 
     def _measure_heartbeats(self) -> None:
-        # From the last sign of life of whichever kind: a heartbeat may come only where nothing else does.
+        # From the last event of any kind: Kernel may send heartbeats only while there is nothing else to send.
         if self._heard_at is not None:
             self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
 
@@ -132,9 +132,9 @@ class EventFollower:
     def _is_new(self, line: LogLine) -> bool:
         time_ = parse_timestamp(line.timestamp)
         if time_ is not None and self._cutoff is not None and time_ < self._cutoff:
-            return False  # from before what was asked for: certainly seen
+            return False  # older than ``since``: seen before
         key = (line.timestamp, line.message)
-        # By count, not by mere presence: a run may well log the same line twice at the same moment.
+        # Counted, because a run may log the same line twice at the same moment.
         self._replayed[key] += 1
         if self._replayed[key] <= self._seen[key]:
             return False

@@ -1,8 +1,8 @@
 """
 Finding an invocation whose start got no usable answer.
 
-There is no idempotency key, so the list of invocations is the only witness: what was started since the request went
-out, and is the same byte for byte. A token in the payload, where the user allows one, makes that exact.
+Kernel has no idempotency key, so the invocation is searched in the list: it started after the request was sent, and
+its payload has the same bytes. A token in the payload, where the user allows one, makes the match exact.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
-#: A start that the server took may be listed so much later.
+#: How long after its start an invocation may be missing in the list.
 LOOKUP_SECONDS = 10.0
 _POLL_SECONDS = 1.0
-#: How wrong the clocks of this machine and of the server may be, as long as the server does not tell its own.
+#: Max difference between the clocks of this machine and the server, if the server sends no ``Date``.
 _CLOCK_SKEW = timedelta(minutes=5)
-#: How exact the server's telling is: whole seconds, and some way to here.
+#: Max error of ``Date``: it counts whole seconds, and travels for some time.
 _CLOCK_TOLERANCE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True)
 class StartCriteria:
     """
-    What a start asked for, as far as a list of invocations can tell it.
+    What was requested to start, as far as the list of invocations shows it.
 
-    :param version: the version label; ``latest`` stands for whichever it resolves to.
-    :param payload: the payload as it went over the wire; ``None`` when none was sent.
-    :param correlation: the key in the payload and the token under it, when the user allows such a mark.
+    :param version: the version label; ``latest`` matches any.
+    :param payload: the payload as it was sent; ``None`` when none was.
+    :param correlation: the key of the mark in the payload, and the token in it, when the user allows a mark.
     """
 
     app_name: str
@@ -53,7 +53,7 @@ class StartCriteria:
         )
 
     def matches(self, invocation: Invocation) -> bool:
-        """Tell whether an invocation of the list may be the one that was started."""
+        """Return whether a listed invocation may be the one that was started."""
         if (invocation.app_name, invocation.action_name) != (self.app_name, self.action_name):
             return False
         if self.correlation is not None:
@@ -79,7 +79,7 @@ def correlation_token(invocation: Invocation, key: str) -> str | None:
 
 
 def find_started(
-    asked: StartCriteria,
+    criteria: StartCriteria,
     *,
     since: datetime,
     now: datetime,
@@ -91,12 +91,12 @@ def find_started(
 
     :param since: when the request was about to be sent, by this machine's clock.
     :param now: the present by the same clock.
-    :param excluded: ids of invocations that are known to be somebody else's.
-    :param patience: for how many seconds to look again as long as none is found.
-    :return: the invocations that it may have been; none when it started nothing.
+    :param excluded: ids of invocations that are known to belong to others.
+    :param patience: for how many seconds to repeat the search while none is found.
+    :return: the invocations that match; none when the request started nothing.
     """
     first = requests.list_invocations(
-        app_name=asked.app_name, action_name=asked.action_name, since=since - _CLOCK_SKEW
+        app_name=criteria.app_name, action_name=criteria.action_name, since=since - _CLOCK_SKEW
     )
     waited = 0.0
     while True:
@@ -104,8 +104,8 @@ def find_started(
         pages = Pages(first)
         while (page := (yield from pages.fetch())) is not None:
             earliest = _by_the_servers_clock(since, now + timedelta(seconds=waited), page.server_time)
-            found += [i for i in page.items if asked.matches(i) and _started_from(i, earliest)]
-        # A list that shifts while it is read may name one twice.
+            found += [i for i in page.items if criteria.matches(i) and _started_from(i, earliest)]
+        # Rows shift between pages while they are read, so one may appear twice.
         found = list({i.id: i for i in found if i.id not in excluded}.values())
         if found or waited >= patience:
             return found
@@ -114,7 +114,7 @@ def find_started(
 
 
 def single_match(found: list[Invocation]) -> Invocation | None:
-    """Give the one invocation that :func:`find_started` found, if any; several are an error that names them."""
+    """Return the one invocation that :func:`find_started` found, if any; several are an error that names them."""
     if len(found) > 1:
         names = ", ".join(f"{i.id} ({i.status})" for i in found)
         raise KernelAmbiguousStartError(

@@ -27,7 +27,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.retry import Resend, may_have_acted
 from airflow_provider_kernel.client.unset import UNSET
 
-#: The answers with which a server may say "it is over already"; none of them is documented for it.
+#: The answers that may mean "it has already ended"; none of them is documented for it.
 _PERHAPS_FINISHED = (KernelBadRequestError, KernelNotFoundError, KernelConflictError)
 
 
@@ -48,13 +48,13 @@ def start_invocation(request: Request[Invocation]) -> Flow[Invocation]:
 
 def update_invocation(invocation_id: str, status: InvocationStatus | str, output: Any = UNSET) -> Flow[Invocation]:
     """
-    End an invocation, and tell a refusal from "it is over already".
+    End an invocation, and distinguish a refusal from "it has already ended".
 
-    When an answer got lost, the request is sent again, and the second answer may then say that the invocation is
-    over: then it is what we asked for if its status is.
+    After a lost answer the request is resent, and the second answer may say that the invocation has ended. That is
+    a success if it has the requested status.
 
     :param output: left out, none is sent.
-    :raises KernelInvocationFinishedError: when it had already ended in the other one.
+    :raises KernelInvocationFinishedError: when it had already ended with the other status.
     """
     refusal: KernelError | None = None
     try:
@@ -71,15 +71,15 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
         raise KernelInvocationFinishedError(invocation, str(status)) from refusal
     if refusal:
         raise refusal
-    # A 200 for an invocation that goes on: the update was taken but is not visible yet.
+    # A 200, but the invocation still runs: the update was taken, and is not visible yet.
     return invocation
 
 
 def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocation]:
     """
-    End an invocation as ``succeeded``, unless it is over: an update might overwrite its result.
+    End an invocation as ``succeeded``, unless it has ended: an update might overwrite its result.
 
-    :raises KernelInvocationFinishedError: when it was over before, in whichever state.
+    :raises KernelInvocationFinishedError: when it had ended before, with either status.
     """
     before = yield from requests.get_invocation(invocation_id)
     if before.is_final:
@@ -90,7 +90,7 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
 @dataclass(frozen=True)
 class Cancellation:
     """
-    How a cancel went, with the invocation's true state afterwards.
+    The result of a cancel, with the invocation's state afterwards.
 
     :param was_over: whether it had ended before, so that nothing was changed.
     :param browsers_error: why its browsers could not be ended; ``None`` when they were.
@@ -101,7 +101,7 @@ class Cancellation:
     browsers_error: KernelError | None = None
 
     def report(self) -> Iterator[tuple[int, str]]:
-        """Put it into words for a log: pairs of level and line."""
+        """Yield pairs of level and line for a log."""
         invocation = self.invocation
         if self.was_over:
             yield logging.INFO, f"Invocation {invocation.id} had already ended as {invocation.status}"
@@ -116,13 +116,13 @@ def cancel_invocation(
     invocation_id: str, reason: str, *, urgent: bool = False, details: Mapping[str, Any] | None = None
 ) -> Flow[Cancellation]:
     """
-    Cancel an invocation: set it to ``failed`` and end its browsers, the second even when the first went wrong.
+    Cancel an invocation: set it to ``failed``, and end its browsers even if that failed.
 
     One that succeeded is left alone, since the server may overwrite a result. When its state cannot be
     fetched, it is cancelled all the same: an invocation that runs on costs money.
 
     :param reason: why, for the invocation's output.
-    :param urgent: whether every second counts: then the request for its state gets one attempt only.
+    :param urgent: fetch the state with one attempt only, because little time is left.
     :param details: what to put into the output beside the reason.
     :raises KernelError: when it could not be cancelled.
     """

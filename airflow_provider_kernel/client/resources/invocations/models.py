@@ -1,9 +1,8 @@
 """
-What the Kernel API answers with, as models.
+The models of invocations, their browsers and their events.
 
-They take an answer as it comes: unknown fields are kept, an unknown status is just not final, and timestamps
-stay the text that they were (the API writes nine fraction digits, which ``datetime`` cannot hold). Only what
-nothing can be done without is required.
+They are lenient: unknown fields are kept, an unknown status counts as not final, and timestamps stay text (the API
+writes nine fraction digits, which ``datetime`` cannot hold). Few fields are required.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Invocation(ApiModel):
 
     @property
     def is_final(self) -> bool:
-        """Whether it is over. A status that nobody here knows is not final."""
+        """Whether it has ended. An unknown status is not final."""
         return self.status in FINAL_STATUSES
 
     @property
@@ -80,7 +79,7 @@ class BrowserList(ApiModel):
 
 
 class Event(ApiModel):
-    """Something that the event stream of an invocation tells."""
+    """An event of an invocation's stream."""
 
 
 class LogLine(Event):
@@ -91,7 +90,7 @@ class LogLine(Event):
 
 
 class StateChange(Event):
-    """The invocation as it stood when the event was sent."""
+    """The invocation's state when the event was sent."""
 
     invocation: Invocation
 
@@ -111,11 +110,11 @@ class StreamError(Event):
 
 
 class Heartbeat(Event):
-    """Sent now and then so that the connection is not idle."""
+    """Sent so that the connection is not idle."""
 
 
 class UnknownEvent(Event):
-    """An event of a kind that nobody here knows, or one that cannot be read."""
+    """An event of an unknown kind, or one that cannot be read."""
 
 
 _EVENTS: dict[str, type[Event]] = {
@@ -130,7 +129,7 @@ def parse_event(data: str) -> Event:
     """
     Read one event; :class:`UnknownEvent` for one that is unknown or cannot be read.
 
-    Events only inform, the final word is a GET: nothing in a stream is worth an error.
+    That is no error: the stream only informs, and a GET decides how an invocation ended.
     """
     try:
         document = json.loads(data)

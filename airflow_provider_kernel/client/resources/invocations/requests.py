@@ -1,8 +1,8 @@
 """
 The requests of invocations, one function for each endpoint. Nothing here sends anything.
 
-Each returns a :class:`Request` that knows how to parse its own answer, and raises ``KernelInputError`` for an
-argument that cannot be right.
+Each returns a :class:`Request` that knows how to parse its answer, and raises ``KernelInputError`` for an invalid
+argument.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def create_invocation(
     ``POST /invocations``, always asynchronous. The answer has only ``id``, ``action_name`` and ``status``.
 
     :param payload: any value that JSON can hold; left out, none is sent.
-    :param async_timeout_seconds: when Kernel ends it by itself; 10 to 3600, by default (Kernel's) 900.
+    :param async_timeout_seconds: Kernel ends it after this time, 10 to 3600. Default: Kernel's own, 900.
     """
     body: dict[str, Any] = {
         "app_name": check_name("app_name", app_name),
@@ -124,7 +124,7 @@ def list_invocations(
     offset: int = 0,
 ) -> Request[Page[Invocation]]:
     """
-    ``GET /invocations``: one page; :func:`next_page` asks for the one behind it.
+    ``GET /invocations``: one page; :func:`~airflow_provider_kernel.client.http.pagination.next_page` continues.
 
     :param since: only those started after this time (with its zone), or this long ago, such as ``"5m"``.
     :param query: free search over id, app and action name.
@@ -178,7 +178,7 @@ def _since(since: Any) -> str | None:
         try:
             utc = since.astimezone(timezone.utc)
         except OverflowError:
-            raise errors.KernelInputError(f"since is {since!r}, a time that UTC cannot tell") from None
+            raise errors.KernelInputError(f"since is {since!r}, which is out of range in UTC") from None
         return utc.isoformat().replace("+00:00", "Z")
     if since is None or isinstance(since, str):
         return since

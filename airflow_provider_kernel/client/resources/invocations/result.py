@@ -1,4 +1,4 @@
-"""What the end of an invocation means for the task that waited for it, in whichever way it waited."""
+"""What the end of an invocation means for the task that waited for it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None
     """
     Turn a finished invocation into its output, or into the error that it ended with.
 
-    :param invocation: as a GET returned it, never as an event did.
-    :param max_output_bytes: of the output's text; ``None`` for no limit.
+    :param invocation: from a GET, never from an event of the stream.
+    :param max_output_bytes: the limit of the output's text; ``None`` for none.
     :return: any JSON value, text where the output is not JSON, ``None`` where there is none.
     """
     if invocation.status != InvocationStatus.SUCCEEDED:
