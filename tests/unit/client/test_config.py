@@ -29,7 +29,7 @@ class TestBaseUrl:
             ("api.onkernel.com:", "https://api.onkernel.com"),
         ],
     )
-    def test_is_scheme_host_and_port(self, given, expected):
+    def test_base_url_is_scheme_host_and_port(self, given, expected):
         assert normalise_base_url(given) == expected
 
     @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ class TestBaseUrl:
             ("api.onkernel.com:https", "is no URL: Port"),
         ],
     )
-    def test_anything_else_is_refused_with_its_reason(self, given, says):
+    def test_invalid_base_url_is_refused_with_the_reason(self, given, says):
         with pytest.raises(KernelConfigurationError) as raised:
             normalise_base_url(given)
         assert says in str(raised.value)
         assert repr(given.strip()) in str(raised.value)
 
-    def test_a_refusal_shows_what_is_wanted(self):
+    def test_refused_base_url_shows_valid_examples(self):
         with pytest.raises(
             KernelConfigurationError, match=r"'api\.onkernel\.com' or .* 'https://api\.onkernel\.com'"
         ):
@@ -86,7 +86,7 @@ class TestBaseUrl:
             "ftp://secret@api.onkernel.com",
         ],
     )
-    def test_credentials_are_refused_and_no_part_of_them_is_shown(self, given):
+    def test_credentials_in_a_base_url_are_refused_and_not_shown(self, given):
         with pytest.raises(KernelConfigurationError, match="it holds credentials") as raised:
             normalise_base_url(given)
         assert "…@api.onkernel.com" in str(raised.value)
@@ -96,13 +96,13 @@ class TestBaseUrl:
 
 class TestKey:
     @pytest.mark.parametrize("given", [KEY, f"{KEY}\n", f"\t{KEY}\r\n", f" {KEY} "], ids=repr)
-    def test_what_a_paste_leaves_around_it_is_dropped(self, given):
+    def test_white_space_around_the_key_is_dropped(self, given):
         config = KernelConfig(given)
         assert config.api_key == KEY
         assert config.headers()["Authorization"] == f"Bearer {KEY}"
 
     @pytest.mark.parametrize("given", ["", "  ", "\n", None, 5], ids=repr)
-    def test_none_at_all_is_refused(self, given):
+    def test_missing_key_is_refused(self, given):
         with pytest.raises(KernelConfigurationError, match=r"There is no API key: .*password.*KERNEL_API_KEY"):
             KernelConfig(given)
 
@@ -117,7 +117,7 @@ class TestKey:
         ],
         ids=ascii,
     )
-    def test_what_no_header_can_hold_is_refused_without_showing_it(self, given):
+    def test_key_that_no_header_can_hold_is_refused_without_showing_it(self, given):
         with pytest.raises(
             KernelConfigurationError, match="The API key cannot be sent in an HTTP header"
         ) as raised:
@@ -125,7 +125,7 @@ class TestKey:
         assert "sk-" not in f"{raised.value!s}{raised.value!r}"
         assert "secret" not in f"{raised.value!s}{raised.value!r}"
 
-    def test_is_in_no_repr(self):
+    def test_key_is_in_no_repr(self):
         config = KernelConfig(KEY, project="shop")
         assert KEY not in f"{config!r}{config!s}{[config]}"
         assert "shop" in repr(config)
@@ -140,21 +140,21 @@ class TestKey:
         ],
         ids=repr,
     )
-    def test_is_in_no_error_about_something_else(self, wrong):
+    def test_key_is_in_no_error_about_another_setting(self, wrong):
         with pytest.raises(KernelConfigurationError) as raised:
             KernelConfig(KEY, **wrong)
         assert KEY not in f"{raised.value!s}{raised.value!r}"
 
 
 class TestProject:
-    def test_goes_into_a_header(self):
+    def test_project_is_sent_in_a_header(self):
         assert KernelConfig(KEY, project="My shop").headers()["X-Kernel-Project"] == "My shop"
 
-    def test_none_sends_no_header(self):
+    def test_no_project_sends_no_header(self):
         assert "X-Kernel-Project" not in KernelConfig(KEY).headers()
 
     @pytest.mark.parametrize("project", ["", " shop", "shop ", "shop\nX-Evil: 1", "Büro", "a\x7f"], ids=ascii)
-    def test_what_no_header_can_hold_is_refused_by_name(self, project):
+    def test_project_that_no_header_can_hold_is_refused(self, project):
         with pytest.raises(KernelConfigurationError) as raised:
             KernelConfig(KEY, project=project)
         assert str(raised.value).startswith(f"project {project!r} cannot be sent in an HTTP header")
@@ -163,17 +163,17 @@ class TestProject:
 class TestTimeouts:
     @pytest.mark.parametrize("name", ["connect_timeout", "read_timeout"])
     @pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, "5", True, None], ids=repr)
-    def test_no_positive_number_is_refused_by_name(self, name, value):
+    def test_timeout_that_is_no_positive_number_is_refused(self, name, value):
         with pytest.raises(KernelConfigurationError) as raised:
             KernelConfig(KEY, **{name: value})
         assert str(raised.value) == f"{name} is {value!r}; it takes a number of seconds above 0"
 
-    def test_numbers_are_taken(self):
+    def test_timeouts_may_be_any_positive_numbers(self):
         config = KernelConfig(KEY, connect_timeout=0.1, read_timeout=3600)
         assert (config.connect_timeout, config.read_timeout) == (0.1, 3600)
 
 
-def test_headers_of_a_request():
+def test_config_makes_the_headers_of_a_request():
     assert KernelConfig(KEY, user_agent="test/1").headers() == {
         "Authorization": f"Bearer {KEY}",
         "Accept": "application/json",
@@ -181,7 +181,7 @@ def test_headers_of_a_request():
     }
 
 
-def test_defaults_lead_to_kernel():
+def test_default_config_leads_to_kernel():
     config = KernelConfig(KEY)
     assert config.base_url == "https://api.onkernel.com"
     assert config.verify_tls is True

@@ -20,7 +20,7 @@ def refusal(template):
     return text.partition(". Give")[0]
 
 
-class TestTheTemplate:
+class TestTemplate:
     @pytest.mark.parametrize(
         "template",
         [
@@ -31,13 +31,13 @@ class TestTheTemplate:
             D + "/{app_name}/{invocation_id}?browser={session_id}#{invocation_id}",
         ],
     )
-    def test_may_be(self, template):
+    def test_template_may_hold_each_placeholder_anywhere_after_the_host(self, template):
         assert check_template(template) == template
 
-    def test_is_taken_without_the_space_around_it(self):
+    def test_white_space_around_a_template_is_dropped(self):
         assert KernelConfig("k", dashboard_url=f" {D}\n").dashboard_url == D
 
-    def test_is_the_front_page_by_default(self):
+    def test_default_template_is_the_front_page(self):
         assert KernelConfig("k").dashboard_url == D
 
     @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ class TestTheTemplate:
             ("/{ invocation_id}", None),
         ],
     )
-    def test_names_nothing_else(self, rest, named):
+    def test_template_with_an_unknown_placeholder_is_refused(self, rest, named):
         told = refusal(D + rest)
         assert told.startswith(f"dashboard_url '{D}{rest}' cannot be used: ")
         if named:
             assert told.endswith(f": it names {named}")
 
     @pytest.mark.parametrize("rest", ["/{", "/}", "/{{invocation_id}}", "/{invocation_id", "/invocation_id}"])
-    def test_has_no_brace_too_many(self, rest):
+    def test_template_with_a_stray_brace_is_refused(self, rest):
         assert refusal(D + rest).endswith("it holds a brace that belongs to no placeholder")
 
     @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ class TestTheTemplate:
             ("https://x/a\u202eb", "it holds white space or characters that cannot be seen"),
         ],
     )
-    def test_is_a_web_address(self, template, problem):
+    def test_template_that_is_no_web_address_is_refused(self, template, problem):
         assert refusal(template).endswith(f"cannot be used: {problem}")
 
-    def test_with_credentials_is_refused_without_echoing_them(self):
+    def test_template_with_credentials_is_refused_without_echoing_them(self):
         told = refusal("https://me:secret@example.com/{invocation_id}")
         assert "secret" not in told
         assert told.endswith("it holds credentials, and everybody would see them")
 
 
-class TestTheLink:
-    def test_without_placeholders_is_the_same_for_all(self):
+class TestLink:
+    def test_link_of_a_template_without_placeholders_is_the_template(self):
         assert dashboard_link(D, "abc") == D
 
-    def test_holds_what_is_known(self):
+    def test_link_holds_the_values_of_the_placeholders(self):
         template = D + "/{app_name}/{invocation_id}?b={session_id}&again={invocation_id}#end"
         assert dashboard_link(template, "i1", app_name="shop", session_id="s1") == f"{D}/shop/i1?b=s1&again=i1#end"
 
@@ -107,7 +107,7 @@ class TestTheLink:
             ("a\nb", "a%0Ab"),
         ],
     )
-    def test_quotes_them(self, value, quoted):
+    def test_link_quotes_the_values(self, value, quoted):
         assert dashboard_link(D + "/{app_name}/x", "i1", app_name=value) == f"{D}/{quoted}/x"
 
     @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ class TestTheLink:
             ("?x={session_id}", "/"),
         ],
     )
-    def test_leads_to_the_page_above_when_something_is_not_known(self, rest, above):
+    def test_link_with_an_unknown_value_is_cut_to_the_parent_page(self, rest, above):
         assert dashboard_link(D + rest, "i1") == f"{D}{above}"
 
     @pytest.mark.parametrize("value", [None, "", ".", ".."])
-    def test_a_value_that_is_none_counts_as_not_known(self, value):
+    def test_value_that_is_empty_or_a_dot_counts_as_unknown(self, value):
         assert dashboard_link(D + "/a/{app_name}/b", "i1", app_name=value) == f"{D}/a/"
 
 
-def test_only_the_session_asks_for_a_browser():
+def test_only_a_link_with_the_session_id_needs_a_browser():
     assert needs_browser(D + "/{session_id}")
     assert not needs_browser(D + "/{invocation_id}/{app_name}")

@@ -70,7 +70,7 @@ def all_kinds(root=errors.KernelError):
     )
 
 
-def test_the_list_of_this_module_is_complete():
+def test_one_of_each_holds_every_error_class():
     assert {type(error) for error in ONE_OF_EACH} == all_kinds()
 
 
@@ -84,7 +84,7 @@ class TestCopies:
         error.attempts = Attempts(3, 4.25)
         return error
 
-    def test_a_pickle_holds_everything(self, error):
+    def test_pickled_error_keeps_everything(self, error):
         copied = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
         assert type(copied) is type(error)
         assert str(copied) == str(error)
@@ -92,7 +92,7 @@ class TestCopies:
         assert copied.args == error.args
         assert copied.permanent == error.permanent
 
-    def test_a_copy_holds_everything(self, error):
+    def test_copied_error_keeps_everything(self, error):
         copied = copy.copy(error)
         assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
         assert str(copy.copy(copied)) == str(error)
@@ -127,22 +127,24 @@ class TestPermanent:
             (KernelOutputTooLargeError, True),
         ],
     )
-    def test_flag(self, kind, permanent):
+    def test_permanent_flag_of_each_error_class(self, kind, permanent):
         assert kind.permanent is permanent
 
-    def test_all_kinds_are_in_the_table(self):
-        mark = next(mark for mark in self.test_flag.pytestmark if mark.name == "parametrize")
+    def test_every_error_class_has_its_permanent_flag_tested(self):
+        mark = next(
+            mark for mark in self.test_permanent_flag_of_each_error_class.pytestmark if mark.name == "parametrize"
+        )
         assert {kind for kind, _ in mark.args[1]} == all_kinds()
 
 
 class TestText:
-    def test_nothing_but_the_message_when_nothing_is_known(self):
+    def test_error_text_is_the_message_alone_by_default(self):
         assert str(errors.KernelError("it broke")) == "it broke"
 
-    def test_no_message_is_no_failure(self):
+    def test_error_without_a_message_has_an_empty_text(self):
         assert str(errors.KernelError()) == ""
 
-    def test_what_was_asked_what_came_how_often_and_what_to_do(self):
+    def test_error_text_has_request_answer_attempts_and_advice(self):
         error = errors.KernelRateLimitError("slow down", status_code=429, code="rate_limited", request_id="req_1")
         error.request = "POST /invocations"
         error.attempts = Attempts(5, 61.23)
@@ -156,7 +158,7 @@ class TestText:
         [(Attempts(1, 0.04), "1 attempt in 0.0 s"), (Attempts(2, 12.0), "2 attempts in 12.0 s")],
         ids=["one", "more"],
     )
-    def test_attempts(self, attempts, text):
+    def test_text_of_attempts(self, attempts, text):
         assert str(attempts) == text
 
     @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ class TestText:
             ({"message": "no", "status_code": 418, "request_id": "req_1"}, "418: no (request req_1)"),
         ],
     )
-    def test_parts_of_an_api_error(self, arguments, text):
+    def test_text_of_an_api_error(self, arguments, text):
         assert str(errors.KernelAPIError(**arguments)) == text
 
     @pytest.mark.parametrize("problem", ConnectionProblem)
@@ -181,38 +183,38 @@ class TestText:
         error = errors.KernelConnectionError("no answer", problem=problem)
         assert str(error) == f"no answer. {problem.value}"
 
-    def test_a_timeout_advises_on_the_timeouts(self):
+    def test_timeout_advises_to_raise_the_timeouts(self):
         error = errors.KernelTimeoutError("no answer")
         assert error.problem is ConnectionProblem.TIMEOUT
         assert "raise read_timeout" in str(error)
 
     @pytest.mark.parametrize("kind", [errors.KernelConnectionError, errors.KernelTimeoutError])
-    def test_a_lost_request_may_have_been_taken_unless_the_opposite_is_known(self, kind):
+    def test_lost_request_counts_as_sent_by_default(self, kind):
         assert kind("lost").sent is True
         assert kind("lost", sent=False).sent is False
 
-    def test_an_ambiguous_start_says_that_it_may_be_running(self):
+    def test_ambiguous_start_says_that_an_invocation_may_be_running(self):
         assert "An invocation MAY be running" in str(errors.KernelAmbiguousStartError("unknown"))
 
 
-class TestOfInvocations:
-    def test_failed_says_which_and_why(self):
+class TestInvocationErrors:
+    def test_failed_error_names_the_invocation_and_the_reason(self):
         error = KernelInvocationFailedError(FINISHED)
         assert str(error) == "Invocation abc of shop/buy failed: ran out of memory"
         assert error.invocation is FINISHED
 
-    def test_failed_without_a_reason_or_names(self):
+    def test_failed_error_without_a_reason_or_names(self):
         error = KernelInvocationFailedError(Invocation(id="abc", status="failed"))
         assert str(error) == "Invocation abc of ? failed: the API gives no reason"
 
-    def test_finished_says_how_when_and_what_cannot_be(self):
+    def test_finished_error_names_status_time_and_requested_status(self):
         error = KernelInvocationFinishedError(FINISHED, "succeeded")
         assert str(error) == (
             "Invocation abc had already ended as failed at 2026-01-01T00:00:00Z; it cannot become succeeded"
         )
         assert (error.invocation, error.asked_for) == (FINISHED, "succeeded")
 
-    def test_finished_without_a_time(self):
+    def test_finished_error_without_a_time(self):
         error = KernelInvocationFinishedError(Invocation(id="abc", status="failed"), "succeeded")
         assert str(error) == "Invocation abc had already ended as failed; it cannot become succeeded"
 
@@ -221,18 +223,18 @@ class TestOfInvocations:
         [KernelInvocationFailedError(FINISHED), KernelInvocationFinishedError(FINISHED, "succeeded")],
         ids=lambda error: type(error).__name__,
     )
-    def test_neither_payload_nor_output_is_shown(self, error):
+    def test_invocation_errors_show_neither_payload_nor_output(self, error):
         shown = f"{error!s}{error!r}{error.invocation!r}"
         assert "4111" not in shown
         assert "hunter2" not in shown
 
 
 @pytest.mark.parametrize("kind", [errors.KernelConfigurationError, errors.KernelInputError])
-def test_what_is_wrong_before_sending_is_a_value_error_too(kind):
+def test_error_before_sending_is_a_value_error_too(kind):
     assert issubclass(kind, ValueError)
 
 
-def test_kernels_reason_stands_in_one_bounded_line():
+def test_status_reason_becomes_one_bounded_line():
     failed = KernelInvocationFailedError(Invocation(id="x", status="failed", status_reason="a\nb\x1b" + "c" * 999))
     assert "failed: a b c" in str(failed)
     assert "\n" not in str(failed)

@@ -30,10 +30,10 @@ class TestWhatJSONCanHold:
         ],
         ids=repr,
     )
-    def test_is_written(self, value, text):
+    def test_value_is_written_as_json(self, value, text):
         assert to_json_text(value, what="payload") == text
 
-    def test_lone_surrogates_survive(self):
+    def test_lone_surrogate_survives_json(self):
         assert json.loads(to_json_text("\ud800", what="payload")) == "\ud800"
 
 
@@ -67,28 +67,28 @@ class TestWhatJSONCannotHold:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_is_refused_by_its_place(self, value, says):
+    def test_value_that_json_cannot_hold_is_refused_with_its_place(self, value, says):
         with pytest.raises(KernelInputError) as raised:
             to_json_text(value, what="payload")
         assert str(raised.value).startswith(says)
 
     @pytest.mark.parametrize("value", [itself(), deep(100_000)], ids=["itself", "deep"])
-    def test_no_end_of_nesting_is_said_shortly(self, value):
+    def test_endless_nesting_is_refused_with_a_short_message(self, value):
         with pytest.raises(KernelInputError, match="it is nested too deeply, or holds itself") as raised:
             to_json_text(value, what="payload")
         assert str(raised.value).startswith("payload[0][0]")
         assert len(str(raised.value)) < 500
 
-    def test_the_message_says_what_to_use_instead(self):
+    def test_refused_json_value_names_the_alternatives(self):
         with pytest.raises(KernelInputError, match=r"turn dates into text, and NaN into None"):
             to_json_text(object(), what="payload")
 
-    def test_the_message_shows_the_place_and_not_the_neighbours(self):
+    def test_refused_json_value_shows_no_other_values(self):
         with pytest.raises(KernelInputError) as raised:
             to_json_text({"password": "hunter2", "x": object()}, what="payload")
         assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("text", "size"), [("", 0), ("a", 1), ("ä", 2), ("😀", 4), ("\ud800", 3)], ids=ascii)
-def test_size_counts_utf_8(text, size):
+def test_size_in_bytes_counts_utf_8(text, size):
     assert size_in_bytes(text) == size

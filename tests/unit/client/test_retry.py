@@ -72,22 +72,22 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("error", "refused", "acted", "again", "post_again"), OUTCOMES)
 class TestRules:
-    def test_was_refused(self, error, refused, acted, again, post_again):
+    def test_error_that_proves_a_refusal(self, error, refused, acted, again, post_again):
         assert was_refused(error) is refused
 
-    def test_may_have_acted(self, error, refused, acted, again, post_again):
+    def test_error_after_which_the_server_may_have_acted(self, error, refused, acted, again, post_again):
         assert may_have_acted(error) is acted
 
-    def test_get_patch_and_delete_are_sent_again(self, error, refused, acted, again, post_again):
+    def test_get_patch_and_delete_are_resent(self, error, refused, acted, again, post_again):
         assert may_resend(Resend.ALWAYS, error) is again
 
-    def test_post_is_sent_again(self, error, refused, acted, again, post_again):
+    def test_post_is_resent_after_a_refusal(self, error, refused, acted, again, post_again):
         assert may_resend(Resend.IF_REFUSED, error) is post_again
 
-    def test_what_is_not_worth_it_is_never_sent_again(self, error, refused, acted, again, post_again):
+    def test_request_with_resend_never_is_not_resent(self, error, refused, acted, again, post_again):
         assert may_resend(Resend.NEVER, error) is False
 
-    def test_a_post_that_may_have_acted_is_never_sent_again(self, error, refused, acted, again, post_again):
+    def test_post_that_may_have_acted_is_never_resent(self, error, refused, acted, again, post_again):
         assert not (may_have_acted(error) and may_resend(Resend.IF_REFUSED, error))
 
 
@@ -128,17 +128,17 @@ def server(monkeypatch):
 
 
 class TestAttempts:
-    def test_success_is_sent_once(self, server):
+    def test_successful_request_is_sent_once(self, server):
         api = server("fine")
         assert api.run(RetryPolicy()) == "fine"
         assert (api.calls, api.slept) == (1, [])
 
-    def test_success_after_trouble(self, server):
+    def test_request_succeeds_after_failed_attempts(self, server):
         api = server(http(503), READ_TIMEOUT, "fine")
         assert api.run(RetryPolicy()) == "fine"
         assert (api.calls, len(api.slept)) == (3, 2)
 
-    def test_the_number_of_attempts_ends_it_with_the_last_error(self, server):
+    def test_max_attempts_ends_with_the_last_error(self, server):
         last = http(500)
         api = server(http(502), RESET, http(503), last)
         with pytest.raises(errors.KernelServerError) as raised:
@@ -146,19 +146,19 @@ class TestAttempts:
         assert raised.value is last
         assert (api.calls, len(api.slept)) == (4, 3)
 
-    def test_one_attempt_means_one(self, server):
+    def test_max_attempts_of_1_sends_once(self, server):
         api = server(http(503))
         with pytest.raises(errors.KernelServerError):
             api.run(RetryPolicy(max_attempts=1))
         assert (api.calls, api.slept) == (1, [])
 
-    def test_what_may_not_be_sent_again_is_not(self, server):
+    def test_error_that_forbids_a_resend_ends_the_attempts(self, server):
         api = server(http(500), "fine")
         with pytest.raises(errors.KernelServerError):
             api.run(RetryPolicy(), Resend.IF_REFUSED)
         assert api.calls == 1
 
-    def test_an_ambiguous_answer_ends_a_row_of_refusals(self, server):
+    def test_ambiguous_answer_ends_a_row_of_refusals(self, server):
         api = server(http(429), REFUSED, READ_TIMEOUT, "fine")
         with pytest.raises(errors.KernelTimeoutError):
             api.run(RetryPolicy(), Resend.IF_REFUSED)
@@ -166,33 +166,33 @@ class TestAttempts:
 
 
 class TestTime:
-    def test_the_total_ends_it_before_the_attempts_do(self, server):
+    def test_max_seconds_ends_the_attempts_before_max_attempts(self, server):
         api = server(http(503), serving=10)
         with pytest.raises(errors.KernelServerError):
             api.run(RetryPolicy(max_attempts=100, max_seconds=60, base_seconds=0))
         assert api.calls == 6
         assert api.now == 1060
 
-    def test_no_attempt_starts_behind_it(self, server):
+    def test_no_attempt_starts_after_max_seconds(self, server):
         api = server(http(503))
         with pytest.raises(errors.KernelServerError):
             api.run(RetryPolicy(max_attempts=1000, max_seconds=30, base_seconds=1, cap_seconds=5))
         assert 5 < api.calls < 1000
         assert sum(api.slept) < 30
 
-    def test_zero_means_once(self, server):
+    def test_max_seconds_of_0_sends_once(self, server):
         api = server(http(503))
         with pytest.raises(errors.KernelServerError):
             api.run(RetryPolicy(max_seconds=0))
         assert api.calls == 1
 
-    def test_a_wait_that_would_go_past_it_is_not_begun(self, server):
+    def test_retry_after_beyond_max_seconds_is_not_waited_for(self, server):
         api = server(http(429, 121))
         with pytest.raises(errors.KernelRateLimitError):
             api.run(RetryPolicy(max_seconds=120))
         assert (api.calls, api.slept) == (1, [])
 
-    def test_an_endless_wait_is_not_begun(self, server):
+    def test_infinite_retry_after_is_not_waited_for(self, server):
         api = server(http(429, "9" * 400))
         with pytest.raises(errors.KernelRateLimitError):
             api.run(RetryPolicy(max_seconds=86400))
@@ -207,7 +207,7 @@ class TestWaits:
         assert len(api.slept) == attempts - 1
         return api.slept
 
-    def test_are_drawn_from_nothing_to_twice_as_much_each_time_up_to_a_cap(self, server):
+    def test_waits_are_drawn_from_0_to_a_doubling_limit_up_to_a_cap(self, server):
         policy = RetryPolicy(max_attempts=6, max_seconds=1000, base_seconds=0.5, cap_seconds=6)
         runs = [self.waits(server, policy, http(503), 6) for _ in range(300)]
         for waits, upper in zip(zip(*runs, strict=True), [1, 2, 4, 6, 6], strict=True):
@@ -216,17 +216,17 @@ class TestWaits:
             assert max(waits) > 0.9 * upper
 
     @pytest.mark.parametrize("seconds", [1, 59.5, 61, 100])
-    def test_retry_after_is_a_floor_with_little_on_top(self, server, seconds):
+    def test_wait_is_retry_after_plus_a_jitter(self, server, seconds):
         policy = RetryPolicy(max_attempts=2, base_seconds=0.5)
         runs = [self.waits(server, policy, http(503, seconds), 2)[0] for _ in range(200)]
         assert all(seconds <= wait <= seconds + 0.5 for wait in runs)
         assert max(runs) - min(runs) > 0.3
 
-    def test_retry_after_0_is_still_spread(self, server):
+    def test_retry_after_0_still_has_a_jitter(self, server):
         runs = [self.waits(server, RetryPolicy(max_attempts=2), http(429, 0), 2)[0] for _ in range(100)]
         assert 0 <= min(runs) < max(runs) <= 0.5
 
-    def test_retry_after_is_not_held_to_the_cap(self, server):
+    def test_retry_after_may_exceed_the_cap(self, server):
         policy = RetryPolicy(max_attempts=2, cap_seconds=1)
         assert self.waits(server, policy, http(529, 100), 2)[0] >= 100
 
@@ -236,18 +236,18 @@ class TestWaits:
         assert api.slept[0] >= 50
         assert api.slept[1] <= 2
 
-    def test_of_a_policy_without_any(self, server):
+    def test_policy_without_waits_does_not_wait(self, server):
         policy = RetryPolicy(max_attempts=3, base_seconds=0)
         assert self.waits(server, policy, http(503), 3) == [0, 0]
         assert self.waits(server, policy, http(503, 3), 3) == [3, 3]
 
-    def test_of_very_many_attempts_overflow_nothing(self, server):
+    def test_waits_of_very_many_attempts_do_not_overflow(self, server):
         policy = RetryPolicy(max_attempts=2000, max_seconds=1e9, cap_seconds=1)
         assert max(self.waits(server, policy, http(503), 2000)) <= 1
 
 
 class TestLog:
-    def test_says_before_each_wait_what_was_asked_what_came_and_what_comes(self, server, caplog):
+    def test_each_retry_is_logged_with_request_error_and_wait(self, server, caplog):
         api = server(http(503, 2), RESET, "fine")
         api.run(RetryPolicy(base_seconds=0), logger=logging.getLogger("test"))
         assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -258,34 +258,34 @@ class TestLog:
             ("WARNING", f"GET /invocations/abc: {RESET}; attempt 2 of at most 5, next one in 0.0 s"),
         ]
 
-    def test_says_nothing_when_no_wait_follows(self, server, caplog):
+    def test_last_failure_is_not_logged_as_a_retry(self, server, caplog):
         with pytest.raises(errors.KernelServerError):
             server(http(503)).run(RetryPolicy(max_attempts=1), logger=logging.getLogger("test"))
         with pytest.raises(errors.KernelNotFoundError):
             server(http(404)).run(RetryPolicy(), logger=logging.getLogger("test"))
         assert caplog.records == []
 
-    def test_says_nothing_without_a_logger(self, server, caplog):
+    def test_retries_without_a_logger_are_not_logged(self, server, caplog):
         server(http(503), "fine").run(RetryPolicy(), logger=None)
         assert caplog.records == []
 
 
-class TestNumbers:
+class TestPolicy:
     @pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, "5", True, None, math.inf], ids=repr)
-    def test_attempts_are_a_whole_number_from_1(self, value):
+    def test_max_attempts_is_a_whole_number_from_1(self, value):
         with pytest.raises(KernelConfigurationError) as raised:
             RetryPolicy(max_attempts=value)
         assert str(raised.value) == f"max_attempts is {value!r}; it takes a whole number from 1"
 
     @pytest.mark.parametrize("name", ["max_seconds", "base_seconds", "cap_seconds"])
     @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan, "5", True, None], ids=repr)
-    def test_seconds_are_a_number_from_0(self, name, value):
+    def test_seconds_of_a_policy_are_a_number_from_0(self, name, value):
         with pytest.raises(KernelConfigurationError) as raised:
             RetryPolicy(**{name: value})
         assert str(raised.value) == f"{name} is {value!r}; it takes a number of seconds from 0"
 
-    def test_by_default_a_call_is_over_in_two_minutes(self):
+    def test_default_policy_gives_up_within_two_minutes(self):
         assert RetryPolicy() == RetryPolicy(max_attempts=5, max_seconds=120, base_seconds=0.5, cap_seconds=20)
 
-    def test_the_smallest_are_taken(self):
+    def test_smallest_numbers_of_a_policy_are_accepted(self):
         assert RetryPolicy(max_attempts=1, max_seconds=0, base_seconds=0, cap_seconds=0).max_attempts == 1

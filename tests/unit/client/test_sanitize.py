@@ -16,10 +16,10 @@ from airflow_provider_kernel.client.sanitize import sanitize_line
         ("", ""),
     ],
 )
-def test_it_becomes_one_harmless_line(text, line):
+def test_untrusted_text_becomes_one_harmless_line(text, line):
     assert sanitize_line(text) == line
 
 
-def test_it_is_cut_with_a_mark():
+def test_long_untrusted_text_is_cut_with_an_ellipsis():
     assert sanitize_line("x" * 1000) == "x" * 300 + "…"
     assert sanitize_line("x" * 300) == "x" * 300

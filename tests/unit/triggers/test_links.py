@@ -39,7 +39,7 @@ def wait_for_browser(kernel_emulator, start, triggerer, supervisor):
 
 
 @pytest.mark.parametrize("map_index", [-1, 4])
-async def test_the_live_view_is_linked(map_index, wait_for_browser, kernel_emulator, log):
+async def test_live_view_link_is_written(map_index, wait_for_browser, kernel_emulator, log):
     written = await wait_for_browser(live_view_link=True, map_index=map_index)
     assert set(written) == {LIVE_KEY}
     assert written[LIVE_KEY].startswith("https://")
@@ -47,12 +47,12 @@ async def test_the_live_view_is_linked(map_index, wait_for_browser, kernel_emula
     assert len(kernel_emulator.requests("GET", BROWSERS)) == 1
 
 
-async def test_by_default_nobody_asks(wait_for_browser, kernel_emulator):
+async def test_browsers_are_not_fetched_without_a_link_that_needs_them(wait_for_browser, kernel_emulator):
     assert await wait_for_browser() == {}
     assert kernel_emulator.requests("GET", BROWSERS) == ()
 
 
-async def test_the_dashboard_s_page_of_the_browser(wait_for_browser, kernel_emulator, monkeypatch):
+async def test_dashboard_link_with_the_session_id_is_written(wait_for_browser, kernel_emulator, monkeypatch):
     connection = json.loads(kernel_emulator.airflow_connection)
     connection["extra"] = {"dashboard_url": "https://d.example/{app_name}/{session_id}"}
     monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
@@ -62,7 +62,7 @@ async def test_the_dashboard_s_page_of_the_browser(wait_for_browser, kernel_emul
     assert written[DASHBOARD_KEY] != "https://d.example/demo/"
 
 
-async def test_one_that_cannot_be_stored_harms_nothing(wait_for_browser, supervisor, log):
+async def test_link_that_cannot_be_stored_does_not_fail_the_trigger(wait_for_browser, supervisor, log):
     def refuse(message):
         if isinstance(message, comms.SetXCom):
             raise ConnectionError("no")
@@ -72,7 +72,7 @@ async def test_one_that_cannot_be_stored_harms_nothing(wait_for_browser, supervi
     assert ("WARNING", "Airflow did not store the link 'Kernel live view': ConnectionError") in log()
 
 
-async def test_without_a_task_there_is_no_page_to_link_from(start, triggerer, kernel_emulator, supervisor):
+async def test_trigger_without_a_task_writes_no_link(start, triggerer, kernel_emulator, supervisor):
     trigger = KernelInvocationTrigger(
         invocation_id=start("browsers", count=1, seconds=0), poll_interval=0.02, live_view_link=True
     )

@@ -136,25 +136,25 @@ def test_connect_error_is_classified_however_deep_the_cause_is(way):
     [OSError(errno.EHOSTUNREACH, "No route to host"), TimeoutError("slow"), ConnectionResetError(), ValueError()],
     ids=repr,
 )
-def test_anything_else_is_the_network(cause):
+def test_connect_error_with_another_cause_is_the_network(cause):
     error = from_(cause)
     assert classify_connect_error(error) == (ConnectionProblem.NETWORK, "no connection could be made (outer)")
 
 
-def test_one_without_a_cause_is_the_network():
+def test_connect_error_without_a_cause_is_the_network():
     assert classify_connect_error(OSError("odd")) == (
         ConnectionProblem.NETWORK,
         "no connection could be made (odd)",
     )
 
 
-def test_of_several_the_outermost_counts():
+def test_outermost_of_several_causes_classifies_a_connect_error():
     refused = ConnectionRefusedError()
     refused.__cause__ = from_(NO_NAME)
     assert classify_connect_error(refused)[0] is ConnectionProblem.REFUSED
 
 
-def test_a_real_exception_group_is_looked_into():
+def test_causes_in_an_exception_group_classify_a_connect_error():
     group_class = getattr(builtins, "ExceptionGroup", None)
     if group_class is None:
         pytest.skip("Python 3.10 has none")
@@ -162,13 +162,13 @@ def test_a_real_exception_group_is_looked_into():
     assert classify_connect_error(error)[0] is ConnectionProblem.REFUSED
 
 
-def test_a_circle_of_causes_comes_to_an_end():
+def test_cycle_of_causes_does_not_loop():
     first, second = TransportError("first"), TransportError("second")
     first.__cause__, second.__context__ = second, first
     assert classify_connect_error(first) == (ConnectionProblem.NETWORK, "no connection could be made (first)")
 
 
-def test_what_the_system_really_raises():
+def test_refused_connection_of_the_system_is_classified():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="refused") as caught:

@@ -28,7 +28,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_it_is_taken_out_of_errors_of_our_tree(name):
+def test_key_is_redacted_in_every_kernel_error(name):
     with pytest.raises(KernelError) as caught, masked(KEY):
         raise ERRORS[name]()
     error = caught.value
@@ -50,33 +50,33 @@ def of_another(error, cause):
 
 
 @pytest.mark.parametrize("cause", [OSError(KEY), of_another(OSError("broken"), ValueError(KEY))], ids=repr)
-def test_an_error_that_it_came_of_is_left_out_if_it_shows_it(cause):
+def test_cause_that_shows_the_key_is_dropped(cause):
     with pytest.raises(KernelError) as caught, masked(KEY):
         fail_with(cause)
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_error_that_it_came_of_stays_otherwise():
+def test_cause_that_does_not_show_the_key_is_kept():
     with pytest.raises(KernelError) as caught, masked(KEY):
         raise KernelConnectionError("cut") from OSError("broken pipe")
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_other_errors_are_no_business_of_it():
+def test_other_errors_are_not_redacted():
     with pytest.raises(ValueError, match=KEY), masked(KEY):
         raise ValueError(KEY)
 
 
-class TestAnAnswer:
-    def test_without_it_stays_the_same_bytes(self):
+class TestBody:
+    def test_body_without_the_key_keeps_its_bytes(self):
         body = b'{ "id":"abc", "n": 1e400 }'
         assert mask_body(body, KEY) is body
 
-    def test_loses_it_but_for_what_is_the_users(self):
+    def test_body_is_redacted_except_payload_and_output(self):
         given = {"id": KEY, "a": [{"b": f"x{KEY}x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
         masked_ = {"id": "***", "a": [{"b": "x***x"}], "payload": KEY, "output": {"c": KEY}, "n": 1, "none": None}
         assert json.loads(mask_body(json.dumps(given).encode(), KEY)) == masked_
 
     @pytest.mark.parametrize("body", [f"<p>{KEY}".encode(), b"[" * 10_000 + KEY.encode(), b"\xff" + KEY.encode()])
-    def test_that_is_no_json_loses_it_everywhere(self, body):
+    def test_body_that_is_no_json_is_redacted_everywhere(self, body):
         assert mask_body(body, KEY) == body.replace(KEY.encode(), b"***")

@@ -58,7 +58,7 @@ class TestErrorClass:
             (599, errors.KernelServerError),
         ],
     )
-    def test_is_that_of_the_status(self, status, kind):
+    def test_error_class_follows_from_the_status(self, status, kind):
         with pytest.raises(errors.KernelAPIError) as raised:
             read(answer(status, API_ERROR), nothing)
         assert type(raised.value) is kind
@@ -66,7 +66,7 @@ class TestErrorClass:
 
 
 class TestErrorBody:
-    def test_of_the_api_is_told_whole(self):
+    def test_error_body_of_the_api_goes_into_the_message(self):
         error = error_from(answer(400, API_ERROR, **{"x-request-id": "req_1", "retry-after": "7"}))
         assert (error.code, error.message) == ("bad_request", "version is required")
         assert error.details == (
@@ -109,7 +109,7 @@ class TestErrorBody:
         ],
         ids=lambda value: ascii(value)[:40],
     )
-    def test_of_anyone_else_is_one_readable_line(self, body, text):
+    def test_foreign_error_body_becomes_one_readable_line(self, body, text):
         assert str(error_from(answer(418, body))) == text
 
     @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ class TestErrorBody:
         ],
         ids=["HTML", "long texts", "many details"],
     )
-    def test_is_bounded(self, body):
+    def test_message_of_an_error_body_is_bounded(self, body):
         error = error_from(answer(500, body, **{"x-request-id": "r" * 100_000}))
         assert len(str(error)) < 8000
         assert str(error).isprintable()
 
-    def test_a_request_id_is_made_printable(self):
+    def test_request_id_is_made_printable(self):
         assert error_from(answer(500, "", **{"x-request-id": "a\x1bb"})).request_id == "a b"
 
 
@@ -149,7 +149,7 @@ class TestRetryAfter:
             ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ],
     )
-    def test_is_seconds_from_now(self, value, seconds):
+    def test_retry_after_is_read_as_seconds_from_now(self, value, seconds):
         assert parse_retry_after(value, now=self.NOW) == seconds
 
     @pytest.mark.parametrize(
@@ -177,21 +177,21 @@ class TestRetryAfter:
         ],
         ids=ascii,
     )
-    def test_garbage_is_none(self, value):
+    def test_malformed_retry_after_is_none(self, value):
         assert parse_retry_after(value, now=self.NOW) is None
 
-    def test_a_date_counts_from_the_present(self):
+    def test_retry_after_date_counts_from_the_present(self):
         in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
         assert parse_retry_after(in_an_hour.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(3600, abs=5)
 
     @pytest.mark.parametrize(("headers", "seconds"), [({}, None), ({"retry-after": "90"}, 90.0)])
-    def test_stands_in_the_error(self, headers, seconds):
+    def test_retry_after_is_an_attribute_of_the_error(self, headers, seconds):
         assert error_from(answer(429, API_ERROR, **headers)).retry_after == seconds
 
 
 class TestRedirect:
     @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-    def test_is_refused_and_says_where_it_leads(self, status):
+    def test_redirect_is_refused_and_its_target_named(self, status):
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(status, {"id": "abc"}, location="https://elsewhere.example/login"), json_of(Invocation))
         assert raised.value.status_code == status
@@ -199,11 +199,11 @@ class TestRedirect:
             raised.value
         )
 
-    def test_to_nowhere(self):
+    def test_redirect_without_a_target_is_refused(self):
         with pytest.raises(errors.KernelResponseError, match="a redirect to nowhere"):
             read(answer(302), nothing)
 
-    def test_with_a_wild_target_is_one_bounded_line(self):
+    def test_redirect_target_becomes_one_bounded_line(self):
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(302, location="https://x/\x1b[31m" + "y" * 100_000), nothing)
         assert str(raised.value).isprintable()
@@ -211,11 +211,11 @@ class TestRedirect:
 
 
 class TestSuccess:
-    def test_is_what_its_reader_makes_of_it(self):
+    def test_success_is_parsed(self):
         assert read(answer(200, {"id": "abc", "status": "running"}), json_of(Invocation)).id == "abc"
         assert read(answer(202, {"id": "abc", "status": "queued"}), json_of(Invocation)).status == "queued"
 
-    def test_with_no_body_where_none_is_needed(self):
+    def test_success_without_a_body_is_accepted_where_none_is_read(self):
         assert read(answer(204), nothing) is None
         assert read(answer(200, "<html>"), nothing) is None
 
@@ -236,7 +236,7 @@ class TestSuccess:
         ],
         ids=lambda value: ascii(value)[:40],
     )
-    def test_that_is_not_the_apis_json_is_a_response_error(self, body, says):
+    def test_success_that_is_not_the_apis_json_is_a_response_error(self, body, says):
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(200, body), json_of(Invocation))
         assert raised.value.status_code == 200
@@ -253,13 +253,13 @@ class TestSuccess:
         ],
         ids=["invocation", "array", "auth context", "browsers"],
     )
-    def test_no_value_of_a_wrong_answer_is_shown(self, model, document):
+    def test_response_error_shows_no_value_of_the_body(self, model, document):
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(200, document), json_of(model))
         assert "s3cret" not in f"{raised.value!s}{raised.value!r}"
         assert raised.value.__suppress_context__
 
-    def test_only_the_first_problems_are_told(self):
+    def test_response_error_names_the_first_problems_only(self):
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(200, [{}] * 100), page_of(Invocation))
         text = str(raised.value)
@@ -280,16 +280,16 @@ class TestPage:
         ],
         ids=repr,
     )
-    def test_its_rows_and_where_the_next_one_starts(self, headers, next_offset):
+    def test_page_has_rows_and_the_offset_of_the_next_one(self, headers, next_offset):
         page = read(answer(200, ROWS, **headers), page_of(Invocation))
         assert [row.id for row in page.items] == ["a", "b"]
         assert page.next_offset == next_offset
 
-    def test_may_be_empty(self):
+    def test_page_may_be_empty(self):
         assert read(answer(200, []), page_of(Invocation)).items == ()
 
     @pytest.mark.parametrize("offset", [None, "", "0", "-2", "2.0", "null", "x", "\u0662", "9" * 5000], ids=ascii)
-    def test_more_without_saying_where_is_refused(self, offset):
+    def test_page_with_more_but_no_next_offset_is_refused(self, offset):
         headers = {"x-has-more": "true"} | ({} if offset is None else {"x-next-offset": offset})
         with pytest.raises(errors.KernelResponseError) as raised:
             read(answer(200, ROWS, **headers), page_of(Invocation))
@@ -297,10 +297,10 @@ class TestPage:
         assert len(str(raised.value)) < 700
 
     @pytest.mark.parametrize("body", [{"items": []}, "<html>", [5], [{"id": "a"}]], ids=repr)
-    def test_that_is_no_list_of_rows_is_refused(self, body):
+    def test_page_that_is_no_list_of_rows_is_refused(self, body):
         with pytest.raises(errors.KernelResponseError):
             read(answer(200, body), page_of(Invocation))
 
 
-def test_text_of_a_body_can_always_be_had():
+def test_body_of_any_bytes_has_a_text():
     assert answer(200, b"a\xffb").text() == "a\ufffdb"

@@ -39,7 +39,7 @@ def read(stream, cuts=()):
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=repr)
-def test_the_data_of_each_event_is_told_however_the_stream_is_cut(stream):
+def test_data_of_each_event_is_yielded_however_the_stream_is_cut(stream):
     assert read(stream) == STREAMS[stream]
     assert read(stream, range(1, len(stream))) == STREAMS[stream]
     for cut in range(len(stream)):
@@ -68,7 +68,7 @@ ENDLESS = {
 
 class TestBounds:
     @pytest.mark.parametrize("name", ENDLESS)
-    def test_an_event_without_end_is_given_up_before_it_fills_the_memory(self, name, monkeypatch):
+    def test_endless_event_is_refused_before_it_fills_the_memory(self, name, monkeypatch):
         monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1024 * 1024)
         start, again = ENDLESS[name]
         reader = SSEDecoder(60)
@@ -85,14 +85,14 @@ class TestBounds:
         tracemalloc.stop()
         assert peak < 80 * 2**20
 
-    def test_lines_that_hold_nothing_may_go_on_for_ever(self, monkeypatch):
+    def test_endless_comments_take_no_memory(self, monkeypatch):
         monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
         reader = SSEDecoder(60)
         for line in (b": ping\n", b"\n", b"event: x\n", b"data: a\n\n"):
             for _ in range(1000):
                 list(reader.feed(line))
 
-    def test_an_event_of_just_the_limit_is_read(self, monkeypatch):
+    def test_event_of_the_size_limit_is_read(self, monkeypatch):
         monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
         assert read(b"data:" + b"x" * 995 + b"\n\n") == ["x" * 995]
         with pytest.raises(KernelResponseError):

@@ -83,7 +83,7 @@ class TestParse:
     def parse(self, **document):
         return parse_event(json.dumps(document))
 
-    def test_a_line(self):
+    def test_log_event_is_a_line(self):
         event = self.parse(event="log", message="hello\n", timestamp="2026-01-01T00:00:00.123456789Z")
         assert event == LogLine.model_validate(
             {"event": "log", "message": "hello\n", "timestamp": "2026-01-01T00:00:00.123456789Z"}
@@ -91,7 +91,7 @@ class TestParse:
         assert (event.message, event.timestamp) == ("hello\n", "2026-01-01T00:00:00.123456789Z")
 
     @pytest.mark.parametrize("rest", [{}, {"timestamp": None}, {"timestamp": "soon"}, {"level": "info"}])
-    def test_a_line_without_a_readable_time_is_a_line(self, rest):
+    def test_log_event_without_a_readable_time_is_a_line(self, rest):
         event = self.parse(event="log", message="m", **rest)
         assert isinstance(event, LogLine)
         assert event.message == "m"
@@ -112,7 +112,7 @@ class TestParse:
         ids=["empty", "NUL", "breaks", "ANSI", "U+2028", "surrogate", "surrogates", "pair", "1 MB"],
     )
     @pytest.mark.parametrize("ensure_ascii", [True, False], ids=["escaped", "as it is"])
-    def test_a_line_may_hold_anything(self, message, ensure_ascii):
+    def test_log_event_may_hold_any_text(self, message, ensure_ascii):
         event = parse_event(json.dumps({"event": "log", "message": message}, ensure_ascii=ensure_ascii))
         assert isinstance(event, LogLine)
         assert event.message == message
@@ -120,12 +120,12 @@ class TestParse:
     @pytest.mark.parametrize(
         ("status", "final"), [("queued", False), ("running", False), ("odd", False), ("succeeded", True)]
     )
-    def test_a_state(self, status, final):
+    def test_state_event_is_a_state_change(self, status, final):
         event = self.parse(event="invocation_state", invocation={"id": "abc", "status": status}, timestamp="t")
         assert isinstance(event, StateChange)
         assert (event.invocation.status, event.invocation.is_final) == (status, final)
 
-    def test_a_final_state_whose_output_holds_half_a_surrogate_pair(self):
+    def test_state_event_may_hold_half_a_surrogate_pair(self):
         event = self.parse(
             event="invocation_state", invocation={"id": "abc", "status": "failed", "output": "\ud83d"}
         )
@@ -141,12 +141,12 @@ class TestParse:
         ],
         ids=["both", "message", "code", "neither"],
     )
-    def test_an_error(self, error, text):
+    def test_error_event_is_a_stream_error(self, error, text):
         event = self.parse(event="error", error=error, timestamp="t")
         assert isinstance(event, StreamError)
         assert str(event) == text
 
-    def test_a_heartbeat(self):
+    def test_heartbeat_event_is_a_heartbeat(self):
         assert isinstance(self.parse(event="sse_heartbeat", timestamp="t"), Heartbeat)
         assert isinstance(self.parse(event="sse_heartbeat"), Heartbeat)
 
@@ -191,80 +191,80 @@ class TestParse:
         ],
         ids=lambda data: repr(data[:60]),
     )
-    def test_anything_else_is_unknown_and_no_error(self, data):
+    def test_other_event_is_unknown_and_no_error(self, data):
         assert isinstance(parse_event(data), UnknownEvent)
 
 
-class TestWhatItAsksFor:
-    def test_at_first_everything(self, follower):
+class TestSince:
+    def test_first_connection_requests_all_lines(self, follower):
         request = follower.connect()
         assert str(request) == "GET /invocations/abc/events"
         assert dict(request.query) == {"since": "2h"}
 
-    def test_again_everything_as_long_as_no_line_has_come(self, follower):
+    def test_reconnect_without_any_line_requests_all_lines(self, follower):
         connection(follower, state(), Heartbeat(), UnknownEvent())
         assert since(follower) == "2h"
 
-    def test_then_a_little_more_than_what_it_lacks(self, follower):
+    def test_reconnect_requests_a_little_more_than_is_missing(self, follower):
         connection(follower, state(), line("a", 10), line("b", 11.25))
         assert since(follower) == "2026-01-01T00:00:09.250000Z"
 
-    def test_from_the_latest_line_whichever_came_last(self, follower):
+    def test_reconnect_counts_from_the_latest_line_not_the_last(self, follower):
         connection(follower, line("b", 11), line("a", 10))
         assert since(follower) == "2026-01-01T00:00:09Z"
 
-    def test_a_replay_does_not_lead_it_back(self, follower):
+    def test_replayed_line_does_not_move_since_back(self, follower):
         connection(follower, line("a", 10), line("b", 11))
         connection(follower, line("a", 10))
         assert since(follower) == "2026-01-01T00:00:09Z"
 
-    def test_nanoseconds_are_cut(self, follower):
+    def test_nanoseconds_of_since_are_cut(self, follower):
         connection(follower, LogLine(message="a", timestamp="2026-01-01T00:00:10.123456999Z"))
         assert since(follower) == "2026-01-01T00:00:08.123456Z"
 
-    def test_a_time_of_another_zone_is_asked_for_in_utc(self, follower):
+    def test_since_is_sent_in_utc(self, follower):
         connection(follower, LogLine(message="a", timestamp="2026-01-01T02:00:10+02:00"))
         assert since(follower) == "2026-01-01T00:00:08Z"
 
     @pytest.mark.parametrize("timestamp", [None, "", "soon", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00"])
-    def test_lines_without_a_readable_time_do_not_move_it(self, follower, timestamp):
+    def test_lines_without_a_readable_time_do_not_move_since(self, follower, timestamp):
         connection(follower, LogLine(message="a", timestamp=timestamp))
         assert since(follower) == "2h"
         connection(follower, line("b", 10), LogLine(message="c", timestamp=timestamp))
         assert since(follower) == "2026-01-01T00:00:08Z"
 
-    def test_the_zero_time_of_go_does_not_move_it(self, follower):
+    def test_zero_time_of_go_does_not_move_since(self, follower):
         zero = LogLine(message="a", timestamp="0001-01-01T00:00:00Z")
         assert connection(follower, zero) == ["a"]
         assert since(follower) == "2h"
         assert connection(follower, zero, zero) == ["a"]
 
-    def test_a_wrong_id_is_refused(self):
+    def test_follower_of_an_invalid_id_is_refused(self):
         with pytest.raises(errors.KernelInputError):
             EventFollower("None").connect()
 
 
 class TestEachLineOnce:
-    def test_lines_as_they_come(self, follower):
+    def test_lines_of_one_connection_all_come(self, follower):
         assert connection(follower, state(), line("a\n", 1), line("b", 2), line("a\n", 3)) == ["a\n", "b", "a\n"]
 
-    def test_what_is_replayed_is_dropped(self, follower):
+    def test_replayed_lines_are_dropped(self, follower):
         connection(follower, line("a", 1), line("b", 2), line("c", 3))
         assert connection(follower, line("a", 1), line("b", 2), line("c", 3), line("d", 4)) == ["d"]
         assert connection(follower, line("c", 3), line("d", 4)) == []
         assert connection(follower, line("c", 3), line("d", 4), line("e", 5)) == ["e"]
 
-    def test_the_same_text_at_another_time_is_another_line(self, follower):
+    def test_same_text_at_another_time_is_another_line(self, follower):
         connection(follower, line("tick", 1))
         assert connection(follower, line("tick", 1), line("tick", 2)) == ["tick"]
 
-    def test_a_line_that_was_logged_twice_at_once_comes_twice(self, follower):
+    def test_line_that_was_logged_twice_at_once_comes_twice(self, follower):
         twice = [line("a", 1), line("a", 1)]
         assert connection(follower, *twice) == ["a", "a"]
         assert connection(follower, *twice) == []
         assert connection(follower, *twice, line("b", 2)) == ["b"]
 
-    def test_also_when_the_cut_is_between_the_two(self, follower):
+    def test_equal_lines_around_a_cut_all_come_once(self, follower):
         assert connection(follower, line("a", 1)) == ["a"]
         assert connection(follower, line("a", 1), line("a", 1), line("a", 1)) == ["a", "a"]
         assert connection(follower, line("a", 1), line("a", 1), line("a", 1)) == []
@@ -278,22 +278,22 @@ class TestEachLineOnce:
         assert connection(follower, first) == ["a"]
         assert connection(follower, first, second) == ["a"]
 
-    def test_lines_from_before_what_was_asked_for_are_dropped(self, follower):
+    def test_lines_older_than_since_are_dropped(self, follower):
         assert connection(follower, line("a", 1), line("b", 10)) == ["a", "b"]
         everything = [line("a", 1), line("never seen", 7.999999), line("b", 10), line("c", 11)]
         assert connection(follower, *everything) == ["c"]
 
-    def test_a_late_line_at_the_very_start_of_what_was_asked_for_is_not(self, follower):
+    def test_late_line_at_the_time_of_since_is_not_dropped(self, follower):
         connection(follower, line("b", 10))
         assert connection(follower, line("late", 8), line("b", 10)) == ["late"]
 
-    def test_a_line_of_the_very_start_is_remembered(self, follower):
+    def test_line_at_the_time_of_since_is_remembered(self, follower):
         """The overlap's first moment was asked for, so that its lines come again."""
         at = [LogLine(message="a", timestamp=f"2026-01-01T00:00:08.000000{nano}Z") for nano in ("000", "999")]
         connection(follower, *at, line("b", 10))
         assert connection(follower, *at, line("b", 10)) == []
 
-    def test_in_the_first_connection_no_line_is_too_old(self, follower):
+    def test_first_connection_drops_no_old_line(self, follower):
         assert connection(follower, line("b", 10), line("a", 1)) == ["b", "a"]
 
     @pytest.mark.parametrize("timestamp", [None, "soon"])
@@ -304,7 +304,7 @@ class TestEachLineOnce:
         assert connection(follower, line("a", 10), tick, tick, tick) == ["a"]
         assert connection(follower, tick, tick, tick, tick) == ["tick"]
 
-    def test_what_is_too_old_to_come_again_is_forgotten(self, follower):
+    def test_lines_that_are_too_old_for_a_replay_are_forgotten(self, follower):
         connection(follower, *(line(f"{n}", n) for n in range(100)))
         follower.connect()
         assert len(follower._seen) == 3
@@ -312,9 +312,7 @@ class TestEachLineOnce:
 
 @pytest.mark.parametrize("inclusive", [True, False])
 @pytest.mark.parametrize("precision", ["exact", "microseconds", "seconds, down", "seconds, up"])
-def test_whatever_the_precision_of_since_and_wherever_the_cuts_each_line_comes_once(
-    monkeypatch, inclusive, precision
-):
+def test_each_line_comes_once_for_any_precision_of_since_and_any_cuts(monkeypatch, inclusive, precision):
     """A server made of a list: lines crowd at the same moments, many are equal, and the stream is cut 20 times."""
     monkeypatch.undo()  # with the overlap as it is
     steps = {"exact": 1, "microseconds": 10**3, "seconds, down": 10**9, "seconds, up": 10**9}
@@ -340,7 +338,7 @@ def test_whatever_the_precision_of_since_and_wherever_the_cuts_each_line_comes_o
 
 
 class TestIdleTimeout:
-    def test_is_a_minute_as_long_as_no_heartbeat_has_come(self, follower, clock):
+    def test_idle_timeout_is_a_minute_before_the_first_heartbeat(self, follower, clock):
         assert follower.idle_timeout == 60
         follower.connect()
         take(follower, state())
@@ -348,35 +346,35 @@ class TestIdleTimeout:
         take(follower, line("a"), UnknownEvent())
         assert follower.idle_timeout == 60
 
-    def test_is_three_heartbeats(self, follower, clock):
+    def test_idle_timeout_is_three_heartbeats(self, follower, clock):
         follower.connect()
         take(follower, state())
         clock.now = 15
         take(follower, Heartbeat())
         assert follower.idle_timeout == 45
 
-    def test_of_the_slowest_heartbeat(self, follower, clock):
+    def test_idle_timeout_follows_the_slowest_heartbeat(self, follower, clock):
         follower.connect()
         take(follower, state())
         for clock.now in (15, 35, 36):
             take(follower, Heartbeat())
         assert follower.idle_timeout == 60
 
-    def test_may_be_longer_than_a_minute(self, follower, clock):
+    def test_idle_timeout_may_be_longer_than_a_minute(self, follower, clock):
         follower.connect()
         take(follower, state())
         clock.now = 50
         take(follower, Heartbeat())
         assert follower.idle_timeout == 150
 
-    def test_is_ten_seconds_at_least(self, follower, clock):
+    def test_idle_timeout_is_at_least_ten_seconds(self, follower, clock):
         follower.connect()
         for clock.now in (0, 1, 2):
             take(follower, Heartbeat())
         assert follower.idle_timeout == 10
 
     @pytest.mark.parametrize("other", [state(), line("a"), UnknownEvent()], ids=["state", "line", "unknown"])
-    def test_counts_from_the_last_sign_of_life_of_whichever_kind(self, follower, clock, other):
+    def test_idle_timeout_counts_from_the_last_event_of_any_kind(self, follower, clock, other):
         follower.connect()
         take(follower, Heartbeat())
         clock.now = 100
@@ -385,14 +383,14 @@ class TestIdleTimeout:
         take(follower, Heartbeat())
         assert follower.idle_timeout == 21
 
-    def test_does_not_count_the_time_between_two_connections(self, follower, clock):
+    def test_idle_timeout_excludes_the_time_between_two_connections(self, follower, clock):
         connection(follower, Heartbeat())
         clock.now = 1000
         follower.connect()
         take(follower, Heartbeat())
         assert follower.idle_timeout == 60
 
-    def test_is_kept_over_a_cut(self, follower, clock):
+    def test_idle_timeout_is_kept_after_a_reconnect(self, follower, clock):
         follower.connect()
         take(follower, state())
         clock.now = 25
@@ -402,33 +400,33 @@ class TestIdleTimeout:
         assert follower.idle_timeout == 75
 
 
-class TestTheEnd:
+class TestEnd:
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_a_final_state_is_the_end(self, follower, status):
+    def test_final_state_ends_the_follower(self, follower, status):
         assert take(follower, line("a"), state(status)) == ["a"]
         assert follower.is_over()
         assert follower.is_final
         assert follower.given_up is None
 
     @pytest.mark.parametrize("status", ["queued", "running", "odd", "Succeeded"])
-    def test_another_state_is_none(self, follower, status):
+    def test_other_state_does_not_end_the_follower(self, follower, status):
         take(follower, state(status))
         assert not follower.is_over()
 
-    def test_what_comes_after_it_does_not_undo_it(self, follower):
+    def test_event_after_a_final_state_does_not_undo_the_end(self, follower):
         take(follower, state("failed"), state("running"))
         assert follower.is_final
 
-    def test_a_stream_that_just_closes_is_none(self, follower):
+    def test_closed_stream_does_not_end_the_follower(self, follower):
         connection(follower, state(), line("a"))
         assert not follower.is_over()
 
-    def test_an_error_in_the_stream_is_handed_on_and_none(self, follower):
+    def test_stream_error_is_passed_on_and_does_not_end_the_follower(self, follower):
         error = StreamError.model_validate({"error": {"code": "internal", "message": "oops"}})
         assert take(follower, line("a"), error, line("b", 1)) == ["a", error, "b"]
         assert not follower.is_over()
 
-    def test_heartbeats_and_what_is_unknown_are_not_for_people(self, follower):
+    def test_heartbeats_and_unknown_events_are_not_passed_on(self, follower):
         assert take(follower, Heartbeat(), UnknownEvent(), state()) == []
 
 
@@ -436,7 +434,7 @@ class TestGivingUp:
     @pytest.mark.parametrize(
         "error", [http(400), http(401), http(403), http(404), errors.KernelConfigurationError("odd")], ids=str
     )
-    def test_what_will_not_pass_is_given_up_on_at_once(self, follower, error):
+    def test_stream_is_given_up_after_a_permanent_error(self, follower, error):
         follower.connect()
         follower.failed(error)
         assert follower.is_over()
@@ -444,7 +442,7 @@ class TestGivingUp:
         assert not follower.is_final
 
     @pytest.mark.parametrize("error", [http(429), http(500), http(503), RESET, NOT_KERNEL], ids=str)
-    def test_what_may_pass_after_some_in_a_row(self, follower, error):
+    def test_stream_is_given_up_after_several_transient_errors_in_a_row(self, follower, error):
         for _ in range(MAX_FAILURES - 1):
             follower.connect()
             follower.failed(error)
@@ -453,7 +451,7 @@ class TestGivingUp:
         follower.failed(error)
         assert follower.given_up == str(error)
 
-    def test_a_stream_that_closes_without_an_event_too(self, follower):
+    def test_stream_that_keeps_closing_without_an_event_is_given_up(self, follower):
         for _ in range(MAX_FAILURES):
             assert not follower.is_over()
             connection(follower)
@@ -463,7 +461,7 @@ class TestGivingUp:
         "event", [line("a"), Heartbeat(), state(), UnknownEvent()], ids=["line", "heartbeat", "state", "unknown"]
     )
     @pytest.mark.parametrize("end", ["closed", "failed"])
-    def test_a_sign_of_life_and_the_count_begins_anew(self, follower, event, end):
+    def test_any_event_resets_the_count_of_failed_connections(self, follower, event, end):
         for _ in range(MAX_FAILURES - 1):
             follower.connect()
             follower.failed(RESET)
@@ -479,15 +477,15 @@ class TestGivingUp:
         follower.failed(RESET)
         assert follower.is_over()
 
-    def test_a_quiet_invocation_whose_stream_is_cut_again_and_again_is_not_given_up(self, follower):
+    def test_stream_of_a_quiet_invocation_is_not_given_up_after_many_cuts(self, follower):
         for _ in range(2000):
             connection(follower, state())
             assert follower.pause <= 5
         assert not follower.is_over()
 
 
-class TestThePause:
-    def test_grows_and_is_bounded(self, follower, monkeypatch):
+class TestPause:
+    def test_pause_before_a_reconnect_grows_and_is_bounded(self, follower, monkeypatch):
         monkeypatch.setattr(events, "MAX_FAILURES", 3000)
         pauses = []
         for _ in range(2000):
@@ -499,7 +497,7 @@ class TestThePause:
         assert pauses[-1] == 5
 
     @pytest.mark.parametrize("event", [line("a"), Heartbeat()], ids=["line", "heartbeat"])
-    def test_begins_anew_after_something_new(self, follower, event):
+    def test_pause_before_a_reconnect_is_reset_by_a_new_event(self, follower, event):
         pauses = []
         for stream in ([], [], [], [], [event], [], []):
             connection(follower, *stream)
@@ -507,13 +505,13 @@ class TestThePause:
         assert pauses[1] < pauses[2] < pauses[3]
         assert pauses[4:] == pauses[:3]
 
-    def test_is_short_but_not_nothing_where_a_live_stream_is_cut(self, follower):
+    def test_pause_before_a_reconnect_is_short_for_a_live_stream(self, follower):
         for _ in range(20):
             connection(follower, state())
             assert 0.05 < follower.pause <= 0.5
 
 
-def test_a_long_stream_does_not_fill_the_memory():
+def test_follower_of_a_long_stream_does_not_fill_the_memory():
     """Only what a new connection would replay is kept: a second of lines, and up to a thousand more."""
     follower = EventFollower("abc")
     follower.connect()

@@ -53,7 +53,7 @@ def found_in(pages, *, server_time=NOON, now=NOON, since=NOON, patience=0.0, exc
         return [invocation.id for invocation in end.value], steps
 
 
-def test_what_was_asked_is_read_off_the_request():
+def test_start_criteria_are_read_from_the_request():
     request = requests.create_invocation("shop", "buy", payload={"a": 1, "ü": None}, version="v2")
     assert StartCriteria.by(request) == StartCriteria("shop", "buy", "v2", PAYLOAD)
     assert StartCriteria.by(requests.create_invocation("shop", "buy")) == StartCriteria(
@@ -75,17 +75,17 @@ def test_what_was_asked_is_read_off_the_request():
     ],
     ids=str,
 )
-def test_the_same_byte_for_byte(fields, matches):
+def test_start_criteria_match_byte_for_byte(fields, matches):
     assert ASKED.matches(listed(**fields)) is matches
 
 
-def test_a_version_that_was_asked_for_by_name_must_be_that_one():
+def test_start_criteria_match_a_named_version_only():
     asked = StartCriteria("shop", "buy", "v2", PAYLOAD)
     assert asked.matches(listed(version="v2"))
     assert not asked.matches(listed(version="v1"))
 
 
-def test_no_payload_is_listed_as_none_or_as_empty():
+def test_start_criteria_without_payload_match_an_empty_one():
     asked = StartCriteria("shop", "buy", "latest", None)
     assert asked.matches(listed(payload=None))
     assert asked.matches(listed(payload=""))
@@ -104,19 +104,19 @@ def test_no_payload_is_listed_as_none_or_as_empty():
         (None, False),
     ],
 )
-def test_a_mark_is_all_that_counts_where_there_is_one(payload, matches):
+def test_start_criteria_with_a_mark_match_the_mark_alone(payload, matches):
     asked = StartCriteria("shop", "buy", "latest", PAYLOAD, correlation=("_airflow", "mine"))
     assert asked.matches(listed(payload=payload)) is matches
 
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(hours=3), timedelta(hours=-3)], ids=str)
-def test_the_servers_clock_decides_what_came_after_the_intent(skew):
+def test_search_for_a_start_uses_the_clock_of_the_server(skew):
     before, after = NOON + skew - timedelta(seconds=10), NOON + skew + timedelta(seconds=1)
     page = [listed("before", started=before), listed("after", started=after)]
     assert found_in([(page, None)], server_time=NOON + skew)[0] == ["after"]
 
 
-def test_without_the_servers_clock_some_minutes_are_allowed_for():
+def test_search_for_a_start_without_server_time_allows_clock_skew():
     page = [
         listed("long before", started=NOON - timedelta(minutes=6)),
         listed("perhaps", started=NOON - timedelta(minutes=4)),
@@ -124,17 +124,17 @@ def test_without_the_servers_clock_some_minutes_are_allowed_for():
     assert found_in([(page, None)], server_time=None)[0] == ["perhaps"]
 
 
-def test_an_unreadable_start_is_no_reason_to_overlook_it():
+def test_invocation_with_an_unreadable_start_time_is_found():
     assert found_in([([listed(started_at="?")], None)])[0] == ["x"]
 
 
-def test_all_pages_are_read_and_what_shifts_between_them_counts_once():
+def test_search_for_a_start_reads_all_pages_and_counts_a_shifted_row_once():
     found, steps = found_in([([listed("a"), listed("b")], 2), ([listed("b"), listed("c")], None)])
     assert found == ["a", "b", "c"]
     assert [dict(step.query)["offset"] for step in steps] == ["0", "2"]
 
 
-def test_it_asks_for_this_app_and_action_from_before_the_intent_on():
+def test_search_for_a_start_lists_one_action_since_before_the_intent():
     _, (step,) = found_in([([], None)])
     assert dict(step.query) == {
         "app_name": "shop",
@@ -145,27 +145,27 @@ def test_it_asks_for_this_app_and_action_from_before_the_intent_on():
     }
 
 
-def test_those_of_others_do_not_count():
+def test_excluded_invocations_are_not_found():
     assert found_in([([listed("theirs"), listed("mine")], None)], excluded=frozenset({"theirs"}))[0] == ["mine"]
 
 
-def test_it_looks_again_as_long_as_it_has_patience():
+def test_search_for_a_start_repeats_until_one_is_found():
     found, steps = found_in([([], None), ([], None), ([listed()], None)], patience=5.0)
     assert found == ["x"]
     assert [isinstance(step, Sleep) for step in steps] == [False, True, False, True, False]
 
 
-def test_it_loses_patience():
+def test_search_for_a_start_ends_after_its_patience():
     found, steps = found_in([([], None)] * 4, patience=3.0)
     assert found == []
     assert sum(step.seconds for step in steps if isinstance(step, Sleep)) == 3.0
 
 
-def test_one_is_it_and_none_is_none():
+def test_single_match_is_the_one_or_none():
     assert single_match([]) is None
     assert single_match([listed()]).id == "x"
 
 
-def test_several_are_named():
+def test_single_match_refuses_several_and_names_them():
     with pytest.raises(KernelAmbiguousStartError, match=r"a \(running\), b \(succeeded\)"):
         single_match([listed("a"), listed("b", status="succeeded")])

@@ -62,7 +62,7 @@ def body(request):
 class TestStart:
     REQUEST = requests.create_invocation("shop", "buy")
 
-    def test_is_one_request_and_its_answer(self):
+    def test_start_is_one_request_and_its_answer(self):
         started, sent = drive(flows.start_invocation(self.REQUEST), ("POST /invocations", state("queued")))
         assert started.id == "abc"
         assert sent == [self.REQUEST]
@@ -77,7 +77,7 @@ class TestStart:
         ],
         ids=str,
     )
-    def test_that_was_refused_raises_the_refusal(self, error):
+    def test_refused_start_raises_the_refusal(self, error):
         with pytest.raises(type(error)) as raised:
             drive(flows.start_invocation(self.REQUEST), ("POST /invocations", error))
         assert raised.value is error
@@ -87,7 +87,7 @@ class TestStart:
         [*(http(status) for status in (408, 425, 500, 502, 503, 504)), READ_TIMEOUT, RESET, NOT_KERNEL],
         ids=str,
     )
-    def test_that_may_have_been_taken_is_ambiguous_and_never_sent_again(self, error):
+    def test_start_without_a_usable_answer_is_ambiguous_and_not_resent(self, error):
         with pytest.raises(errors.KernelAmbiguousStartError) as raised:
             drive(flows.start_invocation(self.REQUEST), ("POST /invocations", error))
         assert raised.value.__cause__ is error
@@ -99,26 +99,26 @@ class TestUpdate:
         return drive(flows.update_invocation("abc", status, output), *script)
 
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_is_one_request_and_its_answer(self, status):
+    def test_update_is_one_request_and_its_answer(self, status):
         updated, sent = self.update((PATCH, state(status)), status=status, output={"a": 1})
         assert updated.status == status
         assert body(sent[0]) == {"status": status, "output": '{"a": 1}'}
 
-    def test_without_output_sends_none(self):
+    def test_update_without_output_sends_none(self):
         _, sent = drive(flows.update_invocation("abc", "failed"), (PATCH, state("failed")))
         assert body(sent[0]) == {"status": "failed"}
 
-    def test_a_wrong_argument_is_refused_before_anything_is_sent(self):
+    def test_update_with_an_invalid_argument_is_refused_before_anything_is_sent(self):
         with pytest.raises(errors.KernelInputError):
             drive(flows.update_invocation("abc", "running"))
 
     @pytest.mark.parametrize("status", [400, 404, 409, 422])
-    def test_refused_but_already_as_asked_is_success(self, status):
+    def test_refused_update_is_a_success_if_the_status_is_the_requested_one(self, status):
         updated, _ = self.update((PATCH, http(status)), (GET, state("succeeded")))
         assert updated.status == "succeeded"
 
     @pytest.mark.parametrize("status", [400, 404, 409])
-    def test_refused_and_ended_otherwise_says_how_it_ended(self, status):
+    def test_refused_update_of_an_ended_invocation_names_its_status(self, status):
         refusal = http(status)
         with pytest.raises(KernelInvocationFinishedError) as raised:
             self.update((PATCH, refusal), (GET, state("failed")))
@@ -128,38 +128,38 @@ class TestUpdate:
 
     @pytest.mark.parametrize("now", ["running", "queued", "paused"])
     @pytest.mark.parametrize("status", [400, 404, 409])
-    def test_refused_while_it_goes_on_is_the_refusal(self, status, now):
+    def test_refused_update_of_an_active_invocation_raises_the_refusal(self, status, now):
         refusal = http(status)
         with pytest.raises(type(refusal)) as raised:
             self.update((PATCH, refusal), (GET, state(now)))
         assert raised.value is refusal
 
-    @pytest.mark.parametrize("look", [http(404), http(500), READ_TIMEOUT, NOT_KERNEL], ids=str)
-    def test_refused_and_nothing_to_be_seen_is_the_refusal(self, look):
+    @pytest.mark.parametrize("fetch", [http(404), http(500), READ_TIMEOUT, NOT_KERNEL], ids=str)
+    def test_refused_update_raises_the_refusal_if_the_fetch_fails(self, fetch):
         refusal = http(400)
         with pytest.raises(errors.KernelBadRequestError) as raised:
-            self.update((PATCH, refusal), (GET, look))
+            self.update((PATCH, refusal), (GET, fetch))
         assert raised.value is refusal
 
     @pytest.mark.parametrize(
         "error", [http(401), http(403), http(429), http(500), READ_TIMEOUT, REFUSED, NOT_KERNEL], ids=str
     )
-    def test_any_other_error_is_raised_without_a_look(self, error):
+    def test_other_error_of_an_update_is_raised_without_a_fetch(self, error):
         with pytest.raises(type(error)) as raised:
             self.update((PATCH, error))
         assert raised.value is error
 
-    def test_taken_but_ended_otherwise_is_no_success(self):
+    def test_update_answered_with_the_other_final_status_is_an_error(self):
         with pytest.raises(KernelInvocationFinishedError):
             self.update((PATCH, state("failed")))
 
-    def test_taken_but_not_visible_yet_is_success(self):
+    def test_update_answered_with_an_active_status_is_a_success(self):
         updated, _ = self.update((PATCH, state("running")))
         assert updated.status == "running"
 
 
 class TestAnswer:
-    def test_looks_first_and_sends_the_output(self):
+    def test_answer_fetches_first_and_sends_the_output(self):
         result, sent = drive(
             flows.answer_invocation("abc", {"a": 1}), (GET, state("running")), (PATCH, state("succeeded"))
         )
@@ -167,11 +167,11 @@ class TestAnswer:
         assert body(sent[-1]) == {"status": "succeeded", "output": '{"a": 1}'}
 
     @pytest.mark.parametrize("status", ["succeeded", "failed"])
-    def test_one_that_is_over_is_left_alone(self, status):
+    def test_answer_leaves_an_ended_invocation(self, status):
         with pytest.raises(KernelInvocationFinishedError, match=f"already ended as {status}"):
             drive(flows.answer_invocation("abc", 1), (GET, state(status)))
 
-    def test_refused_the_second_time_but_taken_the_first_is_success(self):
+    def test_answer_that_is_refused_when_resent_is_a_success(self):
         result, _ = drive(
             flows.answer_invocation("abc", 1),
             (GET, state("running")),
@@ -186,12 +186,12 @@ class TestCancel:
         return drive(flows.cancel_invocation("abc", "the task was killed", **options), *script)
 
     @pytest.mark.parametrize("now", ["queued", "running", "paused"])
-    def test_one_that_goes_on_is_failed_and_its_browsers_are_ended(self, now):
+    def test_cancel_fails_an_active_invocation_and_ends_its_browsers(self, now):
         cancellation, sent = self.cancel((GET, state(now)), (PATCH, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=False, browsers_error=None)
         assert body(sent[1]) == {"status": "failed", "output": '{"error": "the task was killed"}'}
 
-    def test_the_output_tells_the_reason_and_the_details(self):
+    def test_cancel_writes_reason_and_details_into_the_output(self):
         _, sent = drive(
             flows.cancel_invocation("abc", "why", details={"traceback": "t"}),
             (GET, state("running")),
@@ -200,64 +200,64 @@ class TestCancel:
         )
         assert json.loads(body(sent[1])["output"]) == {"error": "why", "traceback": "t"}
 
-    def test_one_that_succeeded_is_left_alone(self):
+    def test_cancel_leaves_a_succeeded_invocation(self):
         cancellation, _ = self.cancel((GET, state("succeeded")))
         assert cancellation == flows.Cancellation(state("succeeded"), was_over=True)
 
-    def test_one_that_failed_keeps_its_result_but_not_its_browsers(self):
+    def test_cancel_of_a_failed_invocation_ends_its_browsers_only(self):
         cancellation, _ = self.cancel((GET, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=True)
 
-    @pytest.mark.parametrize("look", [http(429), http(500), READ_TIMEOUT, REFUSED, RESET, NOT_KERNEL], ids=str)
-    def test_a_look_that_went_wrong_stops_nothing(self, look):
-        cancellation, _ = self.cancel((GET, look), (PATCH, state("failed")), (DELETE, None))
+    @pytest.mark.parametrize("fetch", [http(429), http(500), READ_TIMEOUT, REFUSED, RESET, NOT_KERNEL], ids=str)
+    def test_cancel_goes_on_after_a_transient_error_of_the_fetch(self, fetch):
+        cancellation, _ = self.cancel((GET, fetch), (PATCH, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=False)
 
-    @pytest.mark.parametrize("look", [http(400), http(401), http(403), http(404)], ids=str)
-    def test_what_cannot_be_looked_at_for_good_is_raised(self, look):
-        with pytest.raises(type(look)) as raised:
-            self.cancel((GET, look))
-        assert raised.value is look
+    @pytest.mark.parametrize("fetch", [http(400), http(401), http(403), http(404)], ids=str)
+    def test_cancel_raises_a_permanent_error_of_the_fetch(self, fetch):
+        with pytest.raises(type(fetch)) as raised:
+            self.cancel((GET, fetch))
+        assert raised.value is fetch
 
     @pytest.mark.parametrize("error", [http(401), http(429), http(500), READ_TIMEOUT, REFUSED, NOT_KERNEL], ids=str)
     @pytest.mark.parametrize("browsers", [None, http(404), http(500)], ids=["204", "404", "500"])
-    def test_its_browsers_are_ended_even_when_it_could_not_be(self, error, browsers):
+    def test_failed_cancel_ends_the_browsers(self, error, browsers):
         with pytest.raises(type(error)) as raised:
             self.cancel((GET, state("running")), (PATCH, error), (DELETE, browsers))
         assert raised.value is error
 
-    def test_refused_while_it_goes_on_is_raised_and_its_browsers_are_ended(self):
+    def test_refused_cancel_is_raised_and_ends_the_browsers(self):
         refusal = http(400)
         with pytest.raises(errors.KernelBadRequestError) as raised:
             self.cancel((GET, state("running")), (PATCH, refusal), (GET, state("running")), (DELETE, None))
         assert raised.value is refusal
 
-    def test_one_that_succeeded_meanwhile_is_told_as_what_it_is(self):
+    def test_cancel_of_an_invocation_that_succeeds_meanwhile_reports_it(self):
         cancellation, _ = self.cancel((GET, state("running")), (PATCH, http(409)), (GET, state("succeeded")))
         assert cancellation == flows.Cancellation(state("succeeded"), was_over=True)
 
-    def test_one_whose_success_is_in_the_answer_is_told_as_what_it_is(self):
+    def test_cancel_answered_with_a_success_reports_it(self):
         cancellation, _ = self.cancel((GET, state("running")), (PATCH, state("succeeded")))
         assert cancellation == flows.Cancellation(state("succeeded"), was_over=True)
 
-    def test_one_that_had_succeeded_unseen_is_told_as_what_it_is(self):
+    def test_cancel_of_an_invocation_that_succeeded_unseen_reports_it(self):
         cancellation, _ = self.cancel((GET, RESET), (PATCH, http(400)), (GET, state("succeeded")))
         assert cancellation == flows.Cancellation(state("succeeded"), was_over=True)
 
-    def test_one_that_failed_meanwhile_is_as_good_as_cancelled(self):
+    def test_cancel_of_an_invocation_that_fails_meanwhile_is_a_success(self):
         cancellation, _ = self.cancel(
             (GET, state("running")), (PATCH, http(404)), (GET, state("failed")), (DELETE, None)
         )
         assert cancellation.invocation.status == "failed"
 
     @pytest.mark.parametrize("before", ["running", "failed"])
-    def test_no_browsers_is_fine(self, before):
+    def test_cancel_without_browsers_is_a_success(self, before):
         patch = [(PATCH, state("failed"))] if before == "running" else []
         cancellation, _ = self.cancel((GET, state(before)), *patch, (DELETE, http(404)))
         assert cancellation.browsers_error is None
 
     @pytest.mark.parametrize("error", [http(403), http(500), READ_TIMEOUT], ids=str)
-    def test_browsers_that_could_not_be_ended_are_reported(self, error):
+    def test_cancel_reports_browsers_that_could_not_be_ended(self, error):
         cancellation, _ = self.cancel((GET, state("running")), (PATCH, state("failed")), (DELETE, error))
         assert cancellation.invocation.status == "failed"
         assert cancellation.browsers_error is error
@@ -265,13 +265,13 @@ class TestCancel:
     @pytest.mark.parametrize(
         ("options", "resend"),
         [({}, Resend.ALWAYS), ({"urgent": False}, Resend.ALWAYS), ({"urgent": True}, Resend.NEVER)],
-        ids=["by default", "at leisure", "in haste"],
+        ids=["by default", "not urgent", "urgent"],
     )
-    def test_the_look_gets_one_attempt_in_haste_and_the_rest_all(self, options, resend):
+    def test_urgent_cancel_limits_the_fetch_to_one_attempt(self, options, resend):
         _, sent = self.cancel((GET, state("running")), (PATCH, state("failed")), (DELETE, None), **options)
         assert [request.resend for request in sent] == [resend, Resend.ALWAYS, Resend.ALWAYS]
 
-    def test_a_wrong_id_is_refused_before_anything_is_sent(self):
+    def test_cancel_of_an_invalid_id_is_refused_before_anything_is_sent(self):
         with pytest.raises(errors.KernelInputError):
             drive(flows.cancel_invocation("None", "why"))
 
@@ -301,5 +301,5 @@ class TestReport:
         ],
         ids=["cancelled", "over", "browsers"],
     )
-    def test_puts_it_into_words(self, cancellation, lines):
+    def test_cancellation_is_reported_in_log_lines(self, cancellation, lines):
         assert list(cancellation.report()) == lines

@@ -32,7 +32,7 @@ class TestStatus:
             ("", False),
         ],
     )
-    def test_only_two_are_final_and_an_unknown_one_is_taken(self, status, final):
+    def test_only_succeeded_and_failed_are_final_statuses(self, status, final):
         assert invocation(status=status).is_final is final
 
     @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ class TestStatus:
             ("failed", "has failed"),
         ],
     )
-    def test_can_be_read_as_the_end_of_a_sentence(self, status, sentence):
+    def test_status_phrase_ends_a_sentence(self, status, sentence):
         assert invocation(status=status).status_phrase == sentence
 
     @pytest.mark.parametrize("status", InvocationStatus)
-    def test_is_its_text(self, status):
+    def test_status_is_its_text(self, status):
         assert str(status) == f"{status}" == status.value == status
 
 
@@ -66,7 +66,7 @@ class TestTimestamps:
             ("2026-05-19 15:30:00Z", (15, 30, 0, 0)),
         ],
     )
-    def test_are_read_and_cut_to_microseconds(self, text, expected):
+    def test_timestamps_are_cut_to_microseconds(self, text, expected):
         assert parse_timestamp(text) == datetime(2026, 5, 19, *expected, tzinfo=timezone.utc)
 
     @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ class TestTimestamps:
             "yesterday",
         ],
     )
-    def test_what_is_none_is_no_failure(self, text):
+    def test_invalid_timestamp_is_none(self, text):
         assert parse_timestamp(text) is None
 
-    def test_the_official_example_is_taken_as_it_is(self):
+    def test_official_example_of_a_timestamp_is_kept_as_text(self):
         official = "2024-05-19T15:30:00.000000000Z07:00"
         taken = invocation(status="succeeded", started_at=official, finished_at=official)
         assert taken.started_at == taken.finished_at == official
         assert taken.seconds is None
 
-    def test_seconds_are_from_start_to_end(self):
+    def test_seconds_of_an_invocation_count_from_start_to_end(self):
         ended = invocation(
             started_at="2026-05-19T15:30:00.250000001Z", finished_at="2026-05-19T16:31:01.750000002+01:00"
         )
@@ -108,12 +108,12 @@ class TestTimestamps:
         [{}, {"started_at": "2026-05-19T15:30:00Z"}, {"finished_at": "2026-05-19T15:30:00Z"}],
         ids=["neither", "started", "finished"],
     )
-    def test_no_seconds_while_it_runs(self, fields):
+    def test_running_invocation_has_no_seconds(self, fields):
         assert invocation(**fields).seconds is None
 
 
 class TestOutput:
-    def test_absent_and_null_are_none(self):
+    def test_parsed_output_of_none_is_none(self):
         assert invocation().parsed_output() is None
         assert invocation(output=None).parsed_output() is None
 
@@ -130,7 +130,7 @@ class TestOutput:
             (' {"a": [{"b": "😀"}]} ', {"a": [{"b": "😀"}]}),
         ],
     )
-    def test_json_is_its_value(self, output, value):
+    def test_parsed_output_of_json_is_its_value(self, output, value):
         parsed = invocation(output=output).parsed_output()
         assert parsed == value
         assert type(parsed) is type(value)
@@ -153,32 +153,32 @@ class TestOutput:
         ],
         ids=lambda output: output[:20],
     )
-    def test_what_is_not_json_or_too_much_for_python_is_its_text(self, output):
+    def test_parsed_output_of_other_text_is_the_text(self, output):
         assert invocation(output=output).parsed_output() == output
 
     @pytest.mark.parametrize("value", [{"a": ["ä", 1.5, None]}, [1, 2], 0, 1.5, False], ids=repr)
-    def test_a_value_in_place_of_the_string_is_kept(self, value):
+    def test_output_that_is_no_string_is_kept_as_json(self, value):
         taken = invocation(output=value, payload=value)
         assert json.loads(taken.output) == json.loads(taken.payload) == value
         assert taken.parsed_output() == value
 
-    def test_a_value_in_place_of_the_string_has_no_more_bytes_than_it_needs(self):
+    def test_output_that_is_no_string_is_not_escaped_to_ascii(self):
         assert invocation(output={"ä": 1}).output == '{"ä": 1}'
 
-    def test_the_text_is_kept_as_it_came(self):
+    def test_text_of_an_output_is_not_changed(self):
         assert invocation(output=' {"b":1,  "a":2} ').output == ' {"b":1,  "a":2} '
 
 
-class TestWhatIsTaken:
-    def test_the_short_answer_to_a_create(self):
+class TestValidation:
+    def test_short_answer_to_a_create_is_an_invocation(self):
         taken = invocation(action_name="buy", status="queued")
         assert (taken.id, taken.action_name, taken.status, taken.app_name) == ("abc", "buy", "queued", None)
 
-    def test_unknown_fields_are_kept(self):
+    def test_unknown_fields_of_a_model_are_kept(self):
         assert invocation(region="eu").region == "eu"
 
     @pytest.mark.parametrize("field", ["app_name", "finished_at", "status_reason", "payload", "output"])
-    def test_null_is_absent(self, field):
+    def test_null_in_an_optional_field_is_accepted(self, field):
         assert getattr(invocation(**{field: None}), field) is None
 
     @pytest.mark.parametrize(
@@ -196,24 +196,24 @@ class TestWhatIsTaken:
         ],
         ids=repr,
     )
-    def test_what_nothing_can_be_done_with_is_refused(self, document):
+    def test_invocation_without_id_or_status_is_refused(self, document):
         with pytest.raises(ValidationError):
             Invocation.model_validate_json(json.dumps(document))
 
-    def test_it_cannot_be_changed(self):
+    def test_invocation_is_immutable(self):
         with pytest.raises(ValidationError):
             invocation().status = "succeeded"
 
-    def test_a_browser_needs_its_id_only(self):
+    def test_browser_needs_its_session_id_only(self):
         listed = BrowserList.model_validate_json('{"browsers": [{"session_id": "s1"}, {"session_id": "s2"}]}')
         assert [browser.session_id for browser in listed.browsers] == ["s1", "s2"]
 
     @pytest.mark.parametrize("row", [{}, {"session_id": ""}, {"session_id": "s1", "headless": "yes"}], ids=repr)
-    def test_a_browser_that_is_none_is_refused(self, row):
+    def test_invalid_browser_is_refused(self, row):
         with pytest.raises(ValidationError):
             BrowserList.model_validate_json(json.dumps({"browsers": [row]}))
 
-    def test_an_app_with_its_actions(self):
+    def test_app_version_has_its_actions(self):
         app = AppVersion.model_validate_json(
             '{"id": "1", "app_name": "shop", "version": "v2", "actions": [{"name": "buy", "input_schema": {}}]}'
         )
@@ -227,7 +227,7 @@ class TestWhatIsTaken:
             ({"effective_scope": {"project_id": "proj_1"}, "credential_scope": {"project_id": "proj_2"}}, "proj_1"),
         ],
     )
-    def test_the_project_of_a_key_is_the_one_that_it_acts_in(self, authorization, project_id):
+    def test_project_of_a_key_is_its_effective_scope(self, authorization, project_id):
         document = {"organization": {"id": "org_1"}, "authorization": authorization}
         assert AuthContext.model_validate_json(json.dumps(document)).project_id == project_id
 
@@ -235,7 +235,7 @@ class TestWhatIsTaken:
 class TestRepr:
     SECRET = "s3cret"
 
-    def test_of_an_invocation_shows_what_it_is_but_no_data(self):
+    def test_repr_of_an_invocation_shows_no_data(self):
         taken = invocation(
             app_name="shop",
             payload=self.SECRET,
@@ -248,7 +248,7 @@ class TestRepr:
             assert "id='abc'" in shown
             assert "app_name='shop'" in shown
 
-    def test_of_a_browser_shows_no_urls(self):
+    def test_repr_of_a_browser_shows_no_urls(self):
         url = f"wss://x/?jwt={self.SECRET}"
         browser = Browser(
             session_id="s1", cdp_ws_url=url, webdriver_ws_url=url, browser_live_view_url=url, new_url=url
@@ -257,7 +257,7 @@ class TestRepr:
             assert self.SECRET not in shown
             assert "session_id='s1'" in shown
 
-    def test_of_an_auth_context_shows_no_unknown_fields(self):
+    def test_repr_of_an_auth_context_shows_no_unknown_fields(self):
         context = TypeAdapter(AuthContext).validate_python(
             {"organization": {"id": "org_1", "token": self.SECRET}, "key": self.SECRET}
         )
@@ -265,7 +265,7 @@ class TestRepr:
         assert "org_1" in repr(context)
 
 
-def test_unset_is_nothing_and_not_none():
+def test_unset_is_false_and_not_none():
     assert UNSET is Unset.UNSET
     assert not UNSET
     assert UNSET is not None

@@ -141,7 +141,7 @@ class TestOnTheWire:
             pytest.param(get_auth_context(), "GET", "/auth/context", (), None, Resend.ALWAYS, id="auth context"),
         ],
     )
-    def test_request(self, request_, method, path, query, body, resend):
+    def test_request_has_method_path_query_body_and_resend(self, request_, method, path, query, body, resend):
         assert (request_.method, request_.path, request_.query, request_.body, request_.resend) == (
             method,
             path,
@@ -150,7 +150,7 @@ class TestOnTheWire:
             resend,
         )
 
-    def test_a_request_is_called_by_method_and_path(self):
+    def test_text_of_a_request_is_method_and_path(self):
         assert str(requests.update_invocation("abc", "failed", "secret")) == "PATCH /invocations/abc"
 
 
@@ -166,27 +166,27 @@ class TestAnswers:
         ],
         ids=str,
     )
-    def test_of_one_invocation(self, request_):
+    def test_answer_with_one_invocation_is_parsed(self, request_):
         assert request_.receive(ok(INVOCATION)).id == "abc"
 
-    def test_of_a_list_of_invocations(self):
+    def test_answer_with_a_page_of_invocations_is_parsed(self):
         page = requests.list_invocations().receive(ok([INVOCATION], **{"x-has-more": "true", "x-next-offset": "1"}))
         assert [row.id for row in page.items] == ["abc"]
         assert page.next_offset == 1
 
-    def test_of_a_list_of_browsers(self):
+    def test_answer_with_browsers_is_parsed(self):
         browsers = requests.list_invocation_browsers("abc").receive(ok({"browsers": [{"session_id": "s1"}]}))
         assert [browser.session_id for browser in browsers] == ["s1"]
 
-    def test_of_deleted_browsers(self):
+    def test_answer_to_a_delete_of_browsers_is_none(self):
         assert requests.delete_invocation_browsers("abc").receive(Response(204, {}, b"")) is None
 
-    def test_of_a_list_of_apps(self):
+    def test_answer_with_a_page_of_apps_is_parsed(self):
         page = list_apps().receive(ok([{"id": "1", "app_name": "shop", "version": "v2"}]))
         assert [app.app_name for app in page.items] == ["shop"]
         assert page.next_offset is None
 
-    def test_of_whose_key_it_is(self):
+    def test_answer_with_an_auth_context_is_parsed(self):
         assert get_auth_context().receive(ok({"organization": {"id": "org_1"}})).organization.id == "org_1"
 
 
@@ -207,7 +207,7 @@ class TestOutput:
         ],
         ids=repr,
     )
-    def test_is_sent_as_json_text(self, output, text):
+    def test_output_is_sent_as_json_text(self, output, text):
         body = requests.update_invocation("abc", "succeeded", output).body
         assert json.loads(body) == {"status": "succeeded", "output": text}
         assert body.isascii()
@@ -217,7 +217,7 @@ class TestOutput:
         [requests.update_invocation("abc", "succeeded"), requests.update_invocation("abc", "succeeded", UNSET)],
         ids=["left out", "UNSET"],
     )
-    def test_left_out_nothing_is_sent(self, request_):
+    def test_output_that_is_left_out_is_not_sent(self, request_):
         assert request_.body == b'{"status": "succeeded"}'
 
     @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ class TestOutput:
         ],
         ids=["NaN", "infinity", "object"],
     )
-    def test_that_json_cannot_hold_is_refused_by_its_place(self, output, says):
+    def test_output_that_json_cannot_hold_is_refused_with_the_place(self, output, says):
         with pytest.raises(KernelInputError) as raised:
             requests.update_invocation("abc", "succeeded", output)
         assert str(raised.value).startswith(says)
@@ -237,7 +237,7 @@ class TestOutput:
     @pytest.mark.parametrize(
         "status", ["queued", "running", "cancelled", "SUCCEEDED", "", None, InvocationStatus.RUNNING], ids=repr
     )
-    def test_a_status_that_ends_nothing_is_refused(self, status):
+    def test_update_to_a_status_that_is_not_final_is_refused(self, status):
         with pytest.raises(KernelInputError) as raised:
             requests.update_invocation("abc", status)
         assert str(raised.value) == (
@@ -251,7 +251,7 @@ class TestPayload:
         [({"a": 1}, '{"a": 1}'), ("x", '"x"'), (None, "null"), ("", '""'), ({"ü": "😀"}, '{"ü": "😀"}')],
         ids=repr,
     )
-    def test_is_sent_as_json_text(self, payload, text):
+    def test_payload_is_sent_as_json_text(self, payload, text):
         assert json.loads(requests.create_invocation("shop", "buy", payload=payload).body)["payload"] == text
 
     @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ class TestPayload:
         ],
         ids=["NaN", "set"],
     )
-    def test_that_json_cannot_hold_is_refused_by_its_place(self, payload, says):
+    def test_payload_that_json_cannot_hold_is_refused_with_the_place(self, payload, says):
         with pytest.raises(KernelInputError) as raised:
             requests.create_invocation("shop", "buy", payload=payload)
         assert str(raised.value).startswith(says)
@@ -270,7 +270,7 @@ class TestPayload:
     @pytest.mark.parametrize(
         ("size", "warns"), [(64 * 1024, False), (64 * 1024 + 1, True), (4_500_000, True)], ids=str
     )
-    def test_a_large_one_is_sent_with_a_warning(self, size, warns, caplog):
+    def test_large_payload_is_sent_with_a_warning(self, size, warns, caplog):
         with caplog.at_level(logging.WARNING):
             request = requests.create_invocation("shop", "buy", payload="x" * (size - 2))
         assert len(json.loads(request.body)["payload"]) == size
@@ -278,18 +278,18 @@ class TestPayload:
             True
         ] * warns
 
-    def test_a_huge_one_is_refused(self):
+    def test_huge_payload_is_refused(self):
         with pytest.raises(
             KernelInputError, match=r"payload has 4,500,001 bytes .* at most 4,500,000\. Store"
         ) as raised:
             requests.create_invocation("shop", "buy", payload="x" * 4_499_999)
         assert len(str(raised.value)) < 200
 
-    def test_its_size_is_that_of_its_bytes(self, caplog):
+    def test_size_of_a_payload_counts_bytes(self, caplog):
         requests.create_invocation("shop", "buy", payload="ä" * 32 * 1024)
         assert "The payload has 65538 bytes" in caplog.text
 
-    def test_no_warning_shows_it(self, caplog):
+    def test_warning_about_a_large_payload_does_not_show_it(self, caplog):
         requests.create_invocation("shop", "buy", payload="hunter2" * 10_000)
         assert "The payload has" in caplog.text
         assert "hunter2" not in caplog.text
@@ -335,14 +335,14 @@ class TestIds:
         ids=ascii,
     )
     @pytest.mark.parametrize("build", ENDPOINTS_OF_ONE, ids=["get", "update", "list browsers", "delete browsers"])
-    def test_that_cannot_be_one_is_refused_with_its_reason(self, build, invocation_id, says):
+    def test_invalid_id_is_refused_with_the_reason(self, build, invocation_id, says):
         with pytest.raises(KernelInputError) as raised:
             build(invocation_id)
         assert str(raised.value).startswith(f"invocation_id is {invocation_id!r}, which cannot be an id: ")
         assert says in str(raised.value)
 
     @pytest.mark.parametrize("invocation_id", ["x/" * 5000, {"x": "y" * 5000}], ids=["text", "dict"])
-    def test_a_long_one_is_shown_in_part(self, invocation_id):
+    def test_long_invalid_id_is_shown_in_part(self, invocation_id):
         with pytest.raises(KernelInputError) as raised:
             requests.get_invocation(invocation_id)
         assert "…, which cannot be an id" in str(raised.value)
@@ -363,7 +363,7 @@ class TestIds:
             ("none", "none"),
         ],
     )
-    def test_that_are_odd_but_legal_are_encoded_as_one_segment(self, invocation_id, path):
+    def test_unusual_id_is_encoded_as_one_path_segment(self, invocation_id, path):
         assert requests.get_invocation(invocation_id).path == f"/invocations/{path}"
         assert requests.list_invocation_browsers(invocation_id).path == f"/invocations/{path}/browsers"
 
@@ -371,7 +371,7 @@ class TestIds:
 class TestNames:
     @pytest.mark.parametrize("value", ["", "  ", None, 5, ["shop"]], ids=repr)
     @pytest.mark.parametrize("which", ["app_name", "action_name", "version"])
-    def test_that_are_none_are_refused_by_name(self, which, value):
+    def test_argument_that_is_no_name_is_refused(self, which, value):
         arguments = {"app_name": "shop", "action_name": "buy", "version": "v1", which: value}
         with pytest.raises(KernelInputError) as raised:
             requests.create_invocation(**arguments)
@@ -380,15 +380,15 @@ class TestNames:
 
 class TestAsyncTimeout:
     @pytest.mark.parametrize("seconds", [10, 900, 3600])
-    def test_in_range_is_sent(self, seconds):
+    def test_async_timeout_in_range_is_sent(self, seconds):
         request = requests.create_invocation("shop", "buy", async_timeout_seconds=seconds)
         assert json.loads(request.body)["async_timeout_seconds"] == seconds
 
-    def test_left_out_nothing_is_sent(self):
+    def test_async_timeout_that_is_left_out_is_not_sent(self):
         assert requests.create_invocation("shop", "buy", async_timeout_seconds=None).body == CREATE
 
     @pytest.mark.parametrize("seconds", [9, 3601, 0, -10, 60.0, "60", True, math.nan], ids=repr)
-    def test_anything_else_is_refused(self, seconds):
+    def test_async_timeout_out_of_range_is_refused(self, seconds):
         with pytest.raises(KernelInputError) as raised:
             requests.create_invocation("shop", "buy", async_timeout_seconds=seconds)
         assert str(raised.value) == (
@@ -408,10 +408,10 @@ class TestSince:
         ],
         ids=str,
     )
-    def test_is_sent(self, since, sent):
+    def test_since_is_sent(self, since, sent):
         assert dict(requests.list_invocations(since=since).query)["since"] == sent
 
-    def test_a_time_without_zone_is_refused(self):
+    def test_since_without_a_time_zone_is_refused(self):
         with pytest.raises(KernelInputError, match=r"has no time zone; give an aware datetime"):
             requests.list_invocations(since=datetime(2026, 1, 1))
 
@@ -427,12 +427,12 @@ class TestPaging:
         ],
         ids=repr,
     )
-    def test_out_of_range_is_refused(self, build, arguments, says):
+    def test_limit_or_offset_out_of_range_is_refused(self, build, arguments, says):
         with pytest.raises(KernelInputError) as raised:
             build(**arguments)
         assert str(raised.value) == says
 
-    def test_the_next_page_is_the_same_question_from_its_offset(self):
+    def test_next_page_is_the_same_request_from_its_offset(self):
         first = requests.list_invocations(app_name="shop", status="running", limit=50)
         second = next_page(first, Page(("row",), 50))
         assert str(second) == str(first)
@@ -441,22 +441,22 @@ class TestPaging:
         third = next_page(second, Page(("row",), 73))
         assert dict(third.query)["offset"] == "73"
 
-    def test_nothing_is_asked_for_after_the_last_page(self):
+    def test_last_page_has_no_next_page(self):
         assert next_page(list_apps(), Page((), None)) is None
 
     @pytest.mark.parametrize("offset", [100, 99, 1], ids=["repeated", "before", "far before"])
-    def test_a_page_that_is_not_behind_this_one_would_never_end(self, offset):
+    def test_next_page_that_does_not_advance_is_refused(self, offset):
         request = list_apps(offset=100)
         with pytest.raises(KernelResponseError, match=f"the page after offset 100 starts at {offset}"):
             next_page(request, Page((), offset))
 
-    def test_a_page_with_nothing_on_it_that_is_not_the_last_might_never_end(self):
+    def test_empty_page_that_is_not_the_last_is_refused(self):
         with pytest.raises(KernelResponseError, match="a page of the list is empty"):
             next_page(list_apps(), Page((), 100))
 
 
 @pytest.mark.parametrize("name", ["None", "null"])
-def test_a_name_that_a_template_found_nothing_for_is_refused(name):
+def test_name_from_a_template_without_a_value_is_refused(name):
     with pytest.raises(KernelInputError, match="a template probably found no value"):
         requests.create_invocation(name, "action")
 

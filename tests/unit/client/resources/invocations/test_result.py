@@ -25,12 +25,12 @@ def succeeded(output=None):
         ("", ""),
     ],
 )
-def test_success_is_its_output(output, value):
+def test_result_of_a_success_is_its_output(output, value):
     assert unwrap_result(succeeded(output)) == value
 
 
 @pytest.mark.parametrize("status", ["failed", "running", "queued", "cancelled", "SUCCEEDED"])
-def test_only_succeeded_succeeds(status):
+def test_result_of_any_other_status_is_an_error(status):
     invocation = Invocation(id="abc", status=status, output='"looks fine"')
     with pytest.raises(KernelInvocationFailedError) as raised:
         unwrap_result(invocation)
@@ -39,7 +39,7 @@ def test_only_succeeded_succeeds(status):
 
 class TestSize:
     @pytest.mark.parametrize(("limit", "fits"), [(None, True), (10, True), (9, False), (0, False)])
-    def test_counts_bytes_and_allows_the_limit_itself(self, limit, fits):
+    def test_max_output_bytes_counts_bytes_and_includes_the_limit(self, limit, fits):
         invocation = succeeded('"12ä😀"')
         assert len(invocation.output.encode()) == 10
         if fits:
@@ -48,10 +48,10 @@ class TestSize:
             with pytest.raises(KernelOutputTooLargeError):
                 unwrap_result(invocation, max_output_bytes=limit)
 
-    def test_no_output_fits_always(self):
+    def test_missing_output_fits_every_limit(self):
         assert unwrap_result(succeeded(None), max_output_bytes=0) is None
 
-    def test_the_error_says_how_large_it_was_and_how_to_read_it_but_not_what(self):
+    def test_too_large_output_is_refused_with_its_size_but_not_shown(self):
         with pytest.raises(KernelOutputTooLargeError) as raised:
             unwrap_result(succeeded('"' + "secret" * 1000 + '"'), max_output_bytes=1234)
         text = str(raised.value)
@@ -61,6 +61,6 @@ class TestSize:
         assert "KernelHook.get_invocation" in text
         assert "secret" not in text
 
-    def test_a_failure_is_not_hidden_by_the_size(self):
+    def test_failed_invocation_with_a_large_output_is_a_failure(self):
         with pytest.raises(KernelInvocationFailedError):
             unwrap_result(Invocation(id="abc", status="failed", output="x" * 100), max_output_bytes=1)
