@@ -48,7 +48,7 @@ def read_since(request: Request, now: int) -> int | None:
         return None
     try:
         return parse_since(text, now)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise invalid(f"since: {error}") from error
 
 
@@ -88,7 +88,9 @@ def _read_number(request: Request, name: str, default: int, least: int, most: in
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) < least or (most is not None and int(text) > most):
+    # int() raises an error of its own for thousands of digits.
+    is_number = text.isascii() and text.isdigit() and len(text) < 19
+    if not is_number or int(text) < least or (most is not None and int(text) > most):
         bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
         raise invalid(f"{name} must be a whole number {bounds}")
     return int(text)

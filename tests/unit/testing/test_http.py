@@ -29,7 +29,17 @@ class TestPaging:
 
     @pytest.mark.parametrize("path", ["/invocations", "/apps"])
     @pytest.mark.parametrize(
-        "query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"limit": "-1"}, {"offset": "-1"}]
+        "query",
+        [
+            {"limit": "0"},
+            {"limit": "101"},
+            {"limit": "x"},
+            {"limit": "-1"},
+            {"offset": "-1"},
+            {"limit": "1" * 5000},
+            {"offset": "1" * 5000},
+        ],
+        ids=lambda query: str(query)[:20],
     )
     def test_paging_refuses_values_out_of_bounds(self, client, path, query):
         assert client.get(path, params=query).status_code == 400
@@ -37,3 +47,9 @@ class TestPaging:
     @pytest.mark.parametrize("limit", ["1", "100"])
     def test_paging_accepts_values_at_the_bounds(self, client, limit):
         assert client.get("/apps", params={"limit": limit}).status_code == 200
+
+
+@pytest.mark.parametrize("since", ["9" * 400 + "h", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59"])
+def test_since_out_of_range_is_refused(client, since):
+    answer = client.get("/invocations", params={"since": since})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
