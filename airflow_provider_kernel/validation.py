@@ -1,4 +1,4 @@
-"""Argument checks that run when the DAG file is parsed, so that a wrong argument fails before its task runs."""
+"""Defaults and checks of arguments. A DAG file with a wrong argument fails when it is parsed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
 
+DEFAULT_POLL_INTERVAL = 10.0
 DEFAULT_MAX_LOG_LINES = 10_000
 #: The largest output to put into XCom by default.
 DEFAULT_MAX_OUTPUT_BYTES = 1024 * 1024

@@ -28,6 +28,7 @@ from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELD
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
 from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
 from airflow_provider_kernel.lifecycle.resource import EndReason
+from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
 
 class KernelHook(BaseHook):
@@ -205,7 +206,7 @@ class KernelHook(BaseHook):
         self,
         invocation_id: str,
         *,
-        poll_interval: float = 10.0,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         deadline: float | None = None,
         is_new: bool = False,
         on_browser: Callable[[Invocation, Browser], None] | None = None,

@@ -42,6 +42,7 @@ from airflow_provider_kernel.operators.end_invocation import (
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
     DEFAULT_MAX_OUTPUT_BYTES,
+    DEFAULT_POLL_INTERVAL,
     check_poll_interval,
     check_whole_number,
 )
@@ -138,7 +139,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         async_timeout_seconds: int | None = None,
         wait_for_completion: bool = DEFAULT_WAIT_FOR_COMPLETION,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 10.0,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         stream_logs: bool = True,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         cancel_on_kill: bool = DEFAULT_CANCEL_ON_KILL,

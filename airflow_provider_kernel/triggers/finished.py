@@ -25,7 +25,7 @@ from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers._polling import shared_poller
-from airflow_provider_kernel.validation import check_poll_interval
+from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL, check_poll_interval
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
@@ -72,7 +72,7 @@ class KernelInvocationFinishedTrigger(BaseEventTrigger):
         action_name: str | None = None,
         version: str | None = None,
         status: str | None = None,
-        poll_interval: float = 10.0,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         kernel_conn_id: str = DEFAULT_CONN_ID,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.task_log.afollow import AsyncLogStream
 from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
-from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES
+from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
 
 
 class KernelInvocationTrigger(OwningTrigger):
@@ -56,7 +56,7 @@ class KernelInvocationTrigger(OwningTrigger):
         *,
         invocation_id: str,
         kernel_conn_id: str = DEFAULT_CONN_ID,
-        poll_interval: float = 10.0,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
         deadline: float | None = None,
         cancel_on_kill: bool = DEFAULT_CANCEL_ON_KILL,
         stream_logs: bool = True,
