@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-LIMIT = 300
 _SHOWN_LIMIT = 80
 
 
-def sanitize_line(text: str, limit: int = LIMIT) -> str:
+def sanitize_line(text: str, limit: int = 300) -> str:
     """
     Turn a text into one line of bounded length, without control characters.
 

@@ -36,6 +36,7 @@ class KernelClientMixin:
 
     #: The Airflow connection.
     kernel_conn_id: str
+    do_xcom_push: bool
     #: The URL of the link on the task's page, once it is known.
     dashboard: str | None = None
 
@@ -81,12 +82,16 @@ class KernelClientMixin:
             "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
         )
 
-    def log_end(self, invocation: Invocation, link: str) -> None:
-        """Log how an invocation ended, how long it took, and the link to it."""
+    def result_of(self, invocation: Invocation, *, app_name: str | None, max_output_bytes: int) -> Any:
+        """Log how an invocation ended, and the link to it. Return its output, or raise its error."""
+        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
+
         duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+        link = self.dashboard_of(invocation.id, app_name=app_name)
         self.log.info(  # type: ignore[attr-defined]
             "Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link
         )
+        return unwrap_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
 
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:

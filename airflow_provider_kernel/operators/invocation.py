@@ -360,12 +360,9 @@ class KernelInvokeOperator(KernelBaseOperator):
     # --- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
-        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
-
-        self.log_end(invocation, self.dashboard_of(invocation.id, app_name=self.app_name))
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
-            return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+            return self.result_of(invocation, app_name=self.app_name, max_output_bytes=self.max_output_bytes)
         except KernelError:
             ledger.close()
             raise

@@ -14,7 +14,6 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     conf,
 )
-from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
@@ -139,12 +138,8 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             raise AirflowSensorTimeout(str(error)) from error
 
     def _return_output(self, invocation: Invocation) -> Any:
-        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
-
-        link = dashboard_link(self.hook.config.dashboard_url, invocation.id, app_name=invocation.app_name)
-        self.log_end(invocation, link)
         try:
-            return unwrap_result(invocation, max_output_bytes=self.max_output_bytes if self.do_xcom_push else None)
+            return self.result_of(invocation, app_name=invocation.app_name, max_output_bytes=self.max_output_bytes)
         except KernelInvocationFailedError as error:
             # A failed invocation stays failed, so no retry; soft_fail turns this exception into a skip.
             raise AirflowFailException(str(error)) from error

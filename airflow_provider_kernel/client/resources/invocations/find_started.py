@@ -118,8 +118,8 @@ def single_match(found: list[Invocation]) -> Invocation | None:
     if len(found) > 1:
         names = ", ".join(f"{i.id} ({i.status})" for i in found)
         raise KernelAmbiguousStartError(
-            f"The answer to a start got lost, and it may have started either of {names}. "
-            "With correlation_key= set, they could be told apart"
+            f"The answer to a start was lost, and it may have started any of {names}. "
+            "Set correlation_key=, so that they can be distinguished"
         )
     return found[0] if found else None
 
