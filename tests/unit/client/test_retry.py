@@ -28,8 +28,8 @@ CONNECT_TIMEOUT = errors.KernelTimeoutError("", sent=False)
 READ_TIMEOUT = errors.KernelTimeoutError("")
 NOT_KERNEL = errors.KernelResponseError("", status_code=200)
 
-# What came of sending a request: did the server provably not act on it; may it have acted without saying so;
-# is a GET, PATCH or DELETE sent again; is a POST /invocations sent again.
+# For each outcome of an attempt: did the server provably not act; may it have acted; is a GET, PATCH or DELETE
+# resent; is a POST /invocations resent.
 OUTCOMES = [
     # outcome                                          refused  acted   GET...  POST
     pytest.param(http(400), False, False, False, False, id="400"),
@@ -92,7 +92,7 @@ class TestRules:
 
 
 class Server:
-    """Answers with one error after the other, the last one for ever; time passes only by sleeping and serving."""
+    """Answers with its outcomes in order, and repeats the last one. Only sleeping and serving take time."""
 
     def __init__(self, monkeypatch, *outcomes, serving=0.0):
         self.outcomes = list(outcomes)

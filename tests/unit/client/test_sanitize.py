@@ -1,4 +1,4 @@
-"""Foreign text in our messages: one line, bounded, harmless."""
+"""Untrusted text becomes one bounded line without control characters."""
 
 import pytest
 

@@ -19,7 +19,7 @@ POLICY = RetryPolicy(max_attempts=3, base_seconds=1)
 
 def begin():
     retrying = POLICY.retrying(Resend.ALWAYS, name="GET", logger=None)
-    # Were it ever called, it would sleep for real.
+    # If it were called, it would really sleep.
     retrying.sleep = lambda seconds: pytest.fail("tenacity slept")
     retrying.begin()
     return retrying, RetryCallState(retrying, fn=None, args=(), kwargs={})

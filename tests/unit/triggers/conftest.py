@@ -55,7 +55,7 @@ def clients(monkeypatch):
 
 @pytest.fixture(autouse=True)
 async def nothing_is_left(clients):
-    """However a trigger ends, nothing of it runs on, and its client and the connections are closed."""
+    """However a trigger ends, none of its tasks runs on, and its client and connections are closed."""
     before = asyncio.all_tasks() | {None}
     yield
     if left := asyncio.all_tasks() - before - {asyncio.current_task()}:

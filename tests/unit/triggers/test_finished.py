@@ -27,7 +27,7 @@ def start(kernel_emulator, kernel_connection):
 
 
 async def until(holds):
-    """Let the event loop go on until something holds."""
+    """Run the event loop until a condition holds."""
 
     async def wait():
         while not holds():  # noqa: ASYNC110 (Airflow's queues notify nobody)
@@ -37,7 +37,7 @@ async def until(holds):
 
 
 class Watch:
-    """A triggerer with watchers, and all that Airflow has stored of them, over restarts."""
+    """A triggerer with watchers, and what Airflow has stored for them, over restarts."""
 
     def __init__(self, kernel, supervisor):
         self.kernel, self.supervisor = kernel, supervisor
@@ -46,7 +46,7 @@ class Watch:
         self.triggerer = None
 
     async def start(self, **watchers):
-        """Start a triggerer with these watchers, by the name of their assets; or with those of before."""
+        """Start a triggerer with these watchers, by asset name; by default with the previous ones."""
         self.watchers = watchers or self.watchers
         self.triggerer = Triggerer()
         self.assets = {}
@@ -215,7 +215,7 @@ class TestRestarts:
     async def test_an_event_that_was_stored_in_the_last_moment_is_reported_twice_rather_than_never(
         self, watch, start, kernel_emulator
     ):
-        """The one case in which Airflow leaves no way to know."""
+        """Airflow gives no way to detect this case."""
         await watch.start(shop={})
         kernel_emulator.finish(invocation_id := start())
         await watch.events(1)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("kernel_connection")
 
 @pytest.fixture
 def wait_for_browser(kernel_emulator, start, triggerer, supervisor):
-    """Run a trigger until it has met its invocation's browser; gives what it then had written, by key."""
+    """Run a trigger until it has fetched the browsers; return the XComs that it wrote, by key."""
 
     async def wait_for_browser(*, map_index=-1, count=1, **arguments):
         invocation_id = start("browsers", count=count, seconds=600)

@@ -1,4 +1,4 @@
-"""A rate limit that one poll meets holds for all triggers of a connection, also for those that start meanwhile."""
+"""A rate limit holds for all triggers of a connection, also for those that start during the pause."""
 
 import asyncio
 import json

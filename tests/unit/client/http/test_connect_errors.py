@@ -21,15 +21,15 @@ def with_detail(kind, name, value):
 
 
 class TransportError(Exception):
-    """What a transport raises; the truth is in what it was raised from."""
+    """The error of a transport; its cause says what happened."""
 
 
 class OddError(OSError):
-    """Of a class of its own, where ``OSError`` itself would choose one by the number."""
+    """A subclass, since ``OSError`` itself would choose the class by the number."""
 
 
 class GroupError(OSError):
-    """As anyio's group of errors, one for each address, which need not be an ``ExceptionGroup`` on 3.10."""
+    """Like anyio's group of errors, one for each address; on Python 3.10 it is no built-in ``ExceptionGroup``."""
 
     def __init__(self, *exceptions):
         super().__init__("all connection attempts failed")

@@ -13,7 +13,7 @@ from airflow_provider_kernel.client.http.deadline import Deadline
 
 
 class Stream:
-    """A stream of the transport that notes the time-outs that it is given."""
+    """A stream of the transport that records the timeouts that it gets."""
 
     def __init__(self):
         self.timeouts = []
@@ -33,9 +33,9 @@ class Stream:
 
 @pytest.fixture
 def stream():
-    """A stream that keeps deadlines."""
+    """A stream to which deadlines apply."""
     for event in ("connection.connect_tcp.started", "http11.receive_response_headers.complete"):
-        # Not a new connection: what comes with these events must not be touched.
+        # Not a new connection: the values of these events must not be changed.
         deadline.trace(event, {"return_value": None})
     info = {"return_value": Stream()}
     deadline.trace("connection.connect_tcp.complete", info)

@@ -1,4 +1,4 @@
-"""The key leaves no block in an error, wherever it stood."""
+"""No error leaves a ``masked`` block with the key in it."""
 
 from __future__ import annotations
 

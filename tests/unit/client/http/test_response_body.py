@@ -1,4 +1,4 @@
-"""Bodies are bounded: in size, in time, and in what they grow to."""
+"""Bodies are bounded in size, compressed and decompressed, and in time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestEncodings:
         assert collect([gzip.compress(b"abc") + b"more"], content_encoding="gzip") == b"abc"
 
     def test_a_gzip_bomb_is_decompressed_in_parts(self):
-        # A quarter of a megabyte that stands for 256 MiB.
+        # A quarter of a megabyte that decompresses to 256 MiB.
         packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
         bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
         assert len(bomb) < 300_000

@@ -1,4 +1,4 @@
-"""An event stream, read as the standard has it, wherever the network cuts it into parts."""
+"""Event streams are parsed by the standard, wherever the network cuts them into parts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_any_stream_reads_the_same_however_it_is_cut(stream, data):
     assert read(whole, cuts) == read(whole)
 
 
-#: Parts that begin an event, and those that go on and on.
+#: Parts that begin an event, and parts that continue it without end.
 ENDLESS = {
     "a line": (b"data: ", b"x" * 65536),
     "a line of nothing": (b"", b"x" * 65536),

@@ -150,7 +150,7 @@ async def test_a_user_that_comes_while_a_poller_closes_gets_a_new_one(monkeypatc
 
 
 async def test_a_poller_is_closed_although_its_last_user_is_cancelled(monkeypatch):
-    """A triggerer cancels its triggers again and again."""
+    """A triggerer may cancel a trigger several times."""
     closing, may_close = asyncio.Event(), asyncio.Event()
     close = AsyncKernelClient.close
 

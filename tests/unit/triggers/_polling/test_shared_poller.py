@@ -1,4 +1,4 @@
-"""Many subscriptions of one event loop: they share their polls, and lose nothing by it."""
+"""Many subscriptions of one event loop share their polls, and no status change is lost."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def poller(kernel_emulator):
 
 @pytest.fixture
 async def wait_for(poller):
-    """Wait for an invocation as the trigger does; gives a task with its outcome."""
+    """Wait for an invocation as the trigger does; return a task with its outcome."""
     tasks = []
 
     async def wait(invocation_id, interval, deadline):
@@ -138,7 +138,7 @@ class TestSharedList:
 
 class TestIncompleteLists:
     async def test_a_lagging_list_loses_no_invocation(self, start, kernel_emulator, wait_for, count_of, requested):
-        """It shows none of them, although they run: each is fetched, and none is taken for ended."""
+        """The list shows none of them, although they run: each is fetched, and none counts as ended."""
         kernel_emulator.add_fault(Fault("GET", LIST, nth=None, body=[]))
         ids = [start() for _ in range(COUNT)]
         tasks = [wait_for(id_) for id_ in ids]
@@ -161,7 +161,7 @@ class TestIncompleteLists:
         assert {await status_of(task) for task in tasks} == {"succeeded"}
 
     async def test_an_invocation_that_is_in_no_list_is_fetched(self, start, kernel_emulator, wait_for, requested):
-        """Such as one of another project: only its own subscription gets its error."""
+        """For example, one of another project: only its own subscription gets the error."""
         tasks = [wait_for(start()) for _ in range(5)]
         lost = wait_for("0" * 24)
         with pytest.raises(errors.KernelNotFoundError):

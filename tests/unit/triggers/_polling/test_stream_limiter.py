@@ -1,4 +1,4 @@
-"""The limit of open log streams, and the lines of all."""
+"""The number of open log streams is limited, and no line is lost."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ LATE = "The invocation's log lines come later, at its end at the latest: "
 
 
 class Stream:
-    """A task that takes a slot, and holds it until it is told to end."""
+    """A task that takes a slot, and holds it until it is released."""
 
     def __init__(self, limiter):
         self.ended = asyncio.get_running_loop().create_future()

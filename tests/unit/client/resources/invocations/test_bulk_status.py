@@ -1,4 +1,4 @@
-"""The status of many invocations from the list: which ones it shows, and at what cost."""
+"""The status of many invocations from the list, and the number of requests that it costs."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -80,7 +80,7 @@ class TestActiveInvocations:
         assert [status for status, _, _ in kernel.requests] == ["running"]
 
     def test_an_ended_invocation_hides_another_one_which_counts_as_missing(self):
-        """Rows move up over the border of a page, so a missing one must never be taken for ended."""
+        """Rows shift between pages, so a missing invocation need not have ended."""
         kernel = Kernel(**many(101))
         kernel.between = lambda: kernel.states.update(r100="succeeded")
         kernel.poll(many(101), status="running")

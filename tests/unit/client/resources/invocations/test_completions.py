@@ -1,4 +1,4 @@
-"""Which invocations have finished, each once, from a list that can be narrowed by start only."""
+"""Each finished invocation is found once, in a list that can be filtered by start time only."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -22,7 +22,7 @@ def at(minutes):
 
 
 class Kernel:
-    """A list of invocations, as it stands at a time; all times are minutes after noon."""
+    """A list of invocations at a point in time; all times are minutes after noon."""
 
     def __init__(self, *, page_size=100, server_time=True):
         self.runs = {}

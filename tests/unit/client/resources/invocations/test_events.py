@@ -62,13 +62,13 @@ def follower(clock):
 
 
 def take(follower, *stream):
-    """Have the follower accept a stream, and tell what it hands on: the messages of lines, errors as they are."""
+    """Pass events to the follower; return what it yields: the messages of lines, and errors."""
     news = [piece for event in stream for piece in follower.accept(event)]
     return [piece.message if isinstance(piece, LogLine) else piece for piece in news]
 
 
 def connection(follower, *stream):
-    """Connect, have it accept a stream, and close."""
+    """Connect, pass events to the follower, and close."""
     follower.connect()
     taken = take(follower, *stream)
     follower.closed()
@@ -288,7 +288,7 @@ class TestEachLineOnce:
         assert connection(follower, line("late", 8), line("b", 10)) == ["late"]
 
     def test_line_at_the_time_of_since_is_remembered(self, follower):
-        """The overlap's first moment was asked for, so that its lines come again."""
+        """Lines at exactly ``since`` are replayed too."""
         at = [LogLine(message="a", timestamp=f"2026-01-01T00:00:08.000000{nano}Z") for nano in ("000", "999")]
         connection(follower, *at, line("b", 10))
         assert connection(follower, *at, line("b", 10)) == []
@@ -313,8 +313,8 @@ class TestEachLineOnce:
 @pytest.mark.parametrize("inclusive", [True, False])
 @pytest.mark.parametrize("precision", ["exact", "microseconds", "seconds, down", "seconds, up"])
 def test_each_line_comes_once_for_any_precision_of_since_and_any_cuts(monkeypatch, inclusive, precision):
-    """A server made of a list: lines crowd at the same moments, many are equal, and the stream is cut 20 times."""
-    monkeypatch.undo()  # with the overlap as it is
+    """Many lines have the same time, many are equal, and the stream is cut 20 times."""
+    monkeypatch.undo()  # with the real overlap
     steps = {"exact": 1, "microseconds": 10**3, "seconds, down": 10**9, "seconds, up": 10**9}
     for seed in range(60):
         chance = random.Random(seed)  # noqa: S311
@@ -512,7 +512,7 @@ class TestPause:
 
 
 def test_follower_of_a_long_stream_does_not_fill_the_memory():
-    """Only what a new connection would replay is kept: a second of lines, and up to a thousand more."""
+    """Only lines that a reconnect would replay are kept: those of one second, and up to a thousand more."""
     follower = EventFollower("abc")
     follower.connect()
     for number in range(3600):

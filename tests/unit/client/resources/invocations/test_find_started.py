@@ -36,7 +36,7 @@ def listed(name="x", *, started=NOON, **fields):
 
 
 def found_in(pages, *, server_time=NOON, now=NOON, since=NOON, patience=0.0, excluded=frozenset(), asked=ASKED):
-    """Run the flow over pages of the list, and give what it found and the steps that it took."""
+    """Run the flow over pages of the list; return the ids that it found, and its steps."""
     flow = find_started(asked, since=since, now=now, patience=patience, excluded=excluded)
     steps = []
     answers = iter(pages)

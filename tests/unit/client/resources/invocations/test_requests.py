@@ -155,7 +155,7 @@ class TestOnTheWire:
 
 
 class TestAnswers:
-    """Each request reads its own kind of answer."""
+    """Each request parses its own kind of answer."""
 
     @pytest.mark.parametrize(
         "request_",
@@ -304,7 +304,7 @@ ENDPOINTS_OF_ONE = [
 
 
 class TestIds:
-    """No id may lead a request to another place than it says."""
+    """No id may change the path of a request."""
 
     @pytest.mark.parametrize(
         ("invocation_id", "says"),

@@ -18,7 +18,7 @@ from airflow_provider_kernel.client.resources.invocations.wait import (
 from airflow_provider_kernel.client.retry import TRANSIENT_STATUSES, Resend
 
 NOW = 1_767_225_600.0
-#: The waits between polls, in place of the random ones.
+#: The pauses between polls, in place of the random ones.
 DELAYS = [0.5, 0.75, 1.0, 1.25, 3.0]
 
 READ_TIMEOUT = errors.KernelTimeoutError("no answer in time")
@@ -213,7 +213,7 @@ class TestRetryAfter:
 
 
 class TestLostContact:
-    """It takes both: many failed polls in a row, and minutes since the last good one."""
+    """It needs both: 20 failed polls in a row, and two minutes since the last successful one."""
 
     @pytest.fixture
     def slow(self, poll):
