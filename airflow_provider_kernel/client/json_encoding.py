@@ -45,17 +45,11 @@ def size_in_bytes(text: str) -> int:
 def _find_culprit(value: Any, place: str, depth: int = 0) -> tuple[str, str | None]:
     if depth > 200:
         return place, "it is nested too deeply, or holds itself"
-    if isinstance(value, dict):
-        for key, item in value.items():
+    if isinstance(value, (dict, list, tuple)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if not isinstance(key, (str, int, float, bool, type(None))):
                 return place, f"a key of type {type(key).__name__}"
             where, found = _find_culprit(item, f"{place}[{key!r}]", depth + 1)
-            if found:
-                return where, found
-        return place, None
-    if isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            where, found = _find_culprit(item, f"{place}[{index}]", depth + 1)
             if found:
                 return where, found
         return place, None

@@ -150,11 +150,9 @@ def _parse_number(value: Any, *, whole: bool) -> float | int | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    if not is_number(number):
+    if not is_number(number) or (whole and not number.is_integer()):
         return None
-    if whole:
-        return int(number) if number.is_integer() else None
-    return number
+    return int(number) if whole else number
 
 
 def _verify_tls(value: Any) -> bool | str:

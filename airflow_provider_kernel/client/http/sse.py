@@ -38,13 +38,10 @@ class SSEDecoder:
 
         :return: the data of the events that it completes. Bytes that are no UTF-8 become replacement characters.
         """
+        if self._after_cr and chunk:
+            chunk, self._after_cr = chunk.removeprefix(b"\n"), False
         if not chunk:
             return
-        if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
-            self._after_cr = False
-            if not chunk:
-                return
         self._after_cr = chunk.endswith(b"\r")
         start, *others = _LINE_END.split(chunk)
         self._hold(start)
