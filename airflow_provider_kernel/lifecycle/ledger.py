@@ -110,6 +110,15 @@ class Ledger:
         stored = self._store.get(self._key) if self._store is not None else None
         return None if stored is None else StartRecord.parse(stored)
 
+    def is_of_crashed_try(self, record: StartRecord, input_fingerprint: str) -> bool:
+        """Say whether a record is of a try that crashed while it did what this one is to do."""
+        return (
+            record.is_readable
+            and not record.is_over
+            and not self.belongs_to_cleared_try(record)
+            and record.input_fingerprint == input_fingerprint
+        )
+
     def belongs_to_cleared_try(self, record: StartRecord) -> bool:
         """
         Say whether a record is of a try that was cleared, rather than of one that crashed.

@@ -51,21 +51,13 @@ class ExactlyOnceStarter(Generic[R]):
         last = self._ledger.last()
         if last is None:
             return self._start(self._ledger.record_intent(fingerprint))
-        if self._crashed(last, fingerprint):
+        if self._ledger.is_of_crashed_try(last, fingerprint):
             external_id = self._reconnect(last)
             if external_id is not None:
                 return external_id
         else:
             self._end_previous(last)
         return self._start(self._ledger.record_intent(fingerprint, predecessor_id=last.external_id))
-
-    def _crashed(self, last: StartRecord, fingerprint: str) -> bool:
-        return (
-            last.is_readable
-            and not last.is_over
-            and not self._ledger.belongs_to_cleared_try(last)
-            and last.input_fingerprint == fingerprint
-        )
 
     def _reconnect(self, last: StartRecord) -> str | None:
         """Find what the crashed try started, if it is of use."""
