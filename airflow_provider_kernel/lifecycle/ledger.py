@@ -105,6 +105,11 @@ class Ledger:
         """Whether another try can follow, and read what this one writes."""
         return self._store is not None and bool(self._ti.try_number <= self._ti.max_tries)
 
+    @property
+    def has_recorded(self) -> bool:
+        """Whether this process has stored a record. Before, the last one may be an earlier try's."""
+        return self._record is not None
+
     def last(self) -> StartRecord | None:
         """Read the last record. ``None``: nothing was started. One that cannot be read is another fact."""
         stored = self._store.get(self._key) if self._store is not None else None
@@ -152,17 +157,17 @@ class Ledger:
         Store that the try ended in good order, so that the next one starts anew. A failure is only logged.
 
         :param external_id: the object, if the try could not store it before.
-        :param may_run_on: whether the object may run on, also one without an id; ``None`` keeps what is stored.
+        :param may_run_on: whether the object may run on, also one without an id; ``None`` keeps what is stored, and
+            so does ``True`` in a record that was closed before.
         """
         try:
             record = self._record or self.last()
             if record is None or not record.is_readable:
                 return
+            if may_run_on is None or (may_run_on and record.is_over):
+                may_run_on = record.may_run_on
             closed = replace(
-                record,
-                external_id=record.external_id or external_id,
-                is_over=True,
-                may_run_on=record.may_run_on if may_run_on is None else may_run_on,
+                record, external_id=record.external_id or external_id, is_over=True, may_run_on=may_run_on
             )
             if closed != record:
                 self._write(closed)

@@ -80,7 +80,9 @@ class ExactlyOnceStarter(Generic[R]):
         if not last.is_readable:
             self._check_unreadable(last)
         nothing_was_started = last.external_id is None and last.is_over and not last.may_run_on
-        if not self._is_owned or nothing_was_started:
+        # What outlives its task is nevertheless the task's until its id is known.
+        outlives_the_task = not self._is_owned and not last.may_run_on
+        if nothing_was_started or outlives_the_task:
             return
         found = self._find_previous(last)
         if found is not None and not self._resource.is_over(found):
