@@ -208,7 +208,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             invocation_id = published_id(self.owned_kind, context["ti"])
             try:
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
-            except KernelError as error:
+            except BaseException as error:
                 self._give_up(error, context, ledger, invocation_id=invocation_id)
                 raise
             return self._finish(invocation, ledger)

@@ -240,34 +240,45 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, AirflowFailException)
         assert isinstance(result.error.__cause__, KernelAuthenticationError)
 
+    def test_execution_timeout_after_the_deferral_cancels(self, make_task, kernel_emulator):
+        """It comes while the task fetches an invocation with which the trigger has lost contact."""
+        task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
+        assert task.run().state == "deferred"
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", delay=5))
+        result = task.resume("execute_complete", event={"status": "error"})
+        assert type(result.error).__name__ == "AirflowTaskTimeout"
+        assert_cancelled(kernel_emulator)
+
     @pytest.mark.parametrize(
         ("error", "exception"),
         [("Trigger timeout", TaskDeferralTimeout), ("Trigger failure", TaskDeferralError)],
         ids=["the deferral timed out", "the trigger crashed"],
     )
-    def test_when_airflow_ends_the_deferral_it_cancels(self, error, exception, deferred, kernel_emulator):
+    def test_deferral_ended_by_airflow_cancels(self, error, exception, deferred, kernel_emulator):
         result = deferred.resume("__fail__", error=error)
         assert result.state == "up_for_retry"
         assert isinstance(result.error, exception)
         assert_cancelled(kernel_emulator)
 
-    def test_a_failed_cancel_does_not_hide_why_the_deferral_ended(self, deferred, kernel_emulator):
+    def test_failed_cancel_does_not_hide_why_the_deferral_ended(self, deferred, kernel_emulator):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
         result = deferred.resume("__fail__", error="Trigger failure")
         assert isinstance(result.error, TaskDeferralError)
 
-    def test_with_cancel_on_kill_off_it_goes_on(self, make_task, kernel_emulator):
+    def test_deferral_ended_by_airflow_leaves_the_invocation_without_cancel_on_kill(
+        self, make_task, kernel_emulator
+    ):
         task = make_task(KernelInvokeOperator, cancel_on_kill=False, **BROWSERS)
         assert task.run().state == "deferred"
         task.resume("__fail__", error="Trigger failure")
         assert_goes_on(kernel_emulator)
 
 
-def test_the_default_is_what_airflow_is_configured_to():
+def test_deferrable_defaults_to_airflows_configuration():
     assert KernelInvokeOperator(task_id="t", app_name="a", action_name="b").deferrable is False
 
 
-def test_a_second_deferral_would_not_move_the_deadline():
+def test_second_deferral_does_not_move_the_deadline():
     """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
     operator = KernelInvokeOperator(
