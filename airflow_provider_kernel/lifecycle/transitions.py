@@ -46,7 +46,6 @@ class Action(Enum):
 TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.IDLE, Event.START): (State.STARTING, Action.CREATE),
     (State.IDLE, Event.KNOWN): (State.OWNED, None),
-    (State.IDLE, Event.RELEASE): (State.RELEASED, None),
     (State.IDLE, Event.END): (State.ENDED, None),
     (State.IDLE, Event.KILL): (State.ENDED, None),
     #
@@ -63,7 +62,6 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.OWNED, Event.KILL): (State.ENDING_URGENTLY, Action.END),
     (State.OWNED, Event.ENDED): (State.ENDED, None),
     #
-    (State.ENDING, Event.KNOWN): (State.ENDING, Action.END),
     (State.ENDING, Event.KILL): (State.ENDING_URGENTLY, Action.OVERTAKE),
     (State.ENDING, Event.ENDED): (State.ENDED, None),
     (State.ENDING, Event.END_FAILED): (State.OWNED, None),  # it may be ordered anew

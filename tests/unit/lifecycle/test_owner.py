@@ -28,10 +28,10 @@ from airflow_provider_kernel.testing import Fault
 GRID = """
              IDLE              STARTING                OWNED                ENDING                     ENDING_URGENTLY         ENDED                RELEASED
 START        STARTING/CREATE   .                       .                    .                          .                       .                    .
-KNOWN        OWNED             OWNED                   OWNED                ENDING/END                 ENDING_URGENTLY/END     ENDING_URGENTLY/END  .
+KNOWN        OWNED             OWNED                   OWNED                .                          ENDING_URGENTLY/END     ENDING_URGENTLY/END  .
 LOST         .                 OWNED                   .                    .                          ENDING_URGENTLY/END     .                    .
 ABSENT       .                 IDLE                    IDLE                 .                          ENDED                   .                    .
-RELEASE      RELEASED          .                       RELEASED             .                          .                       .                    .
+RELEASE      .                 .                       RELEASED             .                          .                       .                    .
 END          ENDED             ENDING_URGENTLY/RESCUE  ENDING/END           .                          .                       .                    .
 KILL         ENDED             ENDING_URGENTLY         ENDING_URGENTLY/END  ENDING_URGENTLY/OVERTAKE   .                       .                    .
 OVERDUE      .                 .                       .                    .                          ENDING_URGENTLY/RESCUE  .                    .
