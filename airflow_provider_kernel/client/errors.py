@@ -17,7 +17,7 @@ What can go wrong with the Kernel API, as one tree.
     │   ├── KernelConflictError          409
     │   ├── KernelRateLimitError         429
     │   └── KernelServerError            5xx, 529 among them
-    ├── KernelInvocationFinishedError    it was over already, and not in the way that was asked for
+    ├── KernelInvocationFinishedError    it had already ended, and not with the status that was asked for
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
     ├── KernelInvocationKilledError      the task that waited for it was killed
@@ -245,9 +245,10 @@ class KernelLostContactError(KernelError):
 
 class KernelAmbiguousStartError(KernelError):
     """
-    Whether the invocation was started is unknown: the request went out and no usable answer came back.
+    It is unknown whether an invocation was started, or which one it is.
 
-    It is permanent for the task, since another try could start a second run beside the first.
+    The answer to its create request got lost and the search for it was not conclusive, or the record of an earlier
+    try cannot be read. It is permanent for the task, since another try could start a second run beside the first.
     """
 
     permanent = True

@@ -111,7 +111,7 @@ class Ledger:
         return self._record is not None
 
     def last(self) -> StartRecord | None:
-        """Read the last record. ``None``: nothing was started. One that cannot be read is another fact."""
+        """Read the last record, also one that is not readable. ``None``: nothing was started."""
         stored = self._store.get(self._key) if self._store is not None else None
         return None if stored is None else StartRecord.parse(stored)
 

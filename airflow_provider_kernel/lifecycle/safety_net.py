@@ -48,7 +48,7 @@ class MarkedResource(EndableResource[R], Protocol[R]):
         ...
 
     def owner_mark(self, found: R) -> Mapping[str, Any]:
-        """Return the mark of an object, a :class:`StartMark` as JSON; an empty one if there is none."""
+        """Return the mark of an object, a ``StartMark`` as JSON; an empty one if there is none."""
         ...
 
 

@@ -41,8 +41,8 @@ class Action(Enum):
     RESCUE = auto()  # find it in the list and end it, beside the create that gets no answer
 
 
-#: What follows from an event in a state. A pair that is missing changes nothing: the event comes late, or twice.
-#: Such a start is refused.
+#: What follows from an event in a state. An event without a pair here comes late, or twice, and changes nothing;
+#: a start is then refused.
 TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.IDLE, Event.START): (State.STARTING, Action.CREATE),
     (State.IDLE, Event.KNOWN): (State.OWNED, None),

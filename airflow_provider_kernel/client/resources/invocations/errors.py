@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class KernelInvocationFinishedError(KernelError):
-    """The invocation was over already, and not with the status that was asked for."""
+    """The invocation had already ended, and not with the status that was asked for."""
 
     permanent = True
 
