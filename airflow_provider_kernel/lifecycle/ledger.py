@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_kernel.client.timestamps import parse_timestamp
+from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class StartRecord:
     :param max_tries: how many tries the task had then; a clear raises it, a crash does not.
     :param external_id: the id of what was started, once that is known.
     :param predecessor_id: the id of what an earlier try had started: it is not what this start started.
-    :param is_over: whether the try ended in good order, whatever became of the object.
+    :param is_closed: whether the try ended in good order, whatever became of the object.
     :param may_run_on: whether such a try could not find out what it had started, or end it.
     """
 
@@ -55,7 +56,7 @@ class StartRecord:
     max_tries: int = 0
     external_id: str | None = None
     predecessor_id: str | None = None
-    is_over: bool = False
+    is_closed: bool = False
     may_run_on: bool = False
 
     @classmethod
@@ -103,7 +104,7 @@ class Ledger:
     @property
     def can_next_try_reconnect(self) -> bool:
         """Whether another try can follow, and read what this one writes."""
-        return self._store is not None and bool(self._ti.try_number <= self._ti.max_tries)
+        return self._store is not None and has_retries_left(self._ti)
 
     @property
     def has_recorded(self) -> bool:
@@ -119,7 +120,7 @@ class Ledger:
         """Say whether a record is of a try that crashed while it did what this one is to do."""
         return (
             record.is_readable
-            and not record.is_over
+            and not record.is_closed
             and not self.belongs_to_cleared_try(record)
             and record.input_fingerprint == input_fingerprint
         )
@@ -164,10 +165,10 @@ class Ledger:
             record = self._record or self.last()
             if record is None or not record.is_readable:
                 return
-            if may_run_on is None or (may_run_on and record.is_over):
+            if may_run_on is None or (may_run_on and record.is_closed):
                 may_run_on = record.may_run_on
             closed = replace(
-                record, external_id=record.external_id or external_id, is_over=True, may_run_on=may_run_on
+                record, external_id=record.external_id or external_id, is_closed=True, may_run_on=may_run_on
             )
             if closed != record:
                 self._write(closed)

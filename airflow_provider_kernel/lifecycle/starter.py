@@ -79,7 +79,7 @@ class ExactlyOnceStarter(Generic[R]):
         """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
         if not last.is_readable:
             self._check_unreadable(last)
-        nothing_was_started = last.external_id is None and last.is_over and not last.may_run_on
+        nothing_was_started = last.external_id is None and last.is_closed and not last.may_run_on
         # What outlives its task is nevertheless the task's until its id is known.
         outlives_the_task = not self._is_owned and not last.may_run_on
         if nothing_was_started or outlives_the_task:

@@ -48,7 +48,7 @@ def test_ledger_of_the_next_try_reads_what_this_one_stored(store):
     assert ledger(store, try_number=2).last() == started
     assert store["kernel_invocation"]["version"] == RECORD_VERSION
     first.close()
-    assert ledger(store, try_number=2).last().is_over
+    assert ledger(store, try_number=2).last().is_closed
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_ledger_of_the_next_try_reads_what_this_one_stored(store):
         {"input_fingerprint": None},
         {"intended_at": "yesterday"},
         {"try_number": "1"},
-        {"is_over": "no"},
+        {"is_closed": "no"},
         {"predecessor_id": 1},
     ],
     ids=str,

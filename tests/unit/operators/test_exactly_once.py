@@ -203,7 +203,7 @@ class TestAfterACrash:
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
     @pytest.mark.parametrize("external_id", ["", "../x", "x" * 100_000], ids=lambda text: text[:4])
-    @pytest.mark.parametrize("change", [{}, {"is_over": True}, {"version": 2}], ids=repr)
+    @pytest.mark.parametrize("change", [{}, {"is_closed": True}, {"version": 2}], ids=repr)
     def test_record_with_what_cannot_be_an_id_says_how_to_go_on(
         self, external_id, change, crash, kernel_emulator, execution_api
     ):

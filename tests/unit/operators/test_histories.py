@@ -200,7 +200,7 @@ class API(ExecutionAPI):
     def _points(self, method, path, request):
         if method == "PUT" and path.endswith("/kernel_invocation"):
             entry = json.loads(request.content)["value"]
-            if entry["is_over"]:
+            if entry["is_closed"]:
                 return "before the end is stored", None
             what = "intent" if entry["external_id"] is None else "id"
             return f"before the {what} is stored", f"after the {what} is stored"
