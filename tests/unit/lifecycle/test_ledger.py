@@ -99,6 +99,16 @@ def test_ledger_close_does_not_fail_with_the_store(store, caplog):
     assert "Airflow did not store that this try has ended" in caplog.text
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_ledger_close_by_a_later_try_keeps_what_a_closed_record_says(closed, store):
+    first = ledger(store)
+    first.record_intent("f")
+    if closed:
+        first.close()
+    ledger(store, try_number=2).close(may_run_on=True)
+    assert ledger(store, try_number=3).last().may_run_on is not closed
+
+
 @pytest.mark.parametrize(
     ("try_number", "max_tries", "cleared"), [(2, 3, False), (2, 4, True), (1, 3, True)], ids=str
 )
