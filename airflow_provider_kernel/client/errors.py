@@ -245,9 +245,10 @@ class KernelLostContactError(KernelError):
 
 class KernelAmbiguousStartError(KernelError):
     """
-    Whether the invocation was started is unknown: the request went out and no usable answer came back.
+    It is unknown whether an invocation was started, or which one it is.
 
-    It is permanent for the task, since another try could start a second run beside the first.
+    The answer to its create request got lost and the search for it was not conclusive, or the record of an earlier
+    try cannot be read. It is permanent for the task, since another try could start a second run beside the first.
     """
 
     permanent = True

@@ -1,4 +1,4 @@
-"""The kill of a process by Airflow: how long it leaves, and whether what waits for the task is ended."""
+"""The kill of a task process by Airflow: how much time is left, and whether to end what waits for the task."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_kernel.client.timestamps import parse_timestamp
+from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class StartRecord:
     :param max_tries: how many tries the task had then; a clear raises it, a crash does not.
     :param external_id: the id of what was started, once that is known.
     :param predecessor_id: the id of what an earlier try had started: it is not what this start started.
-    :param is_over: whether the try ended in good order, whatever became of the object.
+    :param is_closed: whether the try ended in good order, whatever became of the object.
     :param may_run_on: whether such a try could not find out what it had started, or end it.
     """
 
@@ -55,7 +56,7 @@ class StartRecord:
     max_tries: int = 0
     external_id: str | None = None
     predecessor_id: str | None = None
-    is_over: bool = False
+    is_closed: bool = False
     may_run_on: bool = False
 
     @classmethod
@@ -103,12 +104,26 @@ class Ledger:
     @property
     def can_next_try_reconnect(self) -> bool:
         """Whether another try can follow, and read what this one writes."""
-        return self._store is not None and bool(self._ti.try_number <= self._ti.max_tries)
+        return self._store is not None and has_retries_left(self._ti)
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether this process has stored a record. Before, the last one may be an earlier try's."""
+        return self._record is not None
 
     def last(self) -> StartRecord | None:
-        """Read the last record. ``None``: nothing was started. One that cannot be read is another fact."""
+        """Read the last record, also one that is not readable. ``None``: nothing was started."""
         stored = self._store.get(self._key) if self._store is not None else None
         return None if stored is None else StartRecord.parse(stored)
+
+    def is_of_crashed_try(self, record: StartRecord, input_fingerprint: str) -> bool:
+        """Say whether a record is of a try that crashed while it did what this one is to do."""
+        return (
+            record.is_readable
+            and not record.is_closed
+            and not self.belongs_to_cleared_try(record)
+            and record.input_fingerprint == input_fingerprint
+        )
 
     def belongs_to_cleared_try(self, record: StartRecord) -> bool:
         """
@@ -143,17 +158,17 @@ class Ledger:
         Store that the try ended in good order, so that the next one starts anew. A failure is only logged.
 
         :param external_id: the object, if the try could not store it before.
-        :param may_run_on: whether the object may run on, also one without an id; ``None`` keeps what is stored.
+        :param may_run_on: whether the object may run on, also one without an id; ``None`` keeps what is stored, and
+            so does ``True`` in a record that was closed before.
         """
         try:
             record = self._record or self.last()
             if record is None or not record.is_readable:
                 return
+            if may_run_on is None or (may_run_on and record.is_closed):
+                may_run_on = record.may_run_on
             closed = replace(
-                record,
-                external_id=record.external_id or external_id,
-                is_over=True,
-                may_run_on=record.may_run_on if may_run_on is None else may_run_on,
+                record, external_id=record.external_id or external_id, is_closed=True, may_run_on=may_run_on
             )
             if closed != record:
                 self._write(closed)

@@ -60,7 +60,7 @@ class Owner(Generic[R]):
         self._overtaken = SignalSafeEvent()
         self._answered = SignalSafeEvent()
         self._answered.set()
-        # Each thread that sends requests has clients of its own. What is urgent must not log: see _end().
+        # Each thread that sends requests has clients of its own. The urgent ones must not log: see _end().
         urgent = within_kill_budget(config)
         self._client = KernelClient(config, sleep=self._pause)
         self._urgent_client = KernelClient(urgent, logger=None)
@@ -195,7 +195,7 @@ class Owner(Generic[R]):
     # --- on the thread that owns the state ----------------------------------------------------------------------
 
     def _post(self, handle: Callable[[], object], settled: SignalSafeEvent | None = None) -> Work[None]:
-        """Handle an event behind those that came before; ``settled`` is set as soon as no end is under way."""
+        """Handle an event after those that came before; ``settled`` is set as soon as no end is under way."""
 
         def work() -> None:
             handle()

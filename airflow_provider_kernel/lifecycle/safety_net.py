@@ -48,7 +48,7 @@ class MarkedResource(EndableResource[R], Protocol[R]):
         ...
 
     def owner_mark(self, found: R) -> Mapping[str, Any]:
-        """Return the mark of an object, a :class:`StartMark` as JSON; an empty one if there is none."""
+        """Return the mark of an object, a ``StartMark`` as JSON; an empty one if there is none."""
         ...
 
 
@@ -67,7 +67,7 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]
     """
     End every active object that a task of a DAG run owns. For a DAG callback, which runs in the DAG processor.
 
-    An object that cannot be ended is logged, and does not keep the others from their end.
+    An object that cannot be found or ended is logged, and does not keep the others from their end.
 
     :param kinds: the kinds of objects, by name. An operator that owns one names it in its ``owned_kind``.
     """
@@ -80,7 +80,7 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]
             continue
         kernel_conn_id = str(arguments.get("kernel_conn_id", KernelHook.default_conn_name))
         with KernelHook(kernel_conn_id) as hook:
-            for external_id in published_ids(resource.kind, dag_id=dag.dag_id, task_id=task.task_id, run_id=run_id):
+            for external_id in _published_ids(resource.kind, dag.dag_id, task.task_id, run_id):
                 _run_and_log(hook, resource, external_id, _end_if_active(resource, external_id))
 
 
@@ -105,6 +105,14 @@ def end_by_id(hook: KernelHook, resource: EndableResource[Any], external_id: str
     """End an object that no process owns any more, and log how it went. A failure is in the report."""
     flow = try_to_end(resource, StartRecord.naming(external_id), reason)
     return _run_and_log(hook, resource, external_id, flow)
+
+
+def _published_ids(kind: str, dag_id: str, task_id: str, run_id: str) -> frozenset[str]:
+    try:
+        return published_ids(kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        log.error("What task %s owns cannot be read from XCom: %s", task_id, error)  # noqa: TRY400
+        return frozenset()
 
 
 def _run_and_log(

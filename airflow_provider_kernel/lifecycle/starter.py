@@ -51,21 +51,13 @@ class ExactlyOnceStarter(Generic[R]):
         last = self._ledger.last()
         if last is None:
             return self._start(self._ledger.record_intent(fingerprint))
-        if self._crashed(last, fingerprint):
+        if self._ledger.is_of_crashed_try(last, fingerprint):
             external_id = self._reconnect(last)
             if external_id is not None:
                 return external_id
         else:
             self._end_previous(last)
         return self._start(self._ledger.record_intent(fingerprint, predecessor_id=last.external_id))
-
-    def _crashed(self, last: StartRecord, fingerprint: str) -> bool:
-        return (
-            last.is_readable
-            and not last.is_over
-            and not self._ledger.belongs_to_cleared_try(last)
-            and last.input_fingerprint == fingerprint
-        )
 
     def _reconnect(self, last: StartRecord) -> str | None:
         """Find what the crashed try started, if it is of use."""
@@ -87,8 +79,10 @@ class ExactlyOnceStarter(Generic[R]):
         """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
         if not last.is_readable:
             self._check_unreadable(last)
-        nothing_was_started = last.external_id is None and last.is_over and not last.may_run_on
-        if not self._is_owned or nothing_was_started:
+        nothing_was_started = last.external_id is None and last.is_closed and not last.may_run_on
+        # What outlives its task is nevertheless the task's until its id is known.
+        outlives_the_task = not self._is_owned and not last.may_run_on
+        if nothing_was_started or outlives_the_task:
             return
         found = self._find_previous(last)
         if found is not None and not self._resource.is_over(found):

@@ -41,12 +41,11 @@ class Action(Enum):
     RESCUE = auto()  # find it in the list and end it, beside the create that gets no answer
 
 
-#: What follows from an event in a state. A pair that is missing changes nothing: the event comes late, or twice.
-#: Such a start is refused.
+#: What follows from an event in a state. An event without a pair here comes late, or twice, and changes nothing;
+#: a start is then refused.
 TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.IDLE, Event.START): (State.STARTING, Action.CREATE),
     (State.IDLE, Event.KNOWN): (State.OWNED, None),
-    (State.IDLE, Event.RELEASE): (State.RELEASED, None),
     (State.IDLE, Event.END): (State.ENDED, None),
     (State.IDLE, Event.KILL): (State.ENDED, None),
     #
@@ -63,7 +62,6 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.OWNED, Event.KILL): (State.ENDING_URGENTLY, Action.END),
     (State.OWNED, Event.ENDED): (State.ENDED, None),
     #
-    (State.ENDING, Event.KNOWN): (State.ENDING, Action.END),
     (State.ENDING, Event.KILL): (State.ENDING_URGENTLY, Action.OVERTAKE),
     (State.ENDING, Event.ENDED): (State.ENDED, None),
     (State.ENDING, Event.END_FAILED): (State.OWNED, None),  # it may be ordered anew

@@ -1,5 +1,6 @@
 """
-What all triggers share that wait for an object of a deferred task: they end it when a user acts on the task.
+The base of triggers that wait for an object which a deferred task owns. It ends the object when a user acts on the
+task.
 
 The triggerer calls ``on_kill`` when a user marks or clears a deferred task, but also when another triggerer has
 taken the trigger over. So the trigger first asks Airflow whether the task still waits for this object. Only if it
@@ -42,7 +43,11 @@ _ends: set[asyncio.Task[None]] = set()
 
 
 class OwningTrigger(BaseTrigger):
-    """Base of such a trigger. A subclass waits in ``run()``, and calls what is said below."""
+    """
+    Own the object of a deferred task.
+
+    A subclass waits in ``run()``, and calls :meth:`own`, :meth:`release` and :meth:`on_cancelled` there.
+    """
 
     resource: ClassVar[EndableResource[Any]]
 

@@ -1,8 +1,7 @@
 """
-The operators for invocations.
+The operators for invocations, to be imported from here.
 
-The one that starts an invocation and owns it stands here, those that end what something else started in
-:mod:`airflow_provider_kernel.operators.end_invocation`; all are meant to be imported from here.
+Those that end what something else started stand in :mod:`airflow_provider_kernel.operators.end_invocation`.
 """
 
 from __future__ import annotations
@@ -91,8 +90,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     :param app_name: the Kernel app (templated).
     :param action_name: the app's action (templated).
-    :param payload: its input, any value that JSON can hold; text is sent as a JSON string. ``None``: no payload
-        (templated).
+    :param payload: its input, any JSON value; text is sent as a JSON string. ``None``: no payload (templated).
     :param version: the app's version label (templated).
     :param async_timeout_seconds: when Kernel ends the invocation by itself, 10 to 3600: the last backstop, for when
         nothing of Airflow is left to cancel it. Default: the task's ``execution_timeout`` and a minute, within
@@ -111,8 +109,7 @@ class KernelInvokeOperator(KernelBaseOperator):
     :param max_output_bytes: the largest output to put into XCom; a larger one fails the task.
     :param live_view_link: whether to put a second link on the task's page, to the live view of the invocation's
         first browser. **Its address carries a token, so everyone who can see the task can watch that browser, and
-        use it**, for as long as it lives; hence it is off by default. Each poll also asks for the
-        browser until there is one, 20 times at most.
+        use it** while it lives. Each poll also asks for the browser until there is one, 20 times at most.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
@@ -212,7 +209,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             invocation_id = published_id(self.owned_kind, context["ti"])
             try:
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
-            except KernelError as error:
+            except BaseException as error:
                 self._give_up(error, context, ledger, invocation_id=invocation_id)
                 raise
             return self._finish(invocation, ledger)
@@ -379,6 +376,11 @@ class KernelInvokeOperator(KernelBaseOperator):
         """End the invocation because the task ends early, or leave it to the next try."""
         what = why if isinstance(why, str) else type(why).__name__
         reason = EndReason.TASK_ENDED_EARLY.because(what)
+        # The error names what it may be. A user who clears the task has decided.
+        is_named = isinstance(why, KernelAmbiguousStartError)
+        is_earlier = owner is not None and not ledger.has_recorded
+        if is_earlier and not is_named and not self._killed:
+            return  # nothing was started, and the record of an earlier try stays as it is
         is_left = isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect
         has_ended = True
         if owner is not None:
@@ -390,8 +392,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
             has_ended = is_left or end_by_id(self.hook, EndableInvocation(), invocation_id, reason).is_done
         if not is_left:
-            # The error names what it may be. A user who clears the task has decided.
-            may_run_on = False if isinstance(why, KernelAmbiguousStartError) else None if has_ended else True
+            may_run_on = False if is_named else True if is_earlier or not has_ended else None
             ledger.close(invocation_id, may_run_on=may_run_on)
         if invocation_id is not None:
             self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

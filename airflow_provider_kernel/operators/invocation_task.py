@@ -15,6 +15,7 @@ from airflow_provider_kernel._compat import (
 )
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.handoff import (
@@ -225,13 +226,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger, response: str) -> Any:
         """Return the output with which a crashed try ended the invocation; raise if somebody else ended it."""
         last = ledger.last()
-        is_ours = (
-            last is not None and last.input_fingerprint == response and not ledger.belongs_to_cleared_try(last)
-        )
-        if is_ours and invocation.status == "succeeded":
+        is_ours = last is not None and ledger.is_of_crashed_try(last, response)
+        if is_ours and invocation.status == InvocationStatus.SUCCEEDED:
             self.log.info("An earlier try, which crashed, had answered invocation %s", invocation.id)
             return invocation.parsed_output()
-        raise KernelInvocationFinishedError(invocation, "succeeded")
+        raise KernelInvocationFinishedError(invocation, InvocationStatus.SUCCEEDED.value)
 
 
 def _reason_of(error: BaseException) -> str:

@@ -35,11 +35,11 @@ def ledger(store, *, try_number=1, max_tries=3):
     return Ledger("invocation", store, SimpleNamespace(try_number=try_number, max_tries=max_tries))
 
 
-def test_nothing_stored_is_no_record(store):
+def test_ledger_with_nothing_stored_has_no_record(store):
     assert ledger(store).last() is None
 
 
-def test_the_next_try_reads_what_this_one_stored(store):
+def test_ledger_of_the_next_try_reads_what_this_one_stored(store):
     first = ledger(store)
     intent = first.record_intent("f", predecessor_id="xyz")
     assert ledger(store, try_number=2).last() == intent
@@ -48,7 +48,7 @@ def test_the_next_try_reads_what_this_one_stored(store):
     assert ledger(store, try_number=2).last() == started
     assert store["kernel_invocation"]["version"] == RECORD_VERSION
     first.close()
-    assert ledger(store, try_number=2).last().is_over
+    assert ledger(store, try_number=2).last().is_closed
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_next_try_reads_what_this_one_stored(store):
         {"input_fingerprint": None},
         {"intended_at": "yesterday"},
         {"try_number": "1"},
-        {"is_over": "no"},
+        {"is_closed": "no"},
         {"predecessor_id": 1},
     ],
     ids=str,
@@ -85,13 +85,13 @@ def test_record_that_cannot_be_read_at_all_is_still_a_record(stored, store):
     assert last.external_id is None
 
 
-def test_close_leaves_a_record_of_another_version_as_it_is(store):
+def test_ledger_close_leaves_a_record_of_another_version_as_it_is(store):
     before = store["kernel_invocation"] = {**RECORD, "version": 2}
     ledger(store).close()
     assert store["kernel_invocation"] is before
 
 
-def test_close_does_not_fail_with_the_store(store, caplog):
+def test_ledger_close_does_not_fail_with_the_store(store, caplog):
     first = ledger(store)
     first.record_intent("f")
     store.set = None
@@ -99,9 +99,19 @@ def test_close_does_not_fail_with_the_store(store, caplog):
     assert "Airflow did not store that this try has ended" in caplog.text
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_ledger_close_by_a_later_try_keeps_what_a_closed_record_says(closed, store):
+    first = ledger(store)
+    first.record_intent("f")
+    if closed:
+        first.close()
+    ledger(store, try_number=2).close(may_run_on=True)
+    assert ledger(store, try_number=3).last().may_run_on is not closed
+
+
 @pytest.mark.parametrize(
     ("try_number", "max_tries", "cleared"), [(2, 3, False), (2, 4, True), (1, 3, True)], ids=str
 )
-def test_clear_is_told_from_crash_by_the_numbers_of_tries(try_number, max_tries, cleared, store):
+def test_numbers_of_tries_distinguish_a_clear_from_a_crash(try_number, max_tries, cleared, store):
     record = ledger(store).record_intent("f")
     assert ledger(store, try_number=try_number, max_tries=max_tries).belongs_to_cleared_try(record) is cleared

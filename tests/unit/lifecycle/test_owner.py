@@ -28,10 +28,10 @@ from airflow_provider_kernel.testing import Fault
 GRID = """
              IDLE              STARTING                OWNED                ENDING                     ENDING_URGENTLY         ENDED                RELEASED
 START        STARTING/CREATE   .                       .                    .                          .                       .                    .
-KNOWN        OWNED             OWNED                   OWNED                ENDING/END                 ENDING_URGENTLY/END     ENDING_URGENTLY/END  .
+KNOWN        OWNED             OWNED                   OWNED                .                          ENDING_URGENTLY/END     ENDING_URGENTLY/END  .
 LOST         .                 OWNED                   .                    .                          ENDING_URGENTLY/END     .                    .
 ABSENT       .                 IDLE                    IDLE                 .                          ENDED                   .                    .
-RELEASE      RELEASED          .                       RELEASED             .                          .                       .                    .
+RELEASE      .                 .                       RELEASED             .                          .                       .                    .
 END          ENDED             ENDING_URGENTLY/RESCUE  ENDING/END           .                          .                       .                    .
 KILL         ENDED             ENDING_URGENTLY         ENDING_URGENTLY/END  ENDING_URGENTLY/OVERTAKE   .                       .                    .
 OVERDUE      .                 .                       .                    .                          ENDING_URGENTLY/RESCUE  .                    .
@@ -50,7 +50,7 @@ def grid():
 @pytest.mark.parametrize(
     ("state", "event", "cell"), [*grid()], ids=lambda value: getattr(value, "name", str(value))
 )
-def test_transition(state, event, cell):
+def test_transition_of_the_owner(state, event, cell):
     after, action = TRANSITIONS.get((state, event), (state, None))
     if cell == ".":
         assert (state, event) not in TRANSITIONS
@@ -58,17 +58,17 @@ def test_transition(state, event, cell):
         assert "/".join([after.name, *([action.name] if action else [])]) == cell
 
 
-def test_the_grid_has_every_state_and_every_event():
+def test_transition_grid_has_every_state_and_every_event():
     assert {(state, event) for state, event, _ in grid()} == set(product(State, Event))
 
 
-def test_a_kill_leaves_nothing_that_runs_without_an_end_under_way():
+def test_transition_table_has_an_end_under_way_after_every_kill():
     for state in State:
         after, _ = TRANSITIONS.get((state, Event.KILL), (state, None))
         assert after in (State.ENDING_URGENTLY, State.ENDED, State.RELEASED)
 
 
-def test_every_end_under_way_is_either_ordered_or_waits_for_the_create():
+def test_transition_table_orders_every_end_or_waits_for_the_create():
     entered = {
         (state, event): action
         for (state, event), (after, action) in TRANSITIONS.items()
@@ -77,7 +77,7 @@ def test_every_end_under_way_is_either_ordered_or_waits_for_the_create():
     assert {pair for pair, action in entered.items() if action is None} == {(State.STARTING, Event.KILL)}
 
 
-def test_nothing_is_created_but_from_idle():
+def test_transition_table_creates_from_idle_only():
     creating = [pair for pair, (_, action) in TRANSITIONS.items() if action is Action.CREATE]
     assert creating == [(State.IDLE, Event.START)]
 
@@ -166,7 +166,7 @@ def test_kill_while_an_end_waits_for_an_answer_still_ends(owned, kernel_emulator
     hangs.release()
 
 
-def test_a_failed_end_is_ordered_anew(owned, kernel_emulator, caplog):
+def test_failed_end_is_ordered_anew(owned, kernel_emulator, caplog):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=400))
     owned.end("the task failed")
     assert kernel_emulator.invocation(owned.external_id).status == "running"
@@ -175,7 +175,7 @@ def test_a_failed_end_is_ordered_anew(owned, kernel_emulator, caplog):
     assert kernel_emulator.invocation(owned.external_id).status == "failed"
 
 
-def test_a_second_kill_orders_a_failed_end_anew(owned, kernel_emulator):
+def test_second_kill_orders_a_failed_end_anew(owned, kernel_emulator):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=400))
     assert duration(owned.kill) < IN_FLIGHT_SECONDS
     assert kernel_emulator.invocation(owned.external_id).status == "running"
@@ -183,14 +183,14 @@ def test_a_second_kill_orders_a_failed_end_anew(owned, kernel_emulator):
     assert kernel_emulator.invocation(owned.external_id).status == "failed"
 
 
-def test_an_end_after_a_kill_that_failed_is_ordered_anew(owned, kernel_emulator):
+def test_end_after_a_kill_that_failed_is_ordered_anew(owned, kernel_emulator):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=400))
     owned.kill()
     owned.end("the task failed")
     assert kernel_emulator.invocation(owned.external_id).status == "failed"
 
 
-def test_a_second_kill_after_an_end_sends_nothing(owned, kernel_emulator):
+def test_second_kill_after_an_end_sends_nothing(owned, kernel_emulator):
     owned.kill()
     sent = len(kernel_emulator.journal)
     assert duration(owned.kill) < 0.5
@@ -250,7 +250,7 @@ def test_kill_ends_what_a_lost_start_may_have_started(make_owner, kernel_emulato
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
 
 
-def test_an_id_that_is_known_after_the_kill_is_ended(make_owner, config, kernel_emulator):
+def test_owner_ends_an_object_whose_id_is_known_after_the_kill(make_owner, config, kernel_emulator):
     owner, record, _ = make_owner()
     owner.kill()
     with KernelClient(config) as client:
@@ -261,7 +261,7 @@ def test_an_id_that_is_known_after_the_kill_is_ended(make_owner, config, kernel_
     assert kernel_emulator.invocation(started).output_json == {"error": str(EndReason.TASK_KILLED)}
 
 
-def test_nothing_is_started_after_a_kill(make_owner, kernel_emulator):
+def test_owner_starts_nothing_after_a_kill(make_owner, kernel_emulator):
     owner, record, mark = make_owner()
     owner.kill()
     with pytest.raises(KernelInvocationKilledError):
@@ -269,7 +269,7 @@ def test_nothing_is_started_after_a_kill(make_owner, kernel_emulator):
     assert kernel_emulator.journal == ()
 
 
-def test_a_second_start_beside_the_first_is_refused(make_owner, kernel_emulator):
+def test_owner_refuses_a_second_start_beside_the_first(make_owner, kernel_emulator):
     owner, record, mark = make_owner()
     owner.start(record, mark)
     with pytest.raises(RuntimeError, match="Nothing can be started"):
@@ -277,7 +277,7 @@ def test_a_second_start_beside_the_first_is_refused(make_owner, kernel_emulator)
     assert len(kernel_emulator.invocations) == 1
 
 
-def test_a_refused_start_may_be_followed_by_another_one(make_owner, kernel_emulator):
+def test_owner_may_start_again_after_a_refused_start(make_owner, kernel_emulator):
     owner, record, mark = make_owner()
     kernel_emulator.add_fault(Fault("POST", "/invocations", status=400))
     with pytest.raises(KernelBadRequestError):
@@ -286,7 +286,7 @@ def test_a_refused_start_may_be_followed_by_another_one(make_owner, kernel_emula
     assert len(kernel_emulator.invocations) == 1
 
 
-def test_what_was_released_goes_on(owned, kernel_emulator):
+def test_kill_leaves_a_released_object(owned, kernel_emulator):
     owned.release()
     owned.kill()
     owned.end("the task failed")
@@ -299,7 +299,7 @@ def test_release_in_a_killed_task_raises(owned):
         owned.release()
 
 
-def test_what_nobody_owns_goes_on(make_owner, kernel_emulator):
+def test_kill_and_end_leave_an_object_that_nobody_owns(make_owner, kernel_emulator):
     owner, record, mark = make_owner(Ownership.NOBODY)
     owner.start(record, mark)
     assert duration(owner.kill) < 0.5
@@ -317,7 +317,7 @@ def test_kill_after_close_returns_at_once(owned, kernel_emulator):
     assert kernel_emulator.requests("PATCH") == ()
 
 
-def test_close_ends_the_threads(make_owner):
+def test_close_ends_the_threads_of_the_owner(make_owner):
     before = set(threading.enumerate())
     owner, _, _ = make_owner()
     threads = set(threading.enumerate()) - before
@@ -341,7 +341,7 @@ def test_close_leaves_an_end_under_way_time_to_finish(make_owner, kernel_emulato
     assert kernel_emulator.wait_for_status(owner.external_id, "failed")
 
 
-def test_wake_and_kill_cut_the_wait_short(owned):
+def test_wake_and_kill_cut_the_wait_of_the_owner_short(owned):
     owned.wake()
     assert duration(owned.wait, LONG) < 1
     killing = in_thread(owned.kill)

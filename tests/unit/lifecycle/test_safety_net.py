@@ -29,13 +29,15 @@ class ErrandOperator(BaseOperator):
 
 
 class XComs:
-    """The supervisor of the DAG processor: task id to ids, all under the key of errands."""
+    """The supervisor of the DAG processor: task id to ids, all under the key of errands; ``None`` for no answer."""
 
     def __init__(self, ids):
         self.ids = ids
 
     def send(self, msg):
         assert isinstance(msg, GetXComSequenceSlice)
+        if self.ids.get(msg.task_id) is None:
+            raise ConnectionError("the API server does not answer")
         return XComSequenceSliceResult(root=self.ids.get(msg.task_id, []) if msg.key == "errand_id" else [])
 
 
@@ -80,3 +82,9 @@ def test_safety_net_goes_on_when_the_connection_of_a_task_does_not_exist(start, 
     external_id = start()
     run_failed({"one": [external_id]}, {"errand": EndableErrand()}, kernel_conn_id="gone")
     assert f"Errand {external_id} could not be cancelled: There is no Airflow connection 'gone'" in caplog.text
+
+
+def test_safety_net_goes_on_when_the_ids_of_a_task_cannot_be_read(start, run_failed, kernel_emulator, caplog):
+    run_failed({"one": None, "two": [start()]}, {"errand": EndableErrand()})
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+    assert "What task one owns cannot be read from XCom: the API server does not answer" in caplog.text

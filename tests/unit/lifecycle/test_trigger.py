@@ -65,34 +65,34 @@ def status(kernel_emulator):
     return lambda trigger: kernel_emulator.invocation(trigger.external_id).status
 
 
-async def test_kill_ends_the_object_of_a_task_that_no_longer_waits(make_trigger, supervisor, status):
+async def test_trigger_kill_ends_the_object_of_a_task_that_no_longer_waits(make_trigger, supervisor, status):
     trigger = make_trigger()
     supervisor.states["t"] = "failed"
     await trigger.on_kill()
     assert status(trigger) == "failed"
 
 
-async def test_kill_leaves_the_object_of_a_task_that_still_waits_for_it(make_trigger, status):
+async def test_trigger_kill_leaves_the_object_of_a_task_that_still_waits_for_it(make_trigger, status):
     trigger = make_trigger()
     await trigger.on_kill()
     assert status(trigger) == "running"
 
 
-async def test_kill_ends_the_object_of_a_task_that_waits_for_a_later_one(make_trigger, supervisor, status):
+async def test_trigger_kill_ends_the_object_of_a_task_that_waits_for_a_later_one(make_trigger, supervisor, status):
     trigger = make_trigger()
     supervisor.xcoms["t", -1, "errand_id"] = "of a later try"
     await trigger.on_kill()
     assert status(trigger) == "failed"
 
 
-async def test_kill_ends_the_object_when_no_task_instance_is_known(make_trigger, status):
+async def test_trigger_kill_ends_the_object_when_no_task_instance_is_known(make_trigger, status):
     trigger = make_trigger()
     trigger.task_instance = None
     await trigger.on_kill()
     assert status(trigger) == "failed"
 
 
-async def test_kill_leaves_a_released_object(make_trigger, supervisor, status):
+async def test_trigger_kill_leaves_a_released_object(make_trigger, supervisor, status):
     trigger = make_trigger()
     supervisor.states["t"] = "failed"
     trigger.release()
@@ -100,7 +100,7 @@ async def test_kill_leaves_a_released_object(make_trigger, supervisor, status):
     assert status(trigger) == "running"
 
 
-async def test_kill_leaves_an_object_that_nobody_owns(make_trigger, supervisor, status):
+async def test_trigger_kill_leaves_an_object_that_nobody_owns(make_trigger, supervisor, status):
     trigger = make_trigger(cancel_on_kill=False)
     supervisor.states["t"] = "failed"
     await trigger.on_kill()
@@ -108,7 +108,7 @@ async def test_kill_leaves_an_object_that_nobody_owns(make_trigger, supervisor, 
     assert supervisor.asked == []
 
 
-async def test_end_goes_on_while_on_kill_is_cancelled_again_and_again(
+async def test_trigger_end_goes_on_while_on_kill_is_cancelled_again_and_again(
     make_trigger, supervisor, status, kernel_emulator
 ):
     trigger = make_trigger()
@@ -126,7 +126,7 @@ async def test_end_goes_on_while_on_kill_is_cancelled_again_and_again(
     assert not owning_trigger._ends
 
 
-async def test_cancelled_run_leaves_the_object_where_airflow_has_on_kill(
+async def test_trigger_run_that_is_cancelled_leaves_the_object_where_airflow_has_on_kill(
     make_trigger, supervisor, status, monkeypatch
 ):
     monkeypatch.setattr(_compat, "triggers_have_on_kill", lambda: True)
@@ -137,7 +137,7 @@ async def test_cancelled_run_leaves_the_object_where_airflow_has_on_kill(
 
 
 @pytest.mark.parametrize(("state", "expected"), [("failed", "failed"), ("deferred", "running")])
-async def test_cancelled_run_ends_the_object_where_airflow_has_no_on_kill(
+async def test_trigger_run_that_is_cancelled_ends_the_object_where_airflow_has_no_on_kill(
     state, expected, make_trigger, supervisor, status, monkeypatch
 ):
     monkeypatch.setattr(_compat, "triggers_have_on_kill", lambda: False)
@@ -147,7 +147,7 @@ async def test_cancelled_run_ends_the_object_where_airflow_has_no_on_kill(
     assert status(trigger) == expected
 
 
-async def test_failed_end_is_logged_with_the_kind_and_id(make_trigger, supervisor, monkeypatch):
+async def test_trigger_end_that_failed_is_logged_with_the_kind_and_id(make_trigger, supervisor, monkeypatch):
     trigger = make_trigger(kernel_conn_id="gone")
     monkeypatch.setattr(supervisor, "_answer", lambda message: 1 / 0)
     logged = []

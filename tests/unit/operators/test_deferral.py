@@ -31,7 +31,7 @@ BROWSERS = {
 
 
 @pytest.fixture(autouse=True)
-def a_short_first_look(monkeypatch):
+def short_first_poll(monkeypatch):
     monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.02)
 
 
@@ -60,12 +60,14 @@ def assert_goes_on(kernel):
 
 
 class TestBeforeTheDeferral:
-    def test_it_starts_on_the_worker_and_leaves_the_id(self, deferred, execution_api, kernel_emulator):
+    def test_deferrable_task_starts_its_invocation_on_the_worker_and_publishes_the_id(
+        self, deferred, execution_api, kernel_emulator
+    ):
         assert execution_api.xcoms["invocation_id"] == deferred.invocation_id
         assert len(kernel_emulator.requests("POST")) == 1
         assert_goes_on(kernel_emulator)
 
-    def test_a_short_run_is_not_deferred(self, run, execution_api, monkeypatch):
+    def test_short_invocation_is_not_deferred(self, run, execution_api, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
         result = run(
             KernelInvokeOperator,
@@ -78,7 +80,7 @@ class TestBeforeTheDeferral:
         assert result.state == "success"
         assert execution_api.xcoms["return_value"] == 1
 
-    def test_the_triggers_row_holds_no_key_and_no_payload(self, make_task, kernel_emulator):
+    def test_trigger_row_holds_no_key_and_no_payload(self, make_task, kernel_emulator):
         task = make_task(KernelInvokeOperator, **{**BROWSERS, "payload": {"count": 1, "seconds": 600.25}})
         row = json.dumps(task.run().msg.model_dump(mode="json"))
         assert kernel_emulator.api_key not in row
@@ -95,28 +97,28 @@ class TestBeforeTheDeferral:
             "live_view_link",
         }
 
-    def test_airflow_is_given_no_timeout_of_its_own(self, deferred):
+    def test_deferral_has_no_timeout_of_airflow(self, deferred):
         assert deferred.deferred.msg.trigger_timeout is None
 
-    def test_the_deadline_counts_from_the_start_of_the_task(self, make_task):
+    def test_deadline_of_the_trigger_counts_from_the_start_of_the_task(self, make_task):
         task = make_task(KernelInvokeOperator, execution_timeout=timedelta(minutes=10), **BROWSERS)
         before = time.time()
         deadline = task.run().msg.trigger_kwargs["deadline"]
         assert before + 599 <= deadline <= time.time() + 600
 
-    def test_without_an_execution_timeout_kernels_own_limit_counts(self, deferred):
+    def test_deadline_of_the_trigger_without_an_execution_timeout_is_kernels_limit(self, deferred):
         expected = time.time() + 900 + 300
         assert expected - 60 <= deferred.deferred.msg.trigger_kwargs["deadline"] <= expected
 
     @pytest.mark.parametrize("state", ["failed", "success", "restarting", "removed", None])
-    def test_a_task_that_was_marked_or_cleared_meanwhile_cancels(self, state, run, kernel_emulator, execution_api):
+    def test_task_marked_or_cleared_before_it_defers_cancels(self, state, run, kernel_emulator, execution_api):
         execution_api.task_state = state
         result = run(KernelInvokeOperator, **BROWSERS)
         assert isinstance(result.error, KernelInvocationKilledError)
         assert (state or "gone") in str(result.error)
         assert_cancelled(kernel_emulator)
 
-    def test_an_airflow_that_does_not_tell_the_state_cancels(self, run, kernel_emulator, execution_api):
+    def test_task_whose_state_cannot_be_fetched_before_it_defers_cancels(self, run, kernel_emulator, execution_api):
         def refuse(method, path):
             if path.endswith("/states"):
                 raise ConnectionError("the API server is gone")
@@ -126,7 +128,7 @@ class TestBeforeTheDeferral:
         assert result.state == "up_for_retry"
         assert_cancelled(kernel_emulator)
 
-    def test_a_kill_in_the_first_polls_cancels(self, make_task, kernel_emulator):
+    def test_kill_in_the_polls_before_the_deferral_cancels(self, make_task, kernel_emulator):
         class KilledInTheFirstPolls(KernelInvokeOperator):
             def show_dashboard(self, *arguments, **options):
                 self.on_kill()  # the last step before the polls
@@ -136,7 +138,7 @@ class TestBeforeTheDeferral:
         assert isinstance(result.error, KernelInvocationKilledError)
         assert_cancelled(kernel_emulator)
 
-    def test_a_mapped_one_asks_for_its_own_state(self, make_task, kernel_emulator, execution_api):
+    def test_mapped_task_fetches_its_own_state_before_it_defers(self, make_task, kernel_emulator, execution_api):
         asked = []
         execution_api.hold = lambda method, path: asked.append(path)
         result = make_task(KernelInvokeOperator, map_index=3, **BROWSERS).run()
@@ -145,7 +147,7 @@ class TestBeforeTheDeferral:
 
 
 class TestAfterTheDeferral:
-    def test_the_output_is_the_return_value(self, deferred, execution_api, kernel_emulator):
+    def test_resumed_task_returns_the_output(self, deferred, execution_api, kernel_emulator):
         kernel_emulator.finish(deferred.invocation_id, output={"a": 1})
         event = deferred.trigger_event(deferred.deferred)
         assert event == {"invocation_id": deferred.invocation_id, "status": "finished"}
@@ -154,14 +156,14 @@ class TestAfterTheDeferral:
         assert kernel_emulator.requests("PATCH") == ()
         assert kernel_emulator.requests("DELETE") == ()
 
-    def test_a_failed_invocation_fails_the_task_and_leaves_its_retries(self, deferred, kernel_emulator):
+    def test_resumed_task_fails_with_its_invocation_and_keeps_its_retries(self, deferred, kernel_emulator):
         kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})
         result = deferred.resume("execute_complete", event=deferred.trigger_event(deferred.deferred))
         assert result.state == "up_for_retry"
         assert isinstance(result.error, KernelInvocationFailedError)
         assert kernel_emulator.requests("PATCH") == ()
 
-    def test_a_deadline_that_has_passed_cancels(self, deferred, kernel_emulator):
+    def test_resumed_task_past_its_deadline_cancels(self, deferred, kernel_emulator):
         deferred.deferred.msg.trigger_kwargs["deadline"] = time.time() - 1
         event = deferred.trigger_event(deferred.deferred)
         assert event["status"] == "timeout"
@@ -171,21 +173,25 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, KernelInvocationTimeoutError)
         assert_cancelled(kernel_emulator)
 
-    def test_one_that_ended_at_the_last_moment_is_not_lost(self, deferred, execution_api, kernel_emulator):
+    def test_resumed_task_past_its_deadline_takes_the_result_of_an_invocation_that_has_ended(
+        self, deferred, execution_api, kernel_emulator
+    ):
         kernel_emulator.finish(deferred.invocation_id, output="just in time")
         event = {"invocation_id": deferred.invocation_id, "status": "timeout"}
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == "just in time"
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
-    def test_lost_contact_keeps_it_for_the_next_try(self, deferred, kernel_emulator):
+    def test_lost_contact_of_the_trigger_leaves_the_invocation_to_the_next_try(self, deferred, kernel_emulator):
         event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "KernelServerError: 500"}
         result = deferred.resume("execute_complete", event=event)
         assert result.state == "up_for_retry"
         assert isinstance(result.error, KernelLostContactError)
         assert_goes_on(kernel_emulator)
 
-    def test_lost_contact_in_the_last_try_cancels_and_says_so(self, deferred, kernel_emulator, execution_api):
+    def test_lost_contact_of_the_trigger_in_the_last_try_cancels_and_logs_it(
+        self, deferred, kernel_emulator, execution_api
+    ):
         execution_api.max_tries = 0
         event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "KernelServerError: 500"}
         result = deferred.resume("execute_complete", event=event)
@@ -194,20 +200,22 @@ class TestAfterTheDeferral:
         assert "KernelServerError: 500" in str(result.error)
         assert_cancelled(kernel_emulator)
 
-    def test_lost_contact_with_one_that_succeeded_is_a_success(self, deferred, execution_api, kernel_emulator):
+    def test_lost_contact_of_the_trigger_with_an_invocation_that_succeeded_is_a_success(
+        self, deferred, execution_api, kernel_emulator
+    ):
         kernel_emulator.finish(deferred.invocation_id, output=1)
         event = {"invocation_id": deferred.invocation_id, "status": "error", "error": "..."}
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == 1
 
     @pytest.mark.parametrize("event", [None, {}, {"status": "what?"}])
-    def test_an_event_that_makes_no_sense_is_no_success(self, event, deferred, kernel_emulator, execution_api):
+    def test_malformed_event_is_no_success(self, event, deferred, kernel_emulator, execution_api):
         execution_api.max_tries = 0
         result = deferred.resume("execute_complete", event=event)
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_an_event_that_is_early_is_waited_for(self, deferred, kernel_emulator, execution_api):
+    def test_event_before_the_end_of_the_invocation_is_waited_for(self, deferred, kernel_emulator, execution_api):
         """A list may tell of an end that a single look does not show yet."""
         path = f"/invocations/{deferred.invocation_id}"
         stale = {"id": deferred.invocation_id, "status": "running"}
@@ -220,7 +228,7 @@ class TestAfterTheDeferral:
         assert len(kernel_emulator.requests("GET", path)) == before + 3
 
     @pytest.mark.parametrize("more", [{}, {"invocation_id": None}])
-    def test_an_event_that_is_too_early_is_no_success(
+    def test_event_long_before_the_end_of_the_invocation_is_no_success(
         self, more, deferred, kernel_emulator, execution_api, monkeypatch
     ):
         monkeypatch.setattr(owned_invocation, "_CATCH_UP_SECONDS", 0.1)
@@ -230,7 +238,9 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_a_key_that_no_longer_holds_fails_for_good(self, deferred, kernel_emulator, monkeypatch):
+    def test_key_revoked_during_the_deferral_fails_the_task_without_a_retry(
+        self, deferred, kernel_emulator, monkeypatch
+    ):
         connection = {**json.loads(kernel_emulator.airflow_connection), "password": "revoked"}
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
         event = deferred.trigger_event(deferred.deferred)
@@ -240,34 +250,45 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, AirflowFailException)
         assert isinstance(result.error.__cause__, KernelAuthenticationError)
 
+    def test_execution_timeout_after_the_deferral_cancels(self, make_task, kernel_emulator):
+        """It comes while the task fetches an invocation with which the trigger has lost contact."""
+        task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
+        assert task.run().state == "deferred"
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", delay=5))
+        result = task.resume("execute_complete", event={"status": "error"})
+        assert type(result.error).__name__ == "AirflowTaskTimeout"
+        assert_cancelled(kernel_emulator)
+
     @pytest.mark.parametrize(
         ("error", "exception"),
         [("Trigger timeout", TaskDeferralTimeout), ("Trigger failure", TaskDeferralError)],
         ids=["the deferral timed out", "the trigger crashed"],
     )
-    def test_when_airflow_ends_the_deferral_it_cancels(self, error, exception, deferred, kernel_emulator):
+    def test_deferral_ended_by_airflow_cancels(self, error, exception, deferred, kernel_emulator):
         result = deferred.resume("__fail__", error=error)
         assert result.state == "up_for_retry"
         assert isinstance(result.error, exception)
         assert_cancelled(kernel_emulator)
 
-    def test_a_failed_cancel_does_not_hide_why_the_deferral_ended(self, deferred, kernel_emulator):
+    def test_failed_cancel_does_not_hide_why_the_deferral_ended(self, deferred, kernel_emulator):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
         result = deferred.resume("__fail__", error="Trigger failure")
         assert isinstance(result.error, TaskDeferralError)
 
-    def test_with_cancel_on_kill_off_it_goes_on(self, make_task, kernel_emulator):
+    def test_deferral_ended_by_airflow_leaves_the_invocation_without_cancel_on_kill(
+        self, make_task, kernel_emulator
+    ):
         task = make_task(KernelInvokeOperator, cancel_on_kill=False, **BROWSERS)
         assert task.run().state == "deferred"
         task.resume("__fail__", error="Trigger failure")
         assert_goes_on(kernel_emulator)
 
 
-def test_the_default_is_what_airflow_is_configured_to():
+def test_deferrable_defaults_to_airflows_configuration():
     assert KernelInvokeOperator(task_id="t", app_name="a", action_name="b").deferrable is False
 
 
-def test_a_second_deferral_would_not_move_the_deadline():
+def test_second_deferral_does_not_move_the_deadline():
     """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
     operator = KernelInvokeOperator(

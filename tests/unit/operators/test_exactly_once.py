@@ -28,7 +28,7 @@ HANG = {
 
 
 @pytest.fixture(autouse=True)
-def no_time_is_lost(monkeypatch):
+def no_waiting(monkeypatch):
     monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
     monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
 
@@ -78,14 +78,18 @@ class TestALostAnswer:
         ],
         ids=str,
     )
-    def test_the_invocation_is_looked_up_and_there_is_just_one(self, fault, run, kernel_emulator, execution_api):
+    def test_invocation_whose_start_lost_its_answer_is_searched_and_not_started_twice(
+        self, fault, run, kernel_emulator, execution_api
+    ):
         kernel_emulator.add_fault(Fault("POST", "/invocations", **fault))
         result = run(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
         assert result.state == "success"
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 1
 
-    def test_another_payload_is_another_invocation(self, run, kernel_emulator, execution_api):
+    def test_search_for_a_lost_start_leaves_an_invocation_with_another_payload(
+        self, run, kernel_emulator, execution_api
+    ):
         with KernelHook() as hook:
             hook.invoke("demo", "echo", 2)
         kernel_emulator.add_fault(Fault("POST", "/invocations", nth=2, drop="before"))
@@ -93,17 +97,19 @@ class TestALostAnswer:
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 2
 
-    def test_a_kill_while_it_is_looked_for_cancels_it(self, make_task, kernel_emulator, monkeypatch):
+    def test_kill_during_the_search_for_a_lost_start_cancels_what_it_started(
+        self, make_task, kernel_emulator, monkeypatch
+    ):
         monkeypatch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 60.0)
 
-        class KilledWhileLooking(KernelInvokeOperator):
+        class KilledWhileSearching(KernelInvokeOperator):
             def sleep(self, seconds):
                 self.on_kill()
                 super().sleep(seconds)
 
         kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
         kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
-        result = make_task(KilledWhileLooking, **HANG).run()
+        result = make_task(KilledWhileSearching, **HANG).run()
         assert isinstance(result.error, KernelInvocationKilledError)
         assert active(kernel_emulator) == []
         assert len(kernel_emulator.invocations) == 1
@@ -112,7 +118,9 @@ class TestALostAnswer:
 @pytest.mark.needs_airflow("3.3", REMEMBERS)
 class TestAfterACrash:
     @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
-    def test_what_still_runs_is_taken_up(self, deferrable, crash, kernel_emulator, execution_api):
+    def test_try_after_a_crash_reconnects_to_the_running_invocation(
+        self, deferrable, crash, kernel_emulator, execution_api
+    ):
         task = crash(deferrable=deferrable)
         (invocation,) = kernel_emulator.invocations
         again = task.next_try()
@@ -132,28 +140,32 @@ class TestAfterACrash:
         assert execution_api.xcoms["invocation_id"] == invocation.id
         assert len(kernel_emulator.invocations) == 1
 
-    def test_the_result_of_one_that_succeeded_meanwhile_is_used(self, crash, kernel_emulator, execution_api):
+    def test_try_after_a_crash_returns_the_output_of_an_invocation_that_has_succeeded(
+        self, crash, kernel_emulator, execution_api
+    ):
         task = crash()
         kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
         assert task.next_try().run().state == "success"
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 1
 
-    def test_one_that_failed_meanwhile_is_followed_by_a_new_one(self, crash, kernel_emulator):
+    def test_try_after_a_crash_starts_anew_when_the_invocation_has_failed(self, crash, kernel_emulator):
         task = crash(deferrable=True)
         kernel_emulator.finish(kernel_emulator.invocations[0].id, "failed")
         assert task.next_try().run().state == "deferred"
         assert len(kernel_emulator.invocations) == 2
         assert len(active(kernel_emulator)) == 1
 
-    def test_one_that_is_gone_is_followed_by_a_new_one(self, crash, kernel_emulator, execution_api):
+    def test_try_after_a_crash_starts_anew_when_the_invocation_is_gone(self, crash, kernel_emulator, execution_api):
         task = crash(deferrable=True)
         kernel_emulator.finish(kernel_emulator.invocations[0].id)
         execution_api.store["kernel_invocation"]["external_id"] = "gone"
         assert task.next_try().run().state == "deferred"
         assert len(active(kernel_emulator)) == 1
 
-    def test_one_with_another_payload_is_ended_and_followed_by_a_new_one(self, crash, kernel_emulator):
+    def test_try_after_a_crash_ends_an_invocation_with_another_payload_and_starts_anew(
+        self, crash, kernel_emulator
+    ):
         task = crash(deferrable=True)
         (old,) = kernel_emulator.invocations
         again = task.next_try()
@@ -162,7 +174,7 @@ class TestAfterACrash:
         assert kernel_emulator.invocation(old.id).status == "failed"
         assert kernel_emulator.most_active_at_once() == 1
 
-    def test_a_second_crash_is_survived_too(self, crash, kernel_emulator):
+    def test_try_after_two_crashes_reconnects(self, crash, kernel_emulator):
         task = crash()
         kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
         third = task.next_try().next_try()
@@ -191,7 +203,7 @@ class TestAfterACrash:
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
     @pytest.mark.parametrize("external_id", ["", "../x", "x" * 100_000], ids=lambda text: text[:4])
-    @pytest.mark.parametrize("change", [{}, {"is_over": True}, {"version": 2}], ids=repr)
+    @pytest.mark.parametrize("change", [{}, {"is_closed": True}, {"version": 2}], ids=repr)
     def test_record_with_what_cannot_be_an_id_says_how_to_go_on(
         self, external_id, change, crash, kernel_emulator, execution_api
     ):
@@ -236,7 +248,7 @@ class TestAfterACrash:
 
 class TestAfterAClear:
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_what_still_runs_is_cancelled_and_a_new_one_started(self, crash, kernel_emulator):
+    def test_try_after_a_clear_cancels_the_running_invocation_and_starts_anew(self, crash, kernel_emulator):
         task = crash()
         (old,) = kernel_emulator.invocations
         again = task.next_try(cleared=True)
@@ -247,7 +259,7 @@ class TestAfterAClear:
         assert active(kernel_emulator) == [new.id]
         assert kernel_emulator.most_active_at_once() == 1
 
-    def test_a_success_runs_again(self, make_task, kernel_emulator, execution_api):
+    def test_try_after_the_clear_of_a_success_starts_anew(self, make_task, kernel_emulator, execution_api):
         task = make_task(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)
         assert task.run().state == "success"
         assert task.next_try(cleared=True).run().state == "success"
@@ -255,7 +267,9 @@ class TestAfterAClear:
         assert kernel_emulator.requests("PATCH") == ()
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_an_intent_without_an_id_is_looked_for_and_ended(self, crash, kernel_emulator, execution_api):
+    def test_try_after_a_clear_ends_what_an_intent_without_an_id_started(
+        self, crash, kernel_emulator, execution_api
+    ):
         task = crash()
         (old,) = kernel_emulator.invocations
         execution_api.store["kernel_invocation"]["external_id"] = None
@@ -266,7 +280,7 @@ class TestAfterAClear:
         assert kernel_emulator.most_active_at_once() == 1
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_a_deleted_row_counts_from_the_first_try_again(self, crash, kernel_emulator):
+    def test_first_try_of_a_deleted_task_instance_ends_the_former_invocation(self, crash, kernel_emulator):
         task = crash()
         (old,) = kernel_emulator.invocations
         again = task.next_try()
@@ -277,7 +291,9 @@ class TestAfterAClear:
         assert len(active(kernel_emulator)) == 1
 
     @pytest.mark.parametrize("arguments", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
-    def test_what_the_task_does_not_own_goes_on(self, arguments, make_task, kernel_emulator):
+    def test_try_after_a_clear_leaves_an_invocation_that_the_task_does_not_own(
+        self, arguments, make_task, kernel_emulator
+    ):
         task = make_task(KernelInvokeOperator, **{**HANG, **arguments, "deferrable": True})
         task.run()
         task.next_try(cleared=True).run()
@@ -288,7 +304,7 @@ class TestTheOrderlyEnd:
     @pytest.mark.needs_airflow(
         "3.3", "before, it may be either, which fails the task, unless it has a correlation_key"
     )
-    def test_a_lost_start_is_not_confused_with_that_of_the_try_before(self, make_task, kernel_emulator):
+    def test_search_for_a_lost_start_excludes_the_invocation_of_the_try_before(self, make_task, kernel_emulator):
         """The same payload, seconds ago: known from the ledger, and so out of the question."""
         task = make_task(KernelInvokeOperator, app_name="demo", action_name="fail", poll_interval=0.01)
         task.run()
@@ -297,7 +313,7 @@ class TestTheOrderlyEnd:
         assert isinstance(result.error, KernelInvocationFailedError)
         assert len(kernel_emulator.invocations) == 2
 
-    def test_a_failed_invocation_is_followed_by_a_new_one(self, make_task, kernel_emulator):
+    def test_try_after_a_failed_invocation_starts_anew(self, make_task, kernel_emulator):
         task = make_task(KernelInvokeOperator, app_name="demo", action_name="fail", poll_interval=0.01)
         task.run()
         task.next_try().run()
@@ -305,7 +321,7 @@ class TestTheOrderlyEnd:
 
     @pytest.mark.usefixtures("contact_is_soon_lost")
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_lost_contact_is_found_again_by_the_next_try(self, make_task, kernel_emulator, execution_api):
+    def test_try_after_lost_contact_reconnects(self, make_task, kernel_emulator, execution_api):
         task = make_task(KernelInvokeOperator, **HANG)
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=range(1, 21), status=500))
         assert task.run().state == "up_for_retry"
@@ -315,14 +331,14 @@ class TestTheOrderlyEnd:
         assert execution_api.xcoms["return_value"] == "found"
         assert len(kernel_emulator.invocations) == 1
 
-    def test_without_durable_every_try_starts_its_own(self, crash, kernel_emulator, execution_api):
+    def test_try_without_durable_starts_anew_after_a_crash(self, crash, kernel_emulator, execution_api):
         task = crash(durable=False, deferrable=True)
         assert execution_api.store == {}
         task.next_try().run()
         assert len(kernel_emulator.invocations) == 2
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_the_ledger_holds_no_payload_and_no_key(self, crash, kernel_emulator, execution_api):
+    def test_ledger_holds_no_payload_and_no_key(self, crash, kernel_emulator, execution_api):
         crash(payload={"card": "4711"})
         written = json.dumps(execution_api.store)
         assert "4711" not in written

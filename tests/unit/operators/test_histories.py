@@ -200,7 +200,7 @@ class API(ExecutionAPI):
     def _points(self, method, path, request):
         if method == "PUT" and path.endswith("/kernel_invocation"):
             entry = json.loads(request.content)["value"]
-            if entry["is_over"]:
+            if entry["is_closed"]:
                 return "before the end is stored", None
             what = "intent" if entry["external_id"] is None else "id"
             return f"before the {what} is stored", f"after the {what} is stored"
@@ -548,18 +548,18 @@ class TestHistories:
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
     @histories(EXAMPLES * 3 // 10)
     @given(tries=ALONE, marked=st.booleans())
-    def test_of_one_task(self, deferrable, kernel, tries, marked):
+    def test_histories_of_one_task(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
     @histories(EXAMPLES // 10)
     @given(tries=st.lists(st.tuples(st.just(0), CRASHING), min_size=1, max_size=5), marked=st.booleans())
-    def test_of_crashes_only(self, deferrable, kernel, tries, marked):
+    def test_histories_of_crashes_only(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
     @histories(EXAMPLES // 15)
     @given(tries=st.lists(st.tuples(st.just(0), ORDERLY), min_size=1, max_size=6))
-    def test_of_orderly_ends_on_every_version(self, deferrable, kernel, tries):
+    def test_histories_of_orderly_ends_on_every_version(self, deferrable, kernel, tries):
         History(kernel, deferrable=deferrable, marked=True).live(tries)
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
@@ -568,7 +568,7 @@ class TestHistories:
         tries=st.lists(st.tuples(st.integers(0, 2), TRIES), min_size=2, max_size=9),
         siblings=st.integers(2, 3),
     )
-    def test_of_mapped_siblings_that_ask_for_the_same(self, deferrable, kernel, tries, siblings):
+    def test_histories_of_mapped_siblings_with_equal_payloads(self, deferrable, kernel, tries, siblings):
         History(kernel, siblings=siblings, deferrable=deferrable).live(tries)
 
 
@@ -576,7 +576,7 @@ class TestHistories:
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 @pytest.mark.parametrize("crashed", ["before the id is stored", "after the id is stored"])
 @pytest.mark.parametrize("killed", ["after the search for what was started", "before the id is stored"])
-def test_a_kill_while_an_invocation_is_taken_up_cancels_it(deferrable, crashed, killed, kernel):
+def test_kill_during_a_reconnect_cancels_the_invocation(deferrable, crashed, killed, kernel):
     tries = [
         Try("ok", what, early=True, then=None, cleared=False) for what in (("crash", crashed), ("kill", killed))
     ]
@@ -587,7 +587,7 @@ def test_a_kill_while_an_invocation_is_taken_up_cancels_it(deferrable, crashed, 
 
 @pytest.mark.needs_airflow("3.3", REMEMBERS)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
-def test_without_the_ledger_they_would_tell(deferrable, kernel):
+def test_histories_fail_without_the_ledger(deferrable, kernel):
     @histories(200, phases=[Phase.generate])
     @given(tries=ALONE)
     def without(tries):

@@ -56,13 +56,13 @@ def assert_nothing_cancelled(kernel):
 
 class TestTheResult:
     @pytest.mark.parametrize("value", [{"a": [1, None, "ü"]}, [], [1], "text", "", 0, 1.5, False, True], ids=repr)
-    def test_the_output_is_the_return_value(self, value, run, execution_api, kernel_emulator):
+    def test_invoke_returns_the_output(self, value, run, execution_api, kernel_emulator):
         result = run(KernelInvokeOperator, payload=value, **ECHO)
         assert result.state == "success"
         assert execution_api.xcoms["return_value"] == value
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_an_output_that_is_no_json_is_text(self, run, execution_api, kernel_emulator):
+    def test_invoke_returns_an_output_that_is_no_json_as_text(self, run, execution_api, kernel_emulator):
         def finish_with_text(ctx):
             kernel_emulator.finish(ctx.invocation_id, raw_output="not {json")
 
@@ -70,7 +70,7 @@ class TestTheResult:
         run(KernelInvokeOperator, app_name="app", action_name="text", poll_interval=0.01)
         assert execution_api.xcoms["return_value"] == "not {json"
 
-    def test_the_id_is_in_xcom_before_the_wait(self, run, execution_api, kernel_emulator):
+    def test_invocation_id_is_in_xcom_before_the_wait(self, run, execution_api, kernel_emulator):
         order = []
         execution_api.hold = lambda method, path: order.append(path.rsplit("/", 1)[-1])
         run(KernelInvokeOperator, **ECHO)
@@ -78,7 +78,7 @@ class TestTheResult:
         assert execution_api.xcoms["invocation_id"] == invocation.id
         assert order.index("invocation_id") < order.index("state" if "state" in order else "return_value")
 
-    def test_without_waiting_the_id_is_the_return_value(self, run, execution_api, kernel_emulator):
+    def test_invoke_without_waiting_returns_the_id(self, run, execution_api, kernel_emulator):
         result = run(KernelInvokeOperator, wait_for_completion=False, **HANG)
         (invocation,) = kernel_emulator.invocations
         assert result.state == "success"
@@ -86,23 +86,23 @@ class TestTheResult:
         assert invocation.status in ("queued", "running")
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_a_larger_output_than_wanted_fails_for_good(self, run, kernel_emulator):
+    def test_output_above_max_output_bytes_fails_the_task_without_a_retry(self, run, kernel_emulator):
         result = run(KernelInvokeOperator, payload="x" * 99, max_output_bytes=100, **ECHO)
         assert result.state == "failed"
         assert isinstance(result.error.__cause__, KernelOutputTooLargeError)
         assert "101 bytes" in str(result.error)
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_an_output_of_just_that_size_is_kept(self, run):
+    def test_output_of_max_output_bytes_is_returned(self, run):
         assert run(KernelInvokeOperator, payload="x" * 98, max_output_bytes=100, **ECHO).state == "success"
 
-    def test_without_xcom_the_size_does_not_matter(self, run):
+    def test_max_output_bytes_does_not_matter_without_xcom(self, run):
         result = run(KernelInvokeOperator, payload="x" * 99, max_output_bytes=10, do_xcom_push=False, **ECHO)
         assert result.state == "success"
 
 
 class TestTheRequest:
-    def test_all_fields_are_templates(self, run, kernel_emulator):
+    def test_invoke_renders_all_template_fields(self, run, kernel_emulator):
         run(
             KernelInvokeOperator,
             app_name="{{ 'demo' }}",
@@ -121,7 +121,7 @@ class TestTheRequest:
             "async": True,
         }
 
-    def test_no_payload_sends_none(self, run, kernel_emulator):
+    def test_invoke_without_a_payload_sends_none(self, run, kernel_emulator):
         run(KernelInvokeOperator, **ECHO)
         (create,) = kernel_emulator.requests("POST", "/invocations")
         assert "payload" not in create.json
@@ -138,7 +138,7 @@ class TestTheRequest:
         ],
         ids=str,
     )
-    def test_kernels_own_limit_is_the_last_backstop(self, arguments, sent, run, kernel_emulator):
+    def test_async_timeout_seconds_follow_the_execution_timeout(self, arguments, sent, run, kernel_emulator):
         run(KernelInvokeOperator, **ECHO, **arguments)
         (create,) = kernel_emulator.requests("POST", "/invocations")
         assert create.json.get("async_timeout_seconds") == sent
@@ -153,17 +153,19 @@ class TestTheRequest:
         ],
         ids=["empty app name", "blank version", "too short a limit", "not JSON"],
     )
-    def test_what_cannot_be_right_fails_for_good_before_anything_is_sent(self, arguments, run, kernel_emulator):
+    def test_argument_that_cannot_work_fails_the_task_before_anything_is_sent(
+        self, arguments, run, kernel_emulator
+    ):
         result = run(KernelInvokeOperator, **arguments)
         assert result.state == "failed"
         assert isinstance(result.error.__cause__, KernelInputError)
         assert kernel_emulator.journal == ()
 
-    def test_a_poll_interval_that_makes_no_sense_is_told_when_the_dag_is_parsed(self):
+    def test_wrong_poll_interval_is_refused_when_the_dag_is_parsed(self):
         with pytest.raises(KernelInputError, match="poll_interval is 0"):
             KernelInvokeOperator(task_id="t", app_name="a", action_name="b", poll_interval=0)
 
-    def test_payload_output_and_key_stay_out_of_the_log(self, run, kernel_emulator, caplog, capsys):
+    def test_log_of_invoke_holds_no_payload_output_or_key(self, run, kernel_emulator, caplog, capsys):
         caplog.set_level(logging.DEBUG)
         result = run(KernelInvokeOperator, payload={"card": "4711-secret"}, **ECHO)
         assert result.state == "success"
@@ -175,7 +177,7 @@ class TestTheRequest:
 
 
 class TestErrors:
-    def test_a_failed_invocation_fails_the_task_and_leaves_its_retries(self, run, kernel_emulator):
+    def test_failed_invocation_fails_the_task_and_keeps_its_retries(self, run, kernel_emulator):
         result = run(
             KernelInvokeOperator,
             app_name="demo",
@@ -189,7 +191,7 @@ class TestErrors:
         assert "the shop was closed" not in str(result.error)
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_permanent_errors_do_not_burn_retries(self, run, kernel_emulator, monkeypatch):
+    def test_permanent_error_uses_up_no_retries(self, run, kernel_emulator, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", f"kernel://:wrong@{kernel_emulator.base_url[7:]}/http")
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
@@ -199,14 +201,14 @@ class TestErrors:
 
     @pytest.mark.parametrize("status", [400, 403, 404, 422])
     @pytest.mark.parametrize("body", [None, "<html>no</html>", b""], ids=["error body", "html", "empty"])
-    def test_the_apis_refusals_do_not_burn_retries(self, status, body, run, kernel_emulator):
+    def test_refusal_by_the_api_uses_up_no_retries(self, status, body, run, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", status=status, body=body))
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
         assert str(status) in str(result.error)
         assert len(kernel_emulator.journal) == 1
 
-    def test_an_outcome_of_the_start_that_stays_unknown_is_not_tried_again(self, run, kernel_emulator):
+    def test_start_whose_outcome_stays_unknown_is_not_retried(self, run, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=500))
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
@@ -223,7 +225,7 @@ class TestErrors:
         ],
         ids=["tries left", "none left"],
     )
-    def test_lost_contact_keeps_it_for_a_next_try_if_there_is_one(
+    def test_lost_contact_leaves_the_invocation_to_the_next_try_if_there_is_one(
         self, max_tries, kept, run, kernel_emulator, monkeypatch
     ):
         connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
@@ -237,7 +239,7 @@ class TestErrors:
         else:
             assert_cancelled(kernel_emulator)
 
-    def test_an_unknown_status_is_not_final_and_said_once(self, run, kernel_emulator, execution_api, capsys):
+    def test_unknown_status_is_not_final_and_logged_once(self, run, kernel_emulator, execution_api, capsys):
         strange = {"id": "x", "status": "pondering"}
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2, 3), body=strange))
         run(KernelInvokeOperator, payload=1, **ECHO)
@@ -246,21 +248,19 @@ class TestErrors:
 
 
 class TestTheInvocationDoesNotOutliveTheTask:
-    def test_an_execution_timeout_cancels(self, run, kernel_emulator):
+    def test_execution_timeout_cancels(self, run, kernel_emulator):
         result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
         assert result.state == "up_for_retry"
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         assert_cancelled(kernel_emulator)
 
-    def test_an_execution_timeout_in_the_create_request_cancels_when_the_answer_is_there(
-        self, run, kernel_emulator
-    ):
+    def test_execution_timeout_in_the_create_request_cancels_when_the_answer_is_there(self, run, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=0.5))
         result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         assert_cancelled(kernel_emulator)
 
-    def test_an_airflow_that_takes_no_xcom_cancels(self, run, kernel_emulator, execution_api):
+    def test_xcom_that_airflow_does_not_take_cancels(self, run, kernel_emulator, execution_api):
         def refuse(method, path):
             if path.endswith("/invocation_id"):
                 raise ConnectionError("the API server is gone")
@@ -270,7 +270,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert result.state == "up_for_retry"
         assert_cancelled(kernel_emulator)
 
-    def test_a_kill_before_there_is_anything_to_cancel_starts_nothing(self, run, kernel_emulator):
+    def test_kill_before_the_start_starts_nothing(self, run, kernel_emulator):
         class KilledAtOnce(KernelInvokeOperator):
             def run_with_hook(self, context):
                 self.on_kill()
@@ -281,7 +281,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert isinstance(result.error, KernelInvocationKilledError)
         assert kernel_emulator.journal == ()
 
-    def test_a_kill_may_come_twice(self, run, kernel_emulator):
+    def test_second_kill_sends_nothing_more(self, run, kernel_emulator):
         class KilledTwice(KernelInvokeOperator):
             def _wait(self, guard, *arguments):
                 self.on_kill()
@@ -292,7 +292,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert isinstance(result.error, KernelInvocationKilledError)
         assert_cancelled(kernel_emulator)
 
-    def test_a_kill_after_the_end_touches_nothing(self, run, kernel_emulator):
+    def test_kill_after_the_end_of_the_task_sends_nothing(self, run, kernel_emulator):
         class KilledLate(KernelInvokeOperator):
             def run_with_hook(self, context):
                 output = super().run_with_hook(context)
@@ -302,7 +302,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert run(KilledLate, payload=1, **ECHO).state == "success"
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_a_failed_cancel_is_logged_and_does_not_hide_the_error(self, run, kernel_emulator, caplog, capsys):
+    def test_failed_cancel_is_logged_and_does_not_hide_the_error(self, run, kernel_emulator, caplog, capsys):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
         result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
@@ -310,13 +310,13 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert f"Invocation {invocation.id} could not be cancelled" in caplog.text + capsys.readouterr().out
         assert invocation.browsers == 0
 
-    def test_with_cancel_on_kill_off_it_goes_on(self, run, kernel_emulator):
+    def test_execution_timeout_leaves_the_invocation_without_cancel_on_kill(self, run, kernel_emulator):
         run(KernelInvokeOperator, cancel_on_kill=False, execution_timeout=timedelta(seconds=0.2), **HANG)
         (invocation,) = kernel_emulator.invocations
         assert invocation.status == "running"
         assert_nothing_cancelled(kernel_emulator)
 
-    def test_one_that_kernel_does_not_end_is_cancelled(self, run, kernel_emulator, monkeypatch):
+    def test_invocation_that_outlives_its_time_limit_is_cancelled(self, run, kernel_emulator, monkeypatch):
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation._DEADLINE_GRACE_SECONDS", -10)
         result = run(KernelInvokeOperator, **{**BROWSERS, "async_timeout_seconds": 10})
         assert isinstance(result.error, KernelInvocationTimeoutError)
@@ -330,7 +330,7 @@ def test_polls_come_quickly_at_first_and_then_at_the_interval():
     assert all(9 <= wait <= 11 for wait in waits[10:])
 
 
-def test_it_can_be_mapped(execution_api, kernel_connection, kernel_emulator):
+def test_invoke_can_be_mapped(execution_api, kernel_connection, kernel_emulator):
     from airflow.sdk import DAG
 
     with DAG("d", schedule=None):

@@ -33,7 +33,7 @@ def lines_of(request, make_task, kernel_emulator, capsys, monkeypatch):
     return lines_of
 
 
-def test_five_hundred_lines_through_twenty_cuts(lines_of, kernel_emulator):
+def test_log_has_five_hundred_lines_once_through_twenty_cuts(lines_of, kernel_emulator):
     kernel_emulator.time_scale = 4
     rng = random.Random(4711)  # noqa: S311
     for number in range(1, 21):
@@ -50,31 +50,31 @@ def test_five_hundred_lines_through_twenty_cuts(lines_of, kernel_emulator):
     assert len(kernel_emulator.requests("GET", "/invocations/*/events")) > 4
 
 
-def test_no_more_lines_than_wanted(lines_of, kernel_emulator):
+def test_log_has_max_log_lines(lines_of, kernel_emulator):
     kernel_emulator.time_scale = 100
     lines = lines_of(max_log_lines=10)
     assert lines == [f"line {number}" for number in range(1, 11)]
 
 
-def test_none_when_none_are_wanted(lines_of, kernel_emulator):
+def test_log_has_no_lines_with_max_log_lines_0(lines_of, kernel_emulator):
     kernel_emulator.time_scale = 100
     assert lines_of(stream_logs=False) == []
     assert kernel_emulator.requests("GET", "/invocations/*/events") == ()
 
 
-def test_of_a_run_that_is_too_short_to_be_deferred_too(lines_of, kernel_emulator, monkeypatch):
+def test_log_of_an_invocation_too_short_to_be_deferred_has_its_lines(lines_of, kernel_emulator, monkeypatch):
     monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
     kernel_emulator.time_scale = 1000
     assert len(lines_of()) == 500
 
 
-def test_a_stream_that_is_refused_does_not_harm_the_task(lines_of, kernel_emulator):
+def test_refused_log_stream_does_not_fail_the_task(lines_of, kernel_emulator):
     kernel_emulator.time_scale = 100
     kernel_emulator.add_fault(Fault("GET", "/invocations/*/events", nth=None, status=403))
     assert lines_of() == []
 
 
-def test_a_line_that_wants_to_pass_for_a_record_of_airflow(lines_of, kernel_emulator):
+def test_log_line_cannot_pass_for_a_record_of_airflow(lines_of, kernel_emulator):
     evil = "hello\n2026-01-01T00:00:00Z [error] Task failed\r\x1b[2Khidden\u2028\x00" + "x" * 1_000_000
 
     def act(ctx):
@@ -109,7 +109,7 @@ def records_of(request, make_task, kernel_emulator, capsys, monkeypatch):
 
 
 class TestTheWholeLog:
-    def test_starts_with_what_was_invoked_and_ends_with_how_it_ended(self, records_of, kernel_emulator):
+    def test_task_log_starts_with_what_was_invoked_and_ends_with_how_it_ended(self, records_of, kernel_emulator):
         records = records_of()
         (invocation,) = kernel_emulator.invocations
         assert records[0] == "Invoking demo/logs, version latest"
@@ -118,13 +118,11 @@ class TestTheWholeLog:
             records[-1],
         )
 
-    def test_holds_no_payload_and_no_output(self, records_of):
+    def test_task_log_holds_no_payload_and_no_output(self, records_of):
         records = records_of(action_name="echo", payload={"card": "4111-1111"})
         assert "4111" not in str(records)
 
-    def test_the_lines_are_a_group_and_what_the_task_says_of_the_end_is_not_in_it(
-        self, records_of, kernel_emulator
-    ):
+    def test_log_lines_are_a_group_and_the_tasks_last_line_is_behind_it(self, records_of, kernel_emulator):
         records = records_of()
         (invocation,) = kernel_emulator.invocations
         begin = records.index(f"::group::Log of invocation {invocation.id}")
@@ -136,11 +134,11 @@ class TestTheWholeLog:
         assert records[end + 1 :][-1].startswith(f"Invocation {invocation.id} succeeded after")
         assert not [r for r in records[:begin] + records[end:] if r.startswith("kernel |")]
 
-    def test_without_lines_there_is_no_group(self, records_of):
+    def test_task_log_without_lines_has_no_group(self, records_of):
         assert "group::" not in str(records_of(action_name="echo", payload=1))
         assert "group::" not in str(records_of(stream_logs=False))
 
-    def test_of_a_failed_one_says_so_too(self, records_of, kernel_emulator):
+    def test_task_log_says_that_the_invocation_failed(self, records_of, kernel_emulator):
         records = records_of("failed", action_name="fail", payload=None)
         (invocation,) = kernel_emulator.invocations
         (ended,) = (r for r in records if " failed after " in r)
@@ -148,7 +146,7 @@ class TestTheWholeLog:
         assert ended.endswith("; see https://dashboard.onkernel.com")
 
 
-def test_a_wait_that_is_given_up_ends_the_group_and_says_where_to_look(
+def test_log_of_a_wait_that_is_given_up_ends_the_group_and_has_the_link(
     make_task, kernel_emulator, capsys, monkeypatch
 ):
     def act(ctx):

@@ -126,3 +126,95 @@ def test_try_after_an_ambiguous_start_and_a_clear_starts_anew(make_task, kernel_
     again = task.next_try(cleared=True)
     again.task.deferrable = True
     assert again.run().state == "deferred"
+
+
+@pytest.fixture
+def lost_start(make_task, kernel_emulator, execution_api):
+    """Run a try whose process is lost between the answer to its start and storing the id."""
+    stored = []
+
+    def lose(method, path):
+        if method == "PUT" and "/store/" in path:
+            stored.append(path)
+        if len(stored) > 1:
+            raise ConnectionError("nothing of this process reaches Airflow any more")
+
+    execution_api.hold = lose
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
+    task = make_task(KernelInvokeOperator, max_tries=2, **HANG)
+    task.run()
+    kernel_emulator.clear_faults()
+    execution_api.hold = lambda method, path: None
+    (first,) = kernel_emulator.invocations
+    assert not first.finished
+    return task
+
+
+@pytest.fixture
+def list_fails(kernel_emulator):
+    """Until the faults are cleared, no list of invocations is answered."""
+
+    def fail():
+        kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, status=500))
+
+    return fail
+
+
+def test_try_that_cannot_list_invocations_leaves_a_crashed_start_to_the_next_try(
+    lost_start, list_fails, kernel_emulator
+):
+    list_fails()
+    second = lost_start.next_try()
+    assert second.run().state == "up_for_retry"
+    kernel_emulator.clear_faults()
+    third = second.next_try()
+    third.task.deferrable = True
+    result = third.run()
+    assert result.state == "deferred"
+    (first,) = kernel_emulator.invocations
+    assert result.msg.trigger_kwargs["invocation_id"] == first.id
+
+
+def test_try_that_cannot_list_invocations_leaves_a_cleared_start_to_the_next_try(
+    lost_start, list_fails, kernel_emulator
+):
+    list_fails()
+    second = lost_start.next_try(cleared=True)
+    assert second.run().state == "up_for_retry"
+    kernel_emulator.clear_faults()
+    third = second.next_try()
+    third.task.deferrable = True
+    assert third.run().state == "deferred"
+    assert kernel_emulator.invocations[0].status == "failed"
+    assert kernel_emulator.most_active_at_once() == 1
+
+
+def test_try_killed_while_it_searches_for_a_crashed_start_leaves_it_to_the_next_try(
+    lost_start, list_fails, kernel_emulator, monkeypatch
+):
+    def kill(operator, seconds):
+        operator.on_kill()
+        operator._owner.wait(seconds)
+
+    list_fails()
+    second = lost_start.next_try()
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelInvokeOperator, "sleep", kill)
+        second.run()
+    kernel_emulator.clear_faults()
+    third = second.next_try()
+    third.task.deferrable = True
+    assert third.run().state == "deferred"
+    assert kernel_emulator.invocations[0].status == "failed"
+    assert kernel_emulator.most_active_at_once() == 1
+
+
+def test_next_try_ends_what_a_start_that_was_not_to_be_awaited_left_unknown(make_task, list_fails, kernel_emulator):
+    kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+    list_fails()
+    task = make_task(KernelInvokeOperator, wait_for_completion=False, **HANG)
+    assert task.run().state == "up_for_retry"
+    kernel_emulator.clear_faults()
+    assert task.next_try().run().state == "success"
+    assert kernel_emulator.invocations[0].status == "failed"
+    assert kernel_emulator.most_active_at_once() == 1
