@@ -249,14 +249,14 @@ class TestErrors:
 
 class TestTheInvocationDoesNotOutliveTheTask:
     def test_execution_timeout_cancels(self, run, kernel_emulator):
-        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
         assert result.state == "up_for_retry"
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         assert_cancelled(kernel_emulator)
 
     def test_execution_timeout_in_the_create_request_cancels_when_the_answer_is_there(self, run, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=0.5))
-        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         assert_cancelled(kernel_emulator)
 
@@ -304,14 +304,14 @@ class TestTheInvocationDoesNotOutliveTheTask:
 
     def test_failed_cancel_is_logged_and_does_not_hide_the_error(self, run, kernel_emulator, caplog, capsys):
         kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
-        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.2), **BROWSERS)
+        result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         (invocation,) = kernel_emulator.invocations
         assert f"Invocation {invocation.id} could not be cancelled" in caplog.text + capsys.readouterr().out
         assert invocation.browsers == 0
 
     def test_execution_timeout_leaves_the_invocation_without_cancel_on_kill(self, run, kernel_emulator):
-        run(KernelInvokeOperator, cancel_on_kill=False, execution_timeout=timedelta(seconds=0.2), **HANG)
+        run(KernelInvokeOperator, cancel_on_kill=False, execution_timeout=timedelta(seconds=1), **HANG)
         (invocation,) = kernel_emulator.invocations
         assert invocation.status == "running"
         assert_nothing_cancelled(kernel_emulator)
