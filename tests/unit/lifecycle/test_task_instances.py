@@ -175,7 +175,7 @@ def new_process(monkeypatch):
     monkeypatch.setattr(task_instances, "_is_preloaded", False)
 
 
-async def test_preload_calls_airflow_once_in_a_process(supervisor):
+async def test_preload_calls_airflow_once_in_a_process(supervisor, new_process):
     asked = threading.Event()
     supervisor.hold = lambda message: asked.set()
     for _ in range(3):
@@ -186,7 +186,7 @@ async def test_preload_calls_airflow_once_in_a_process(supervisor):
     assert len(supervisor.asked) == 2
 
 
-async def test_preload_ignores_an_airflow_that_fails_or_is_late(supervisor):
+async def test_preload_ignores_an_airflow_that_fails_or_is_late(supervisor, new_process):
     release = threading.Event()
 
     def fail(message):
