@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
@@ -88,9 +89,10 @@ def _read_number(request: Request, name: str, default: int, least: int, most: in
     text = request.query_params.get(name)
     if text is None:
         return default
-    # int() raises an error of its own for thousands of digits.
-    is_number = text.isascii() and text.isdigit() and len(text) < 19
-    if not is_number or int(text) < least or (most is not None and int(text) > most):
-        bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        raise invalid(f"{name} must be a whole number {bounds}")
-    return int(text)
+    if text.isascii() and text.isdigit():
+        # int() raises an error of its own for thousands of digits; no list is as long as sys.maxsize.
+        number = int(text) if len(text) < 19 else sys.maxsize
+        if least <= number <= (sys.maxsize if most is None else most):
+            return number
+    bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    raise invalid(f"{name} must be a whole number {bounds}")
