@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from tenacity import DoAttempt, DoSleep, RetryCallState
+from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying
 
 from airflow_provider_kernel.client.errors import Attempts, KernelError
 from airflow_provider_kernel.client.http.pagination import Page, next_page
@@ -82,8 +82,31 @@ def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Lo
     :param logger: gets a warning before each further attempt; ``None`` for none.
     :raises KernelError: the error of the last attempt, with the number of attempts.
     """
-    # tenacity decides, and neither sends nor sleeps. Its state is per thread: one object a flow, begun inside it.
     retrying = policy.retrying(request.resend, name=str(request), logger=logger)
+    began = time.monotonic()
+    attempts = 0
+
+    def attempt() -> Flow[T]:
+        nonlocal attempts
+        attempts += 1
+        return (yield from request)
+
+    try:
+        return (yield from repeat(attempt, retrying))
+    except KernelError as error:
+        _annotate(error, request, attempts, began)
+        raise
+
+
+def repeat(attempt: Callable[[], Flow[T]], retrying: Retrying) -> Flow[T]:
+    """
+    Carry out a flow, again and again, as tenacity decides.
+
+    :param attempt: makes the flow of one attempt.
+    :param retrying: of this flow alone: its state is per thread.
+    :raises KernelError: the error of the last attempt.
+    """
+    # tenacity decides, and neither sends nor sleeps. It is begun inside the flow: its state is per thread.
     retrying.begin()
     state = RetryCallState(retrying, fn=None, args=(), kwargs={})
     try:
@@ -91,7 +114,7 @@ def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Lo
             decision = retrying.iter(state)
             if isinstance(decision, DoAttempt):
                 try:
-                    state.set_result((yield request))
+                    state.set_result((yield from attempt()))
                 except KernelError as error:
                     state.set_exception((type(error), error, None))
             elif isinstance(decision, DoSleep):
@@ -100,9 +123,6 @@ def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Lo
             else:
                 answer: T = decision
                 return answer
-    except KernelError as error:
-        _annotate(error, request, state.attempt_number, state.start_time)
-        raise
     finally:
         retrying.iter_state.reset()  # a cycle, which would keep the answer alive until the garbage collection
 

@@ -188,10 +188,24 @@ def try_to_end(
     return report._replace(lines=tuple((level, text + took) for level, text in report.lines))
 
 
-def end_failed(kind: str, external_id: str | None, error: BaseException, *, text: str | None = None) -> EndReport:
-    """Report that an object could not be ended; ``text`` says why where the error does not."""
+def end_failed(
+    kind: str,
+    external_id: str | None,
+    error: BaseException,
+    *,
+    text: str | None = None,
+    next_in_line: str = "",
+) -> EndReport:
+    """
+    Report that an object could not be ended.
+
+    :param text: says why, where the error does not.
+    :param next_in_line: who ends it next, as a noun phrase.
+    """
     name = external_id or "(its id is not known yet)"
     line = f"{kind.capitalize()} {name} could not be cancelled: {text or str(error) or type(error).__name__}"
+    if next_in_line:
+        line = f"{line}. Next in line: {next_in_line}"
     return EndReport(((logging.ERROR, line),), error=error)
 
 

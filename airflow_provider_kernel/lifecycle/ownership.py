@@ -1,0 +1,109 @@
+"""
+The ownership record: which try of a task owns which object, in XCom.
+
+DAG callbacks, and old processes of a task, cannot read the task state store; by names, they can read XCom. Airflow
+wipes the XComs of a task when a try starts, so each try writes its record as its very first act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_kernel.lifecycle.ledger import StartRecord
+
+
+class OwnershipRecord(NamedTuple):
+    """
+    What one try of a task owns.
+
+    :param external_id: the object; ``None`` while it is not known.
+    :param token: the token of its start in the ledger; empty before there is one.
+    :param try_number: the try.
+    :param kernel_conn_id: the rendered id of the connection.
+    :param is_owned: whether the object must not outlive the task.
+    """
+
+    external_id: str | None
+    token: str
+    try_number: int
+    kernel_conn_id: str
+    is_owned: bool
+
+    @classmethod
+    def parse(cls, stored: Any) -> OwnershipRecord | None:
+        """Read a stored record; ``None`` for what cannot be read."""
+        if not isinstance(stored, Mapping):
+            return None
+        external_id, token = stored.get("external_id"), stored.get("token")
+        try_number, kernel_conn_id = stored.get("try_number"), stored.get("kernel_conn_id")
+        is_owned = stored.get("is_owned")
+        if (
+            isinstance(external_id, (str, type(None)))
+            and isinstance(token, str)
+            and isinstance(try_number, int)
+            and isinstance(kernel_conn_id, str)
+            and isinstance(is_owned, bool)
+        ):
+            return cls(external_id or None, token, try_number, kernel_conn_id, is_owned)
+        return None
+
+    def names(self, record: StartRecord) -> bool:
+        """Return whether both are about the same object; by the token while an id is not known."""
+        if self.external_id is not None and record.external_id is not None:
+            return self.external_id == record.external_id
+        return bool(self.token) and self.token == record.token
+
+
+def ownership_key(kind: str) -> str:
+    """Name the XCom that holds a task's ownership record."""
+    return f"kernel_{kind}_owner"
+
+
+def fetch_ownership(kind: str, ti: Any) -> OwnershipRecord | None:
+    """Fetch the record of a task instance. Blocks until Airflow answers; works in an old process, too."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    stored = XCom.get_one(
+        key=ownership_key(kind), dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+    return OwnershipRecord.parse(stored)
+
+
+def fetch_ownerships(kind: str, *, dag_id: str, task_id: str, run_id: str) -> list[OwnershipRecord]:
+    """Fetch the records of all instances of a task in a DAG run. Blocks until Airflow answers."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    found = XCom.get_all(key=ownership_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)
+    records = (OwnershipRecord.parse(stored) for stored in found or ())
+    return [record for record in records if record is not None]
+
+
+class OwnershipPublisher:
+    """Writes the ownership record of one try. For the main thread of a task process."""
+
+    def __init__(self, kind: str, ti: Any, *, kernel_conn_id: str, is_owned: bool) -> None:
+        self._key = ownership_key(kind)
+        self._ti = ti
+        self._kernel_conn_id = kernel_conn_id
+        self._is_owned = is_owned
+        #: Whether this try has written a record. Read by other threads.
+        self.has_published = False
+
+    def publish(self, record: StartRecord | None, *, is_owned: bool | None = None) -> None:
+        """
+        Write that this try owns an object.
+
+        :param record: the object; ``None`` when there is none yet.
+        :param is_owned: in place of what this publisher was given.
+        """
+        record = record or StartRecord()
+        ownership = OwnershipRecord(
+            external_id=record.external_id,
+            token=record.token,
+            try_number=self._ti.try_number,
+            kernel_conn_id=self._kernel_conn_id,
+            is_owned=self._is_owned if is_owned is None else is_owned,
+        )
+        self._ti.xcom_push(key=self._key, value=ownership._asdict())
+        self.has_published = True
