@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError, KernelNotFoundError
@@ -71,7 +71,7 @@ def end_within(
 
     A failure is reported instead of raised: it must not hide why the object is ended.
 
-    :param seconds: no new attempt starts later than this after the first.
+    :param seconds: when the last attempt starts, after the first one.
     :param urgent: whether the process is about to be killed; then pauses are short.
     :param next_in_line: who ends the object if this fails, for the log line.
     :param logger: gets a line when the first attempt has failed; ``None`` for none, as in a signal handler.
@@ -79,8 +79,8 @@ def end_within(
     began = time.monotonic()
     retrying = Retrying(
         retry=retry_if_exception_type(KernelError),
-        stop=stop_before_delay(seconds),
-        wait=_wait(_MAX_URGENT_PAUSE_SECONDS if urgent else _MAX_PAUSE_SECONDS),
+        stop=stop_after_delay(seconds),
+        wait=_wait(_MAX_URGENT_PAUSE_SECONDS if urgent else _MAX_PAUSE_SECONDS, seconds),
         before_sleep=_log_first_failure(logger, resource.kind, record.external_id, seconds),
         reraise=True,
     )
@@ -100,13 +100,14 @@ def _attempt(resource: EndableResource[Any], record: StartRecord, reason: str, *
         return EndReport(((logging.INFO, f"{name} does not exist any more"),))
 
 
-def _wait(most: float) -> Callable[[RetryCallState], float]:
+def _wait(most: float, seconds: float) -> Callable[[RetryCallState], float]:
     drawn = wait_random_exponential(multiplier=most / 10, max=most)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        requested = requested_pause(error, at_most=most)
-        return drawn(state) if requested is None else requested
+        pause = requested_pause(error, at_most=most)
+        left = seconds - (state.seconds_since_start or 0.0)
+        return min(drawn(state) if pause is None else pause, max(0.0, left))
 
     return wait
 
