@@ -9,6 +9,7 @@ require_emulator_extra()
 from airflow_provider_kernel.testing.emulator import KernelEmulator
 from airflow_provider_kernel.testing.faults import Fault
 from airflow_provider_kernel.testing.journal import RecordedRequest
+from airflow_provider_kernel.testing.outages import Outage
 from airflow_provider_kernel.testing.projects import Project
 from airflow_provider_kernel.testing.resources.invocations.actions import (
     ActionContext,
@@ -23,6 +24,7 @@ __all__ = [
     "KernelEmulator",
     "Switches",
     "Fault",
+    "Outage",
     "RecordedRequest",
     "InvocationRecord",
     "ActionContext",

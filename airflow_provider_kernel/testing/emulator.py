@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel.testing.application import build_app
 from airflow_provider_kernel.testing.backend import Backend
 from airflow_provider_kernel.testing.faults import Fault, FaultMiddleware, Faults
 from airflow_provider_kernel.testing.journal import Journal, JournalMiddleware, RecordedRequest
+from airflow_provider_kernel.testing.outages import Outage, OutageKind, OutageMiddleware
 from airflow_provider_kernel.testing.resources import ROOMS
 from airflow_provider_kernel.testing.resources.apps import LATEST, Apps
 from airflow_provider_kernel.testing.resources.invocations import Invocations
@@ -19,11 +19,12 @@ from airflow_provider_kernel.testing.resources.invocations.record import (
     InvocationRecord,
     most_active_at_once,
 )
-from airflow_provider_kernel.testing.server import EmulatorServer
+from airflow_provider_kernel.testing.server import EmulatorServer, reserve
 from airflow_provider_kernel.testing.settings import Switches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from socket import socket
     from types import TracebackType
 
     from airflow_provider_kernel.testing.projects import Project
@@ -72,9 +73,12 @@ class KernelEmulator:
         self._runs = self._backend.room(Invocations).store
         self._journal = Journal()
         self._faults = Faults()
+        self._outage: Outage | None = None
         app = FaultMiddleware(build_app(self._backend), self._faults, lambda: self.switches)
-        self._app = JournalMiddleware(app, self._journal)
+        outages = OutageMiddleware(app, lambda: self._outage, lambda: self.switches)
+        self._app = JournalMiddleware(outages, self._journal)
         self._server: EmulatorServer | None = None
+        self._reserved: socket | None = None
 
     # Lifecycle
 
@@ -94,23 +98,56 @@ class KernelEmulator:
         Records stay, including those of active invocations. Does nothing in a forked child.
         """
         server = self._server
-        if server is None or not server.is_here:
+        if server is not None and not server.is_here:
             return
-        self._server = None
+        self._end_outage()
+        server, self._server = self._server, None
+        if server is None:
+            return
         for room in self._backend.rooms:
             room.stop()
         server.stop()
 
-    @contextmanager
-    def outage(self) -> Iterator[None]:
-        """Refuse connections while the block runs; actions continue."""
+    def outage(
+        self,
+        kind: OutageKind = "refuse",
+        *,
+        seconds: float | None = None,
+        begin: tuple[str, str] | None = None,
+    ) -> Outage:
+        """
+        Begin an outage, now or with a request; actions continue meanwhile.
+
+        As a context manager it ends with the block. `clear_faults()` and `reset()` end it, too.
+
+        :param kind: `"error"` answers every request with 500; `"refuse"` closes all connections, and the port
+            refuses new ones; `"hang"` accepts requests, never answers or processes them, and closes their
+            connections at the end.
+        :param seconds: real seconds that it lasts; None for no limit.
+        :param begin: method and path (as in `Fault`) of the request that begins it, and that it makes fail:
+            `("PATCH", "/invocations/*")`. None begins it now.
+        """
         if self._server is None:
             raise RuntimeError("the emulator is not running; start() it before an outage")
-        self._server.stop()
-        self._server = None
-        try:
-            yield
-        finally:
+        if self._outage is not None and not self._outage.over:
+            raise RuntimeError("the last outage is not over; end() it before another one")
+        self._outage = Outage(kind, seconds, begin, refuse=self._refuse, accept=self._accept)
+        return self._outage
+
+    def _end_outage(self) -> None:
+        if self._outage is not None:
+            self._outage.end()
+
+    def _refuse(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+            self._reserved = reserve(HOST, self.port)
+
+    def _accept(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
             self.start()
 
     def __enter__(self) -> KernelEmulator:
@@ -125,7 +162,7 @@ class KernelEmulator:
 
     def reset(self) -> None:
         """Delete invocations, requests and faults. Actions, projects, keys and switches stay."""
-        self._faults.clear()
+        self.clear_faults()
         for room in self._backend.rooms:
             room.reset()
         self._journal.clear()
@@ -213,8 +250,9 @@ class KernelEmulator:
         return self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Remove all faults, and release held answers."""
+        """Remove all faults, release held answers, and end an outage."""
         self._faults.clear()
+        self._end_outage()
 
     def room(self, kind: type[_Room]) -> _Room:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -54,6 +55,7 @@ class Fault:
         matches every path.
     :param nth: which of the matching requests, counted from 1: a number, a tuple such as `(1, 3)`,
         `range(1, 4)` for the first three, or None for all.
+    :param seconds: all matching requests of this time, beginning with the first one that `nth` picks.
     :param delay: wait before processing.
     :param delay_answer: wait after processing, before the answer is sent.
     :param hold: hold the answer back, after processing, until `release()`.
@@ -72,6 +74,7 @@ class Fault:
     method: str
     path: str
     nth: int | Container[int] | None = (1,)
+    seconds: float | None = field(default=None, kw_only=True)
     delay: float = field(default=0.0, kw_only=True)
     delay_answer: float = field(default=0.0, kw_only=True)
     hold: bool = field(default=False, kw_only=True)
@@ -101,6 +104,8 @@ class Fault:
             raise ValueError(f"status is {self.status!r}; it must be from 200 to 599")
         if self.delay < 0 or self.delay_answer < 0:
             raise ValueError("delay and delay_answer are seconds and must not be negative")
+        if self.seconds is not None and self.seconds <= 0:
+            raise ValueError(f"seconds is {self.seconds!r}; it must be above 0, or None")
         if self.cut_after is not None and self.cut_after < 0:
             raise ValueError(f"cut_after is {self.cut_after}; it counts events and must be 0 or more")
         if self.drop is not None and (self.replaces or self.truncate or self.cut_after is not None):
@@ -153,12 +158,18 @@ class Fault:
 
 
 class Faults:
-    """All faults, and how many requests each has matched."""
+    """
+    All faults, how many requests each has matched, and until when those with a time last.
 
-    def __init__(self) -> None:
+    :param clock: returns seconds; real ones.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
         self._faults: list[Fault] = []
         self._counts: dict[Fault, int] = {}
+        self._until: dict[Fault, float] = {}
 
     def add(self, fault: Fault) -> Fault:
         """Add a fault; if several apply to a request, the first one wins."""
@@ -175,6 +186,7 @@ class Faults:
             faults = list(self._faults)
             self._faults.clear()
             self._counts.clear()
+            self._until.clear()
         for fault in faults:
             fault.release()
 
@@ -185,9 +197,17 @@ class Faults:
             for fault in self._faults:
                 if method_matches(fault.method, method) and path_matches(fault.path, path):
                     self._counts[fault] += 1
-                    if picked is None and fault.fires(self._counts[fault]):
+                    if self._fires(fault) and picked is None:
                         picked = fault
         return picked
+
+    def _fires(self, fault: Fault) -> bool:
+        fires = fault.fires(self._counts[fault])
+        if fault.seconds is None:
+            return fires
+        if fires:
+            self._until.setdefault(fault, self._clock() + fault.seconds)
+        return fault in self._until and self._clock() < self._until[fault]
 
 
 class FaultMiddleware:
@@ -210,7 +230,8 @@ class FaultMiddleware:
             await self._app(scope, receive, send)
             return
         await asyncio.sleep(fault.delay)
-        answer = _Answer(fault, scope, receive, send, self._switches())
+        connection = cast("Connection", scope["state"][CONNECTION])
+        answer = Answer(fault, connection, receive, send, self._switches())
         if fault.drop == "before":
             await answer.drop()
         elif fault.replaces and not fault.processed:
@@ -219,12 +240,14 @@ class FaultMiddleware:
             await self._app(scope, receive, answer.send)
 
 
-class _Answer:
+class Answer:
     """The answer to one request that a fault applies to."""
 
-    def __init__(self, fault: Fault, scope: Scope, receive: Receive, send: Send, switches: Switches) -> None:
+    def __init__(
+        self, fault: Fault, connection: Connection, receive: Receive, send: Send, switches: Switches
+    ) -> None:
         self._fault = fault
-        self._connection = cast("Connection", scope["state"][CONNECTION])
+        self._connection = connection
         self._receive = receive
         self._send = send
         self._switches = switches

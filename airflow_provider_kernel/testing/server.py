@@ -160,13 +160,19 @@ class EmulatorServer:
                 raise
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def reserve(host: str, port: int) -> socket.socket:
+    """Bind a port without listening: connections are refused, and nobody else takes the port."""
+    return _bind(host, port, listen=False)
+
+
+def _bind(host: str, port: int, *, listen: bool = True) -> socket.socket:
     # IPPROTO_TCP: only then does asyncio disable Nagle's algorithm, which costs 40 ms an answer.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(512)
+        if listen:
+            sock.listen(512)
     except OSError as error:
         sock.close()
         raise OSError(

@@ -50,4 +50,16 @@ def test_a_short_outage(kernel_emulator, kernel_connection):
     assert len(waits) == 4  # five attempts
 
 
+def test_an_end_during_an_outage(kernel_emulator, kernel_connection):
+    with KernelHook(sleep=lambda seconds: outage.end()) as hook:
+        started = hook.invoke("demo", "hang")
+        outage = kernel_emulator.outage(
+            "error", seconds=20, begin=("PATCH", "/invocations/*")
+        )
+        hook.cancel_invocation(started.id)
+
+    assert outage.over
+    assert kernel_emulator.invocation(started.id).status == "failed"
+
+
 # [/outage]
