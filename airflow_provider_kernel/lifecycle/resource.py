@@ -94,11 +94,13 @@ class EndReport(NamedTuple):
     :param lines: what to log, as pairs of level and text.
     :param found: whether there was an object to end. A lost start may have started none.
     :param error: why the object could not be ended; it may still run.
+    :param was_over: whether it had ended by itself before.
     """
 
     lines: tuple[tuple[int, str], ...] = ()
     found: bool = True
     error: BaseException | None = None
+    was_over: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -1,18 +1,22 @@
 """
 The base of triggers that wait for an object which a deferred task owns. It ends the object when a user acts on the
-task.
+task, and when its deadline has passed.
 
 The triggerer calls ``on_kill`` when a user marks or clears a deferred task, but also when another triggerer has
 taken the trigger over. So the trigger first asks Airflow whether the task still waits for this object. Only if it
 does not, the object is ended.
+
+An end is a task of its own on the event loop. No cancellation of the trigger reaches it: only the end of the loop
+does, when the triggerer stops. It then has one last attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 from airflow.triggers.base import BaseTrigger
 
@@ -20,33 +24,65 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
+from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.resource import (
-    EndableResource,
-    EndReason,
-    EndReport,
-    end_failed,
-    try_to_end,
-    xcom_key,
-)
+from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed, xcom_key
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, is_deferred_on, preload_state_api
 
 #: How long to wait for the state of the task; Airflow may be asked about many tasks at once.
 _STATE_SECONDS = 60.0
-#: The read timeout of an end: a read that hangs must not keep the end from being sent.
-_END_READ_SECONDS = 5.0
-#: How long an end may take altogether.
-_END_SECONDS = 30.0
+#: How long the event waits for an end, once the deadline has passed.
+_OVERDUE_SECONDS = 30.0
+#: How long the last attempt may take, when the triggerer stops: it is killed soon.
+_LAST_ATTEMPT_SECONDS = 2.0
+#: How long an end is tried without a triggerer: a user waits for the command to stop.
+_INLINE_SECONDS = 6.0
+#: How long an attempt may take that has begun when the time is over.
+_ATTEMPT_SECONDS = 20.0
 
 #: Ends under way. The event loop itself keeps only weak references to its tasks.
-_ends: set[asyncio.Task[None]] = set()
+_ends: set[asyncio.Task[EndReport | None]] = set()
+
+
+class _Order(NamedTuple):
+    """
+    How to end the object.
+
+    :param reason: an :class:`EndReason`, perhaps with a detail.
+    :param seconds: when the last attempt starts, after the first one.
+    :param attempt_seconds: how long the last attempt may take.
+    :param next_in_line: who ends the object if this fails, as a noun phrase.
+    :param urgent: whether the process is about to stop.
+    """
+
+    reason: str
+    seconds: float
+    attempt_seconds: float
+    next_in_line: str
+    urgent: bool = False
+
+
+_NET = "the DAG's safety net, the sweep, and Kernel's own time limit"
+_KILLED = _Order(
+    EndReason.TASK_KILLED, TRIGGER_END_SECONDS, _ATTEMPT_SECONDS, f"the next try after a clear, {_NET}"
+)
+_OVERDUE = _Order(
+    EndReason.TASK_ENDED_EARLY,
+    TRIGGER_END_SECONDS,
+    _ATTEMPT_SECONDS,
+    f"the worker that resumes the task, {_NET}",
+)
+_INLINE = _Order(
+    EndReason.TASK_KILLED, _INLINE_SECONDS, _LAST_ATTEMPT_SECONDS, "Kernel's own time limit", urgent=True
+)
 
 
 class OwningTrigger(BaseTrigger):
     """
     Own the object of a deferred task.
 
-    A subclass waits in ``run()``, and calls :meth:`own`, :meth:`release` and :meth:`on_cancelled` there.
+    A subclass waits in ``run()``, in the block of :meth:`interruptible`, and calls the other methods there.
     """
 
     resource: ClassVar[EndableResource[Any]]
@@ -58,13 +94,20 @@ class OwningTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
         self._config: KernelConfig | None = None
         self._is_released = False
+        self._ending: asyncio.Task[EndReport | None] | None = None
 
     def open_client(self, config: KernelConfig) -> AbstractAsyncContextManager[AsyncKernelClient]:
         """Return a client for an end, which may still be under way when ``run()`` has ended."""
         raise NotImplementedError
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a SIGTERM cancel ``run()`` where there is no triggerer; to be entered first in ``run()``."""
+        with stopped_by_signal(self.external_id):
+            yield
+
     async def own(self) -> KernelConfig:
-        """Begin to own the object, and return the connection; to be called first in ``run()``."""
+        """Begin to own the object, and return the connection."""
         self._config = await KernelHook(self.kernel_conn_id).aget_config()
         if self.cancel_on_kill and self.task_instance is not None:
             preload_state_api(self.task_instance)
@@ -74,6 +117,26 @@ class OwningTrigger(BaseTrigger):
         """Leave the object to the worker; to be called before the event. A trigger may linger after its event."""
         self._is_released = True
 
+    async def end_overdue(self, why: str) -> EndReport | None:
+        """
+        End the object because the deadline has passed; to be called before the event.
+
+        :param why: the error that the task will end with.
+        :return: ``None`` when that takes long; it then goes on in the background.
+        """
+        order = _OVERDUE._replace(reason=EndReason.TASK_ENDED_EARLY.because(why))
+        ending = self._begin(partial(self._carry_out, order))
+        await asyncio.wait({ending}, timeout=_OVERDUE_SECONDS)
+        if ending.done():
+            return ending.result()
+        self.log.warning(
+            "%s %s is not cancelled after %.0f s; the trigger goes on in the background, and the task is resumed",
+            self.resource.kind.capitalize(),
+            self.external_id,
+            _OVERDUE_SECONDS,
+        )
+        return None
+
     async def on_kill(self) -> None:
         """
         End the object, because a user acted on the task.
@@ -82,45 +145,89 @@ class OwningTrigger(BaseTrigger):
         through all cancellations.
         """
         # In doubt it ends: a repeated run costs less than an object that nobody waits for.
-        await self._end_shielded(if_unknown=True)
+        await self._end_shielded(partial(self._end_unless_awaited, if_unknown=True))
 
     async def on_cancelled(self) -> None:
-        """End the object on Airflow below 3.3, which only cancels ``run()``; to be called when it is cancelled."""
-        if not _compat.triggers_have_on_kill():
+        """End the object where no ``on_kill`` is called; to be called when ``run()`` is cancelled."""
+        if has_no_triggerer():
+            if self._ending is not None:
+                self._ending.cancel()  # makes it urgent
+            await self._end_shielded(partial(self._carry_out, _INLINE))
+        elif not _compat.triggers_have_on_kill():
             # The triggerer may just stop, in which case Airflow cannot always be asked.
-            await self._end_shielded(if_unknown=False)
+            await self._end_shielded(partial(self._end_unless_awaited, if_unknown=False))
 
-    async def _end_shielded(self, *, if_unknown: bool) -> None:
+    async def _end_shielded(self, end: Callable[[], Coroutine[Any, Any, EndReport | None]]) -> None:
         if self._is_released or not self.cancel_on_kill:
             return
-        task = asyncio.create_task(self._end_unless_awaited(if_unknown=if_unknown))
-        _ends.add(task)
-        task.add_done_callback(_ends.discard)
-        while not task.done():
+        ending = self._begin(end)
+        while not ending.done():
             try:
-                await asyncio.wait({task})
+                await asyncio.wait({ending})
             except asyncio.CancelledError:
                 continue
 
-    async def _end_unless_awaited(self, *, if_unknown: bool) -> None:
-        if await self._is_still_awaited(if_unknown=not if_unknown):
+    def _begin(self, end: Callable[[], Coroutine[Any, Any, EndReport | None]]) -> asyncio.Task[EndReport | None]:
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(end())
+            _ends.add(self._ending)
+            self._ending.add_done_callback(_ends.discard)
+        return self._ending
+
+    async def _end_unless_awaited(self, *, if_unknown: bool) -> EndReport | None:
+        order = _KILLED
+        try:
+            is_awaited = await self._is_still_awaited(if_unknown=not if_unknown)
+        except asyncio.CancelledError:  # the triggerer stops
+            is_awaited = not if_unknown
+            order = _at_last(order)
+        if is_awaited:
             self.log.info(
                 "The task still waits for %s %s elsewhere; it is left alone", self.resource.kind, self.external_id
             )
-            return
-        try:
-            report = await asyncio.wait_for(self._end(), _END_SECONDS)
-        except Exception as error:  # noqa: BLE001 (logged here, or nowhere)
-            report = end_failed(self.resource.kind, self.external_id, error, text=_text(error))
-        report.log(self.log)
+            return None
+        return await self._carry_out(order)
 
-    async def _end(self) -> EndReport:
+    async def _carry_out(self, order: _Order) -> EndReport:
+        try:
+            report = await self._attempt(order)
+        except asyncio.CancelledError:
+            self.log.warning(
+                "The process stops before %s %s is cancelled; there is time for one more attempt",
+                self.resource.kind,
+                self.external_id,
+            )
+            report = await self._attempt(_at_last(order))
+        report.log(self.log)
+        return report
+
+    async def _attempt(self, order: _Order) -> EndReport:
+        try:
+            return await asyncio.wait_for(self._end(order), order.seconds + order.attempt_seconds)
+        except Exception as error:  # noqa: BLE001 (logged by the caller, or nowhere)
+            return end_failed(
+                self.resource.kind,
+                self.external_id,
+                error,
+                text=_text(error),
+                next_in_line=order.next_in_line,
+            )
+
+    async def _end(self, order: _Order) -> EndReport:
         # run() may have been killed before it had read the connection.
         config = self._config or await KernelHook(self.kernel_conn_id).aget_config()
-        config = replace(config, read_timeout=min(config.read_timeout, _END_READ_SECONDS))
-        record = StartRecord.naming(self.external_id)
-        async with self.open_client(config) as client:
-            return await client.run(try_to_end(self.resource, record, EndReason.TASK_KILLED, urgent=True))
+        async with self.open_client(for_ending(config, urgent=order.urgent)) as client:
+            return await client.run(
+                end_within(
+                    order.seconds,
+                    self.resource,
+                    StartRecord.naming(self.external_id),
+                    order.reason,
+                    urgent=order.urgent,
+                    next_in_line=order.next_in_line,
+                    logger=self.log,
+                )
+            )
 
     async def _is_still_awaited(self, *, if_unknown: bool) -> bool:
         ti = self.task_instance
@@ -133,6 +240,10 @@ class OwningTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
             self.log.warning("The state of the task could not be fetched: %s", _text(error))
             return if_unknown
+
+
+def _at_last(order: _Order) -> _Order:
+    return order._replace(seconds=0.0, attempt_seconds=_LAST_ATTEMPT_SECONDS, urgent=True)
 
 
 def _text(error: Exception) -> str:

@@ -63,7 +63,9 @@ class EndableInvocation:
         cancellation = yield from flows.cancel_invocation(
             record.external_id, str(reason), urgent=urgent, details=self._details
         )
-        return EndReport(tuple(cancellation.report()))
+        # An earlier attempt of this end may have cancelled it, and its answer got lost.
+        was_over = cancellation.was_over and str(reason) not in (cancellation.invocation.output or "")
+        return EndReport(tuple(cancellation.report()), was_over=was_over)
 
 
 class MarkedInvocation(EndableInvocation):
@@ -182,7 +184,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
 
     :param event: may be lost, or come from another version of this package.
     :param invocation_id: for an event that names none.
-    :raises KernelInvocationTimeoutError: when the deadline has passed and it still runs.
+    :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs or the trigger ended it.
     :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
     :raises KernelError: when it can never be fetched, or its id is unknown.
     """
@@ -197,6 +199,12 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
         if error.permanent:
             raise
         raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
+    has_timed_out = event.get("status") == WaitStatus.TIMEOUT
+    if has_timed_out and event.get("ended") and invocation.status == InvocationStatus.FAILED:
+        # By the trigger: that it failed says nothing about the application.
+        raise KernelInvocationTimeoutError(
+            f"Invocation {invocation_id} did not end within the time of its task, and was cancelled"
+        )
     if invocation.is_final:
         return invocation
     if event.get("status") == WaitStatus.FINISHED:
@@ -210,7 +218,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
                 f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
                 f"it still is {invocation.status}"
             ) from error
-    if event.get("status") == WaitStatus.TIMEOUT:
+    if has_timed_out:
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
         )

@@ -32,17 +32,18 @@ class KernelInvocationTrigger(OwningTrigger):
     Wait for the end of an invocation, and send an event; the worker fetches the result.
 
     The trigger starts nothing, so it may run again after a restart of the triggerer. It ends the invocation when a
-    user acts on the task (marks or clears it), and for no other reason: not when the triggerer stops, and not when
-    another triggerer has taken over.
+    user acts on the task (marks or clears it) and when the deadline has passed, and for no other reason: not when
+    the triggerer stops, and not when another triggerer has taken over.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
-    deadline has passed) or ``"error"`` (with an ``"error"`` text: the invocation cannot be polled any more).
+    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation) or ``"error"`` (with an
+    ``"error"`` text: the invocation cannot be polled any more).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
     :param poll_interval: seconds between two polls.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
-    :param cancel_on_kill: whether to end the invocation when a user acts on the task.
+    :param cancel_on_kill: whether to end the invocation when a user acts on the task, and at the deadline.
     :param stream_logs: whether to write the invocation's log lines into the task's log.
     :param max_log_lines: how many of them at most.
     :param is_new: whether the invocation was started just now, so that Kernel may not list it yet.
@@ -90,21 +91,28 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        status, details = WaitStatus.FINISHED, {}
         try:
-            config = await self.own()
-            async with shared_poller(config) as poller:
-                await self._wait(poller)
-        except KernelInvocationTimeoutError:
-            status = WaitStatus.TIMEOUT
-        except KernelError as error:
-            status, details = WaitStatus.ERROR, {"error": f"{type(error).__name__}: {error}"}
+            with self.interruptible():
+                event = await self._outcome()
         except asyncio.CancelledError:
             await self.on_cancelled()
             raise
         self.release()
-        event = {"invocation_id": self.invocation_id, "status": status.value, **details}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"invocation_id": self.invocation_id, **event})  # type: ignore[no-untyped-call]
+
+    async def _outcome(self) -> dict[str, Any]:
+        """Wait, and return what the event says of it."""
+        try:
+            config = await self.own()
+            async with shared_poller(config) as poller:
+                await self._wait(poller)
+        except KernelInvocationTimeoutError as error:
+            report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None
+            if report is None or not report.was_over:
+                return {"status": WaitStatus.TIMEOUT.value, "ended": report is not None and report.is_done}
+        except KernelError as error:
+            return {"status": WaitStatus.ERROR.value, "error": f"{type(error).__name__}: {error}"}
+        return {"status": WaitStatus.FINISHED.value}
 
     @asynccontextmanager
     async def open_client(self, config: KernelConfig) -> AsyncIterator[AsyncKernelClient]:

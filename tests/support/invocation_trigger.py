@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import pytest
+
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -15,6 +17,10 @@ BROWSERS = "/invocations/*/browsers"
 #: From Python 3.12 on, ``asyncio.wait_for`` runs ``on_kill`` in the trigger's own task, and the triggerer waits for
 #: it; before Airflow 3.3, it is ``run`` that sends the cancel.
 LETS_GO = sys.version_info < (3, 12) and _compat.triggers_have_on_kill()
+
+needs_on_kill = pytest.mark.needs_airflow(
+    "3.3", "before, a trigger cannot know that a user acted, and in doubt it leaves the invocation"
+)
 
 
 def row(**arguments):

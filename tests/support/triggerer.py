@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,6 +155,18 @@ class Triggerer:
                 [entry.persist_seq for entry in stored if entry.persist_seq is not None]
             )
         return [(trigger_id, event.payload) for trigger_id, event in map(_id_and_event, stored)]
+
+    def linger_after_the_event(self) -> asyncio.Event:
+        """Have the runner be slow between a trigger's event and its end; the event is set when it is there."""
+        lingers = asyncio.Event()
+
+        async def ainfo(text: str, **fields: Any) -> None:
+            if text == "Trigger fired event":
+                lingers.set()
+                await asyncio.Event().wait()
+
+        self.runner.log = SimpleNamespace(info=lambda *args, **fields: None, ainfo=ainfo)
+        return lingers
 
     async def kill(self, task: asyncio.Task[None]) -> None:
         """Cancel a trigger as for a user, once in every loop until it is gone."""

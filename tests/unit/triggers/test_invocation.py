@@ -60,20 +60,10 @@ async def test_end_in_the_stream_that_polls_do_not_confirm_causes_one_poll_only(
     invocation_id = start("echo")
     kernel_emulator.wait_for_status(invocation_id, "succeeded")
     kernel_emulator.add_fault(Fault("GET", ANY, nth=None, body=stale_answer(invocation_id, "running")))
-    arguments = {"stream_logs": True, "poll_interval": 3600, "deadline": time.time() + 0.5}
+    arguments = {"stream_logs": True, "poll_interval": 3600, "deadline": time.time() + 0.5, "cancel_on_kill": False}
     await (await triggerer.start(row(invocation_id=invocation_id, **arguments)))
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout"}]
+    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": False}]
     assert len(kernel_emulator.requests("GET", ANY)) == 3  # at first, after the stream's event, at the deadline
-
-
-async def test_deadline_sends_a_timeout_and_leaves_the_invocation_to_the_worker(
-    start, triggerer, kernel_emulator, changes
-):
-    invocation_id = start()
-    await (await triggerer.start(row(invocation_id=invocation_id, deadline=time.time() + 0.2, poll_interval=60)))
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout"}]
-    assert changes() == []
-    assert kernel_emulator.invocation(invocation_id).status == "running"
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The kill of the trigger: by a user who marks or clears the task, and by a takeover."""
 
 import asyncio
-import time
-from types import SimpleNamespace
+import json
 
 import pytest
 from support.invocation_trigger import (
@@ -11,6 +10,7 @@ from support.invocation_trigger import (
     EVENTS,
     cancels_are_done,
     killed_but_not_done,
+    needs_on_kill,
     row,
 )
 from support.triggerer import held_back, task_instance
@@ -20,11 +20,6 @@ from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.testing import Fault
 
 pytestmark = pytest.mark.usefixtures("kernel_connection", "supervisor")
-
-
-needs_on_kill = pytest.mark.needs_airflow(
-    "3.3", "before, a trigger cannot know that a user acted, and in doubt it leaves the invocation"
-)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +135,8 @@ async def test_kill_waits_for_a_cancel_that_outlasts_many_loops_of_the_triggerer
 async def test_kill_cancels_although_the_fetch_before_it_hangs(
     waits, triggerer, supervisor, kernel_emulator, assert_cancelled, monkeypatch
 ):
-    monkeypatch.setattr(owning_trigger, "_END_READ_SECONDS", 0.3)
+    connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"read_timeout": 0.3}}
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
     task, invocation_id = await waits()
     fault = kernel_emulator.add_fault(Fault("GET", ANY, hold=True))
     supervisor.states["t"] = "failed"
@@ -166,7 +162,26 @@ async def test_kill_leaves_the_result_of_an_invocation_that_has_just_succeeded(
     )
 
 
-async def test_failed_cancel_is_logged(waits, triggerer, supervisor, kernel_emulator, log):
+@pytest.mark.parametrize("trouble", [{"status": 500}, {"status": 403}, {"drop": "before"}], ids=str)
+async def test_kill_cancels_although_kernel_fails_more_often_than_any_policy_retries(
+    trouble, waits, triggerer, supervisor, kernel_emulator, log
+):
+    task, invocation_id = await waits()
+    kernel_emulator.add_fault(Fault("PATCH", ANY, nth=range(1, 8), **trouble))
+    supervisor.states["t"] = "failed"
+    await triggerer.kill(task)
+    await cancels_are_done()
+    assert kernel_emulator.invocation(invocation_id).status == "failed"
+    assert len(kernel_emulator.requests("PATCH")) == 8
+    (warning,) = [text for level, text in log() if level == "WARNING"]
+    assert warning.endswith("; trying again for up to 600 s")
+    assert not [text for level, text in log() if level == "ERROR"]
+
+
+async def test_failed_cancel_is_logged_with_who_is_next(
+    waits, triggerer, supervisor, kernel_emulator, log, monkeypatch
+):
+    monkeypatch.setattr(owning_trigger, "_KILLED", owning_trigger._KILLED._replace(seconds=0.2))
     task, invocation_id = await waits()
     kernel_emulator.add_fault(Fault("PATCH", ANY, nth=None, status=403))
     supervisor.states["t"] = "failed"
@@ -175,19 +190,24 @@ async def test_failed_cancel_is_logged(waits, triggerer, supervisor, kernel_emul
     (error,) = [text for level, text in log() if level == "ERROR"]
     assert error.startswith(f"Invocation {invocation_id} could not be cancelled: ")
     assert "403" in error
+    assert error.endswith(
+        "Next in line: the next try after a clear, the DAG's safety net, the sweep, and Kernel's own time limit"
+    )
 
 
 async def test_cancel_that_takes_too_long_is_logged(
     waits, triggerer, supervisor, kernel_emulator, log, monkeypatch
 ):
-    monkeypatch.setattr(owning_trigger, "_END_SECONDS", 0.2)
+    order = owning_trigger._KILLED._replace(seconds=0.1, attempt_seconds=0.1)
+    monkeypatch.setattr(owning_trigger, "_KILLED", order)
     task, invocation_id = await waits()
     fault = kernel_emulator.add_fault(Fault("PATCH", ANY, nth=None, hold=True))
     supervisor.states["t"] = "failed"
     await triggerer.kill(task)
     await cancels_are_done()
     fault.release()
-    assert ("ERROR", f"Invocation {invocation_id} could not be cancelled: no answer in time") in log()
+    (error,) = [text for level, text in log() if level == "ERROR"]
+    assert error.startswith(f"Invocation {invocation_id} could not be cancelled: no answer in time. Next in line: ")
 
 
 async def test_kill_without_cancel_on_kill_leaves_the_invocation(waits, triggerer, supervisor, changes):
@@ -200,30 +220,19 @@ async def test_kill_without_cancel_on_kill_leaves_the_invocation(waits, triggere
 
 
 @pytest.mark.usefixtures("contact_is_soon_lost")
-@pytest.mark.parametrize("status", ["finished", "timeout", "error"])
+@pytest.mark.parametrize("status", ["finished", "error"])
 async def test_kill_after_the_event_leaves_the_invocation_to_the_worker(
     status, start, triggerer, supervisor, kernel_emulator, changes, stale_answer, monkeypatch
 ):
     """A trigger may linger after its event; the worker has taken over by then."""
     monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.MAX_FAILED_POLLS", 1)
     invocation_id = start()
-    arguments = {}
     if status == "finished":
         kernel_emulator.add_fault(Fault("GET", ANY, body=stale_answer(invocation_id, "succeeded")))
-    elif status == "timeout":
-        arguments["deadline"] = time.time() - 1
     else:
         kernel_emulator.add_fault(Fault("GET", ANY, status=500))
-    lingers = asyncio.Event()
-
-    async def ainfo(text, **fields):
-        # The runner is slow between the event and the trigger's end.
-        if text == "Trigger fired event":
-            lingers.set()
-            await asyncio.Event().wait()
-
-    triggerer.runner.log = SimpleNamespace(info=lambda *args, **fields: None, ainfo=ainfo)
-    task = await triggerer.start(row(invocation_id=invocation_id, **arguments), task_instance())
+    lingers = triggerer.linger_after_the_event()
+    task = await triggerer.start(row(invocation_id=invocation_id), task_instance())
     await lingers.wait()
     supervisor.states["t"] = "success"
     await triggerer.kill(task)
