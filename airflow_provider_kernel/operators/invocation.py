@@ -7,7 +7,7 @@ Those that end what something else started stand in :mod:`airflow_provider_kerne
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -167,6 +167,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         check_whole_number("max_log_lines", max_log_lines)
         self._owner: Owner[Invocation] | None = None
         self._killed = False
+        self._stop_inline_trigger: Callable[[], None] | None = None
 
     def run_with_hook(self, context: Context) -> Any:
         """
@@ -229,6 +230,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         self._killed = True
         if self._owner is not None:
             self._owner.kill()
+        if self._stop_inline_trigger is not None:
+            self._stop_inline_trigger()
 
     def sleep(self, seconds: float) -> None:
         """Wait before a request is sent again; a kill ends it with an error."""
@@ -292,8 +295,10 @@ class KernelInvokeOperator(KernelBaseOperator):
                 invocation = poll(time.time() + FIRST_POLL_SECONDS)
                 with self._log_stream(owner, invocation_id):
                     return invocation
+            from airflow_provider_kernel.lifecycle.inline import stop_inline_trigger
             from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
+            self._stop_inline_trigger = partial(stop_inline_trigger, invocation_id)
             check_still_running(context["ti"])
             owner.release()  # to the trigger
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.

@@ -1,0 +1,108 @@
+"""A signal to the commands that run a deferrable task without a triggerer: ``dag.test()`` and its relatives."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_kernel.testing import Fault, KernelEmulator
+
+DAGS = Path(__file__).parent / "inline_dags"
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
+COMMANDS = {
+    "dag.test()": [sys.executable, str(DAGS / "inline.py")],
+    "airflow dags test": [AIRFLOW, "dags", "test", "inline"],
+    "airflow tasks test": [AIRFLOW, "tasks", "test", "inline", "waits"],
+}
+#: How long a command may go on after the signal.
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Home:
+    """An Airflow with the DAG, and the output of the last command."""
+
+    environment: dict[str, str]
+    output: Path
+
+    @contextlib.contextmanager
+    def running(self, command, kernel):
+        """Run a command, in a process group of its own as a shell does; kill what is left of it at the end."""
+        with (
+            self.output.open("w") as output,
+            subprocess.Popen(
+                command,
+                env={**self.environment, "AIRFLOW_CONN_KERNEL_DEFAULT": kernel.airflow_connection},
+                cwd=self.output.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("airflow")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KERNEL_"))}
+    environment = {
+        **inherited,
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=folder, check=True, capture_output=True)
+    return Home(environment, folder / "output")
+
+
+@pytest.fixture
+def kernel():
+    with KernelEmulator() as emulator:
+        yield emulator
+
+
+def trigger_waits(kernel):
+    """Wait until the inline trigger polls, and return the invocation's id."""
+    (invocation,) = kernel.wait_for_invocations(1, timeout=60)
+    kernel.wait_until(lambda: kernel.invocation(invocation.id).browsers == 2, timeout=30)
+    # The trigger follows the invocation's log while it waits; the worker has not got so far.
+    kernel.wait_for("GET", f"/invocations/{invocation.id}/events", timeout=30)
+    return invocation.id
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_signal_to_an_inline_trigger_cancels_the_invocation(command, number, home, kernel):
+    with home.running(COMMANDS[command], kernel) as process:
+        invocation_id = trigger_waits(kernel)
+        process.send_signal(number)
+        process.wait(GRACE_SECONDS)
+    invocation = kernel.invocation(invocation_id)
+    assert (invocation.status, invocation.browsers) == ("failed", 0), home.output.read_text()
+    assert "The Airflow task was killed" in invocation.output
+    assert process.returncode != 0
+    assert len(kernel.invocations) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_signal_to_an_inline_trigger_while_kernel_hangs_ends_the_command(number, home, kernel):
+    with home.running(COMMANDS["airflow dags test"], kernel) as process:
+        trigger_waits(kernel)
+        fault = kernel.add_fault(Fault(None, None, nth=None, hold=True))
+        process.send_signal(number)
+        try:
+            process.wait(GRACE_SECONDS)
+        finally:
+            fault.release()
+    assert "Next in line" in home.output.read_text()
