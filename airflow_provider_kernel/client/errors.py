@@ -208,11 +208,24 @@ class KernelPermissionError(KernelAPIError):
     advice = "Check that the key may act in the project that the connection names"
 
 
+#: The codes of a 404 about the project of the request.
+_PROJECT_CODES = ("project_not_found", "projects_disabled")
+
+
 class KernelNotFoundError(KernelAPIError):
     """404: no such invocation, app, version or action in this project, or no such project."""
 
     permanent = True
     advice = "Check the id or name, and that the connection's project is the one it belongs to"
+
+    @property
+    def says_absent(self) -> bool:
+        """
+        Whether the API says that the object does not exist.
+
+        A proxy's 404 has no code of the API, and one about the project says nothing of what is in it.
+        """
+        return self.code not in (None, *_PROJECT_CODES)
 
 
 class KernelConflictError(KernelAPIError):

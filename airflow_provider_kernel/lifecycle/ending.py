@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -30,12 +31,24 @@ WORKER_END_SECONDS = 120.0
 #: How long a trigger tries: nothing else can reach the object of a task that a user marked or cleared.
 TRIGGER_END_SECONDS = 600.0
 
+#: Who ends an object when an end has failed, for log lines. A process cannot know which of them there are.
+AFTER_WORKER = AFTER_TRIGGER = (
+    "the next try of the task, the DAG's safety net, the sweep (each if there is one), or Kernel's own time limit"
+)
+AFTER_RESPONDER = "the DAG's fail_kernel_invocation(), if it has one, or Kernel's own time limit"
+AFTER_SAFETY_NET = "the sweep, if there is one, or Kernel's own time limit"
+
 #: The timeouts of an end. A request that hangs must leave time for another one.
 _TIMEOUT_SECONDS = 5.0
 _URGENT_TIMEOUT_SECONDS = 1.2
 #: The longest pause between two attempts, whatever Kernel asks for: an outage may be over at any moment.
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_URGENT_PAUSE_SECONDS = 0.3
+
+
+def after_kill(next_in_line: str) -> str:
+    """Name who ends an object after an urgent end that failed: Airflow may not kill the process after all."""
+    return f"this process, if it lives on; then {next_in_line}"
 
 
 def for_ending(
@@ -65,6 +78,7 @@ def end_within(
     urgent: bool = False,
     next_in_line: str = "",
     logger: Any | None = log,
+    check: Callable[[], None] | None = None,
 ) -> Flow[EndReport]:
     """
     End an object, and try again until the time is over. For a client with the settings of :func:`for_ending`.
@@ -75,8 +89,16 @@ def end_within(
     :param urgent: whether the process is about to be killed; then pauses are short.
     :param next_in_line: who ends the object if this fails, for the log line.
     :param logger: gets a line when the first attempt has failed; ``None`` for none, as in a signal handler.
+    :param check: called before each attempt but the first; what it raises, other than a KernelError, is raised.
     """
     began = time.monotonic()
+    attempts = count(1)
+
+    def attempt() -> Flow[EndReport]:
+        if next(attempts) > 1 and check is not None:
+            check()
+        return (yield from _attempt(resource, record, reason, urgent=urgent))
+
     retrying = Retrying(
         retry=retry_if_exception_type(KernelError),
         stop=stop_after_delay(seconds),
@@ -85,7 +107,7 @@ def end_within(
         reraise=True,
     )
     try:
-        report = yield from repeat(lambda: _attempt(resource, record, reason, urgent=urgent), retrying)
+        report = yield from repeat(attempt, retrying)
     except KernelError as error:
         return end_failed(resource.kind, record.external_id, error, next_in_line=next_in_line)
     took = f" (in {time.monotonic() - began:.1f} s)"
@@ -95,7 +117,9 @@ def end_within(
 def _attempt(resource: EndableResource[Any], record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
     try:
         return (yield from resource.end(record, reason, urgent=urgent))
-    except KernelNotFoundError:
+    except KernelNotFoundError as error:
+        if not error.says_absent:
+            raise
         name = f"{resource.kind.capitalize()} {record.external_id}"
         return EndReport(((logging.INFO, f"{name} does not exist any more"),))
 

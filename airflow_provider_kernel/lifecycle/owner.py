@@ -11,6 +11,7 @@ order, the second one beside it when the first may be held up by an answer or a 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -18,9 +19,17 @@ from typing import Generic, TypeVar
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import (
+    KernelAmbiguousStartError,
+    KernelError,
+    KernelInvocationKilledError,
+)
 from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.lifecycle.kill import IN_FLIGHT_SECONDS, KILL_SECONDS, within_kill_budget
+from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
+from airflow_provider_kernel.lifecycle.ending import AFTER_WORKER, WORKER_END_SECONDS, after_kill
+from airflow_provider_kernel.lifecycle.event_thread import EventThread
+from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
+from airflow_provider_kernel.lifecycle.kill import IN_FLIGHT_SECONDS, KILL_SECONDS, LAST_URGENT_ATTEMPT_SECONDS
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.resource import (
     EndReason,
@@ -29,52 +38,69 @@ from airflow_provider_kernel.lifecycle.resource import (
     Ownership,
     StartMark,
     end_failed,
-    try_to_end,
 )
-from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, Work, WorkerThread
+from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread
 from airflow_provider_kernel.lifecycle.transitions import END_IS_UNDER_WAY, TRANSITIONS, Action, Event, State
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
+Lines = tuple[tuple[int, str], ...]
 
-#: How long an end may take when nobody is about to kill the process.
-END_SECONDS = 30.0
+#: How long an end waits for the answer to the create request, when nobody is about to kill the process.
+_CREATE_SECONDS = 30.0
+#: How long the last attempt of an ordinary end may take.
+_LAST_ATTEMPT_SECONDS = 45.0
 
 
 class Owner(Generic[R]):
     """
-    Own one object, from its start until it has ended or is released.
-
-    For the main thread of a task process. :meth:`kill` may interrupt every other method, in a signal handler.
+    Own one object until it has ended or is released. For the main thread of a task process; :meth:`kill` may
+    interrupt every other method, in a signal handler.
 
     :param ownership: with :attr:`Ownership.NOBODY` nothing is ever ended; a kill only stops the start and the wait.
+    :param fence: says whether another try has taken the object over; ``None`` where no try can.
     """
 
-    def __init__(self, resource: OwnedResource[R], config: KernelConfig, *, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        resource: OwnedResource[R],
+        config: KernelConfig,
+        *,
+        ownership: Ownership,
+        fence: Fence | None = None,
+    ) -> None:
         self.resource = resource
         self.killed = False
+        #: Whether another try of the task owns the object, or will: then this one leaves its record alone.
+        self.was_taken_over = False
         self._ends = ownership is not Ownership.NOBODY
+        self._fence = fence
+        self._is_replacing = False
+        self._until = 0.0
+        self._urgent_until = 0.0
         self._wake_up = SignalSafeEvent()
         self._kill = SignalSafeEvent()
-        self._overtaken = SignalSafeEvent()
         self._answered = SignalSafeEvent()
         self._answered.set()
-        # Each thread that sends requests has clients of its own. The urgent ones must not log: see _end().
-        urgent = within_kill_budget(config)
-        self._client = KernelClient(config, sleep=self._pause)
-        self._urgent_client = KernelClient(urgent, logger=None)
-        self._overtaking_client = KernelClient(urgent, logger=None)
+        self._client = KernelClient(config, sleep=self._pause_start)
+        self._sender = EndSender(config, fence=fence, is_taken_over=lambda: self.was_taken_over)
         self._requests = WorkerThread("kernel-owner-requests")
         self._overtaking_requests = WorkerThread("kernel-owner-urgent-requests")
         # What follows is written on this thread alone.
-        self._transitions = WorkerThread("kernel-owner")
+        self._events = EventThread(
+            "kernel-owner",
+            is_settled=lambda: self._state not in END_IS_UNDER_WAY,
+            may_close=lambda: self._state not in END_IS_UNDER_WAY and self._state is not State.STARTING,
+            on_close=self._shut_down,
+        )
         self._state = State.IDLE
         self._record = StartRecord()
         self._reason: str = EndReason.TASK_KILLED
         self._orders = 0
-        self._waiting: list[SignalSafeEvent] = []
-        self._is_closing = False
+        self._doubts: Lines = ()
+        self._failed_urgently = False
+        self._error: BaseException | None = None
 
     # --- on the main thread -------------------------------------------------------------------------------------
 
@@ -105,7 +131,7 @@ class Owner(Generic[R]):
             else:
                 answer.put(self._refusal())
 
-        self._post(start)
+        self._events.post(start)
         outcome = answer.get()
         if isinstance(outcome, BaseException):
             raise outcome
@@ -118,11 +144,11 @@ class Owner(Generic[R]):
             self._record = record
             self._transition(Event.KNOWN)
 
-        self._post(adopt).wait()
+        self._events.post(adopt).wait()
 
     def nothing_was_started(self) -> None:
         """Learn that a start whose answer got lost has started nothing, so that it may be sent again."""
-        self._post(partial(self._transition, Event.ABSENT)).wait()
+        self._events.post(partial(self._transition, Event.ABSENT)).wait()
 
     def release(self) -> None:
         """Let go of the object, which is over or has another owner. In a killed task, raise instead."""
@@ -132,21 +158,45 @@ class Owner(Generic[R]):
             if not self.killed:
                 self._transition(Event.RELEASE)
 
-        self._post(release).wait()
+        self._events.post(release).wait()
         self.check()
 
     def end(self, reason: str) -> bool:
-        """End the object because the task ends early; return whether it is known that nothing is left to end."""
-        if not self._ends:
-            return True
-        self._answered.wait(END_SECONDS)  # the create in flight may tell which one it is
-        settled = SignalSafeEvent()
-        self._post(partial(self._order_end, Event.END, reason), settled)
-        if not settled.wait(END_SECONDS):
-            late = TimeoutError(f"no answer within {END_SECONDS:.0f} s; it ends at its own time limit")
-            end_failed(self.resource.kind, self.external_id, late).log(log)
-            return False
-        return self._state is not State.OWNED
+        """
+        End the object because the task ends early, and try for :data:`WORKER_END_SECONDS`.
+
+        :return: whether it is known that nothing is left to end, or that another try owns the object.
+        """
+        return self._end_in_time(reason) if self._ends else True
+
+    def replace(self, reason: str) -> None:
+        """
+        End what an earlier try started, whoever owns it, so that another one may be started in its place.
+
+        To be adopted before.
+
+        :raises KernelInvocationKilledError: when the task was killed, or another try has taken the object over.
+        :raises KernelError: when it could not be ended; it is still owned.
+        """
+        self._is_replacing = True
+        try:
+            has_ended = self._end_in_time(reason)
+        finally:
+            self._is_replacing = False
+
+        def replace() -> None:
+            # A kill that comes now must not be followed by a start.
+            if not self.killed:
+                self._transition(Event.REPLACED)
+            if self._state is State.IDLE:
+                self._record = StartRecord()
+
+        self._events.post(replace).wait()
+        self.check()
+        if self.was_taken_over:
+            raise self._killed_error()
+        if not has_ended:
+            raise self._error or KernelError(f"The {self.resource.kind} of an earlier try could not be ended")
 
     def wait(self, seconds: float) -> None:
         """Sleep; :meth:`wake` and a kill cut it short, and in a killed task it raises."""
@@ -166,11 +216,7 @@ class Owner(Generic[R]):
 
     def close(self) -> None:
         """End the threads and close the clients, once nothing is under way. Waits for nothing."""
-
-        def close() -> None:
-            self._is_closing = True
-
-        self._post(close)
+        self._events.close()
 
     # --- in a signal handler ------------------------------------------------------------------------------------
 
@@ -180,70 +226,104 @@ class Owner(Generic[R]):
 
         A create request in flight is waited for: its answer may come in time.
         """
+        self._urgent_until = time.monotonic() + LAST_URGENT_ATTEMPT_SECONDS
         self.killed = True
         self._kill.set()
         self._wake_up.set()
-        if not self._ends:
-            return
+        if self._ends or self._is_replacing:
+            self._order_and_wait(Event.KILL, EndReason.TASK_KILLED, KILL_SECONDS)
+
+    # --- on the main thread, in a signal handler or not ---------------------------------------------------------
+
+    def _end_in_time(self, reason: str) -> bool:
+        self._until = time.monotonic() + WORKER_END_SECONDS
+        self._answered.wait(min(_CREATE_SECONDS, WORKER_END_SECONDS))  # it may tell which one it is
+        while True:
+            if self.killed and self._state in END_IS_UNDER_WAY:
+                name = f"{self.resource.kind} {self.external_id or '(its id is not known yet)'}"
+                log.warning("Still cancelling %s. Next in line: %s", name, after_kill(AFTER_WORKER))
+            left = self._until - time.monotonic()
+            if not self._order_and_wait(Event.END, reason, left + _LAST_ATTEMPT_SECONDS):
+                late = TimeoutError(f"no answer within {WORKER_END_SECONDS:.0f} s")
+                end_failed(self.resource.kind, self.external_id, late, next_in_line=AFTER_WORKER).log(log)
+                return False
+            # The end of a kill has little time. One that failed, before or meanwhile, is ordered anew.
+            if self._state is not State.OWNED or not self._failed_urgently or time.monotonic() > self._until:
+                return self._state is not State.OWNED
+
+    def _order_and_wait(self, event: Event, reason: str, seconds: float) -> bool:
+        """Order an end, and return whether none is under way any more when the time is over."""
         settled = SignalSafeEvent()
-        self._post(partial(self._order_end, Event.KILL, EndReason.TASK_KILLED), settled)
-        if not settled.wait(IN_FLIGHT_SECONDS):
-            if self.external_id is None:
-                self._post(partial(self._transition, Event.OVERDUE))
-            settled.wait(KILL_SECONDS - IN_FLIGHT_SECONDS)
+        self._events.post(partial(self._order_end, event, reason), settled)
+        if settled.wait(min(seconds, IN_FLIGHT_SECONDS)):
+            return True
+        if self.external_id is None:
+            self._events.post(partial(self._transition, Event.OVERDUE))
+        return settled.wait(max(0.0, seconds - IN_FLIGHT_SECONDS))
 
     # --- on the thread that owns the state ----------------------------------------------------------------------
 
-    def _post(self, handle: Callable[[], object], settled: SignalSafeEvent | None = None) -> Work[None]:
-        """Handle an event after those that came before; ``settled`` is set as soon as no end is under way."""
-
-        def work() -> None:
-            handle()
-            if settled is not None:
-                self._waiting.append(settled)
-            if self._state in END_IS_UNDER_WAY:
-                return
-            while self._waiting:
-                self._waiting.pop().set()
-            if self._is_closing and self._state is not State.STARTING:
-                self._shut_down()
-
-        try:
-            return self._transitions.submit(work)
-        except RuntimeError:  # closed, and so nothing is under way
-            nothing: Work[None] = Work(lambda: None)
-            nothing.run()
-            if settled is not None:
-                settled.set()
-            return nothing
-
     def _transition(self, event: Event) -> Action | None:
-        self._state, action = TRANSITIONS.get((self._state, event), (self._state, None))
-        if action is Action.END:
-            self._overtaken.clear()
-            self._requests.submit(self._ordered_end(self._urgent_client))
+        before = self._state
+        self._state, action = TRANSITIONS.get((before, event), (before, None))
+        if event is Event.TAKEN_OVER and self._state is not before:
+            self.was_taken_over = True
+        if action is Action.ASK:
+            self._ask()
+        elif action is Action.END:
+            self._send_end()
         elif action is Action.OVERTAKE:
-            self._overtaken.set()
-            self._overtaking_requests.submit(self._ordered_end(self._overtaking_client))
+            self._send_end(is_overtaking=True)
         elif action is Action.RESCUE:
-            self._overtaking_requests.submit(partial(self._rescue, self._record, self._reason))
+            self._send_end(is_overtaking=True, decides=False)
         return action
 
     def _order_end(self, event: Event, reason: str) -> None:
+        if event is Event.KILL:
+            self._sender.is_overtaken.set()
         if self._state not in END_IS_UNDER_WAY:
-            self._reason = reason
+            self._reason = EndReason.TASK_KILLED if self.killed else reason
         self._transition(event)
 
-    def _ordered_end(self, urgent_client: KernelClient) -> Callable[[], None]:
-        self._orders += 1
-        urgent = self._state is State.ENDING_URGENTLY
-        client = urgent_client if urgent else self._client
-        return partial(self._end, self._orders, client, self._record, self._reason, urgent=urgent)
+    def _ask(self) -> None:
+        if self._fence is None:
+            self._transition(Event.OURS)
+        else:
+            self._overtaking_requests.submit(partial(self._ask_fence, self._fence, self._record))
 
-    def _settle_end(self, order: int, report: EndReport) -> None:
+    def _settle_question(self, doubts: Lines) -> None:
+        self._doubts = doubts  # to be logged with the end: the main thread waits in the signal handler
+        self._transition(Event.OURS)
+
+    def _send_end(self, *, is_overtaking: bool = False, decides: bool = True) -> None:
+        """
+        Let an end be sent.
+
+        :param decides: whether a failure is the last word; after a rescue the create's answer is.
+        """
+        self._orders += decides
+        urgent = self._state is State.ENDING_URGENTLY
+        if not urgent:
+            self._sender.is_overtaken.clear()
+        send = partial(
+            self._sender.end,
+            self.resource,
+            self._record,
+            self._reason,
+            until=self._urgent_until if urgent else self._until,
+            urgent=urgent,
+            is_overtaking=is_overtaking,
+        )
+        doubts, self._doubts = self._doubts, ()
+        thread = self._overtaking_requests if is_overtaking else self._requests
+        thread.submit(partial(self._end, self._orders if decides else 0, send, doubts, urgent=urgent))
+
+    def _settle_end(self, order: int, report: EndReport, *, urgent: bool) -> None:
         if report.is_done and report.found:
             self._transition(Event.ENDED)
         elif order == self._orders:  # else another end was ordered since, which decides
+            self._failed_urgently = urgent
+            self._error = report.error
             self._transition(Event.END_FAILED)
 
     def _refusal(self) -> BaseException:
@@ -256,12 +336,13 @@ class Owner(Generic[R]):
         )
 
     def _shut_down(self) -> None:
+        if self._fence is not None:
+            self._fence.close()
         self._requests.submit(self._client.close)
-        self._requests.submit(self._urgent_client.close)
-        self._overtaking_requests.submit(self._overtaking_client.close)
+        self._requests.submit(self._sender.close)
+        self._overtaking_requests.submit(self._sender.close_overtaking)
         self._requests.close()
         self._overtaking_requests.close()
-        self._transitions.close()
 
     # --- on the threads that send requests ----------------------------------------------------------------------
 
@@ -280,36 +361,40 @@ class Owner(Generic[R]):
             self._record = record
             self._answered.set()
             self._transition(event)
-            answer.put(outcome)
+            # An object that was taken over is not to be recorded by this try.
+            answer.put(self._killed_error() if self.was_taken_over else outcome)
 
-        self._post(settle)
+        self._events.post(settle)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait before another attempt. A kill abandons a start, and an end only if another one has overtaken it."""
-        abandoned = self._overtaken if self._answered.is_set() else self._kill
-        if abandoned.wait(seconds):
+    def _ask_fence(self, fence: Fence, record: StartRecord) -> None:
+        answer = fence.ask(record)
+        if answer.may_end:
+            self._events.post(partial(self._settle_question, answer.lines))
+        else:
+            self._leave(answer)
+
+    def _pause_start(self, seconds: float) -> None:
+        """Wait before the create is sent again; a kill abandons it."""
+        if self._kill.wait(seconds):
             self.check()
 
-    def _end(self, order: int, client: KernelClient, record: StartRecord, reason: str, *, urgent: bool) -> None:
-        report = self._try_to_end(client, record, reason, urgent=urgent)
-        settle = partial(self._settle_end, order, report)
+    def _end(self, order: int, send: Callable[[], EndReport], doubts: Lines, *, urgent: bool) -> None:
+        try:
+            report = send()
+        except TakenOverError as error:
+            self._leave(error.answer)
+            return
+        report = report._replace(lines=doubts + report.lines)
+        settle = partial(self._settle_end, order, report, urgent=urgent)
         if urgent:
             # The main thread waits in the signal handler, perhaps on top of a log call: request before log line.
-            self._post(settle)
+            self._events.post(settle)
             report.log(log)
         else:
-            if report.is_done or not self._overtaken.is_set():
+            if report.is_done or not self._sender.is_overtaken.is_set():
                 report.log(log)
-            self._post(settle)
+            self._events.post(settle)
 
-    def _rescue(self, record: StartRecord, reason: str) -> None:
-        report = self._try_to_end(self._overtaking_client, record, reason, urgent=True)
-        if report.is_done and report.found:  # else the create's answer decides
-            self._post(partial(self._transition, Event.ENDED))
-        report.log(log)
-
-    def _try_to_end(self, client: KernelClient, record: StartRecord, reason: str, *, urgent: bool) -> EndReport:
-        try:
-            return client.run(try_to_end(self.resource, record, reason, urgent=urgent))
-        except Exception as error:  # noqa: BLE001 (a bug here must not let the signal handler wait in vain)
-            return end_failed(self.resource.kind, record.external_id, error)
+    def _leave(self, answer: Answer) -> None:
+        self._events.post(partial(self._transition, Event.TAKEN_OVER))
+        EndReport(answer.lines).log(log)

@@ -4,8 +4,8 @@ The response that a task owes to a waiting invocation: it is sent once, also whe
 A signal handler must not touch what the interrupted main thread may hold (see
 :mod:`airflow_provider_kernel.lifecycle.signal_safe`). So the requests go out on worker threads, with clients of
 their own, all made before the task's work begins: one sends for the main thread; one decides after a kill, and
-waits for a response that is already in flight; one fetches the state of the task from Airflow, which may never
-answer when the kill interrupted another call of Airflow.
+waits for a response that is already in flight; one asks Airflow, which may never answer when the kill interrupted
+another call of Airflow (:mod:`airflow_provider_kernel.lifecycle.fencing`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from airflow_provider_kernel.client.client import KernelClient
@@ -22,19 +23,25 @@ from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
+from airflow_provider_kernel.lifecycle.ending import AFTER_RESPONDER, WORKER_END_SECONDS
+from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
 from airflow_provider_kernel.lifecycle.kill import (
     IN_FLIGHT_SECONDS,
     KILL_SECONDS,
+    LAST_URGENT_ATTEMPT_SECONDS,
     reason_to_end,
-    within_kill_budget,
 )
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.resource import EndReport, try_to_end
+from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher
+from airflow_provider_kernel.lifecycle.resource import EndReport
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread
-from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 
 log = logging.getLogger(__name__)
+
+#: The kind of the ownership record: which try is to respond. It is not the invocation that is owned.
+_KIND = "response"
 
 #: :meth:`InvocationResponder.check` fetches the invocation at most once in this time.
 CHECK_SECONDS = 1.0
@@ -48,22 +55,31 @@ class InvocationResponder:
     for the invocation depends on the state of the task instance, and on whether it has retries left.
     """
 
-    def __init__(self, config: KernelConfig, invocation_id: str, *, ti: Any, retries_left: bool) -> None:
+    def __init__(
+        self, config: KernelConfig, invocation_id: str, *, ti: Any, kernel_conn_id: str, retries_left: bool
+    ) -> None:
         self.invocation_id = invocation_id
         self.killed = False
-        self._ti = ti
+        self._record = StartRecord.naming(invocation_id)
         self._retries_left = retries_left
         self._is_settled = False
+        self._is_closed = False
+        self._reason_of_kill: str | None = None
         self._fetched_at = -CHECK_SECONDS
         self._kill_seen = SignalSafeEvent()
         self._kill_handled = SignalSafeEvent()
+        self._publisher = OwnershipPublisher(_KIND, ti, kernel_conn_id=kernel_conn_id, is_owned=False)
+        self._fence = Fence(_KIND, ti, self._publisher)
         self._client = KernelClient(config, sleep=self._sleep)
-        self._urgent_client = KernelClient(within_kill_budget(config), logger=None)
+        self._ends = EndSender(config, fence=self._fence, next_in_line=AFTER_RESPONDER)
         self._sender = WorkerThread("kernel-responder")
         self._kill_worker = WorkerThread("kernel-responder-kill")
-        self._state_worker = WorkerThread("kernel-responder-state")
 
     # --- on the main thread -------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Write to XCom that this try is to respond, so that a former try that comes back does not."""
+        self._publisher.publish(self._record)
 
     def fetch(self) -> Invocation:
         return self._sender.submit(lambda: self._client.send(requests.get_invocation(self.invocation_id))).result()
@@ -103,12 +119,29 @@ class InvocationResponder:
         return self._sender.submit(send).result()
 
     def fail(self, reason: str, details: Mapping[str, Any] | None = None) -> None:
-        """End the invocation as failed. A failure to do so is logged: it must not hide why the task fails."""
+        """
+        End the invocation as failed, unless another try of the task is to respond by now.
+
+        It is tried for :data:`WORKER_END_SECONDS`. A failure is logged: it must not hide why the task fails.
+        """
 
         def send() -> EndReport:
-            return self._end(self._client, reason, details=details)
+            answer = self._fence.ask(self._record)
+            if not answer.may_end:
+                return self._left(answer)
+            report = self._end(reason, time.monotonic() + WORKER_END_SECONDS, details=details)
+            return report._replace(lines=answer.lines + report.lines)
 
         self._sender.submit(send).result().log(log)
+
+    def end_after_kill(self) -> None:
+        """In a killed task, go on with an end that the kill ordered and that failed, and raise."""
+        if self.killed:
+            self._kill_handled.wait(KILL_SECONDS)
+            if self._reason_of_kill is not None and not self._is_settled:
+                self._ends.is_overtaken.clear()
+                self.fail(self._reason_of_kill)
+            raise self._killed_error()
 
     def settle(self) -> None:
         """Note that the invocation has ended: nothing is left to do for it."""
@@ -121,15 +154,18 @@ class InvocationResponder:
         if not self.killed:
             self.killed = True
             self._kill_seen.set()
-            self._kill_worker.submit(self._handle_kill)
+            self._ends.is_overtaken.set()
+            self._kill_worker.submit(partial(self._handle_kill, time.monotonic()))
         self._kill_handled.wait(KILL_SECONDS)
 
     def close(self) -> None:
         """End the threads once they are done. Those for a kill stay while the invocation still waits."""
         self._sender.submit(self._client.close)
+        self._sender.submit(self._ends.close)
         self._sender.close()
-        if self._is_settled and not self.killed:
-            self._kill_worker.submit(self._close_kill_workers)
+        self._is_closed = True
+        if self._is_settled or self._kill_handled.is_set():
+            self._close_kill_workers()
 
     # --- on the worker threads ----------------------------------------------------------------------------------
 
@@ -137,49 +173,50 @@ class InvocationResponder:
         if self._kill_seen.wait(seconds):
             raise self._killed_error()
 
-    def _handle_kill(self) -> None:
+    def _handle_kill(self, began: float) -> None:
         report = EndReport()
         try:
-            report = self._end_or_leave()
+            report = self._end_or_leave(began)
         finally:
             # The main thread waits in the signal handler, perhaps on top of a log call: log only afterwards.
             self._kill_handled.set()
             report.log(log)
-            self._close_kill_workers()
+            if self._is_closed:
+                self._close_kill_workers()
 
-    def _end_or_leave(self) -> EndReport:
-        state, warnings = self._fetch_task_state()
+    def _end_or_leave(self, began: float) -> EndReport:
+        answer = self._fence.ask(self._record)
         # A response in flight comes first: it is the better one, and must not be overwritten.
-        self._sender.drain(IN_FLIGHT_SECONDS)
+        self._sender.drain(max(0.0, began + IN_FLIGHT_SECONDS - time.monotonic()))
         if self._is_settled:
-            return EndReport(warnings)
-        reason = reason_to_end(state, retries_left=self._retries_left)
-        if reason is None:
-            line = f"Invocation {self.invocation_id} is left to the next try (task: {state})"
-            return EndReport((*warnings, (logging.INFO, line)))
-        report = self._end(self._urgent_client, reason, urgent=True)
-        return report._replace(lines=warnings + report.lines)
+            return EndReport(answer.lines)
+        reason = reason_to_end(answer.state, retries_left=self._retries_left)
+        if reason is None or not answer.may_end:
+            return self._left(answer)
+        self._reason_of_kill = reason
+        report = self._end(reason, began + LAST_URGENT_ATTEMPT_SECONDS, urgent=True)
+        return report._replace(lines=answer.lines + report.lines)
 
-    def _fetch_task_state(self) -> tuple[TaskState, tuple[tuple[int, str], ...]]:
-        work = self._state_worker.submit(lambda: fetch_task_state(self._ti))
-        try:
-            return work.result(IN_FLIGHT_SECONDS), ()
-        except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
-            line = f"The state of the task could not be fetched: {type(error).__name__}"
-            return TaskState.UNKNOWN, ((logging.WARNING, line),)
+    def _left(self, answer: Answer) -> EndReport:
+        line = f"Invocation {self.invocation_id} is left to another try of the task, which is {answer.state}"
+        return EndReport(((logging.INFO, line),))
 
     def _end(
-        self, client: KernelClient, reason: str, *, details: Mapping[str, Any] | None = None, urgent: bool = False
+        self, reason: str, until: float, *, details: Mapping[str, Any] | None = None, urgent: bool = False
     ) -> EndReport:
-        record = StartRecord.naming(self.invocation_id)
-        report = client.run(try_to_end(EndableInvocation(details), record, reason, urgent=urgent))
+        try:
+            report = self._ends.end(
+                EndableInvocation(details), self._record, reason, until=until, urgent=urgent, is_overtaking=urgent
+            )
+        except TakenOverError as error:
+            return self._left(error.answer)
         self._is_settled = report.is_done
         return report
 
     def _close_kill_workers(self) -> None:
-        self._urgent_client.close()
+        self._ends.close_overtaking()
         self._kill_worker.close()
-        self._state_worker.close()
+        self._fence.close()
 
     def _killed_error(self) -> KernelInvocationKilledError:
         return KernelInvocationKilledError(

@@ -145,7 +145,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             self._require_an_id()
             retries_left = has_retries_left(context["ti"])
             responder = self._responder = InvocationResponder(
-                self.hook.config, self.invocation_id, ti=context["ti"], retries_left=retries_left
+                self.hook.config,
+                self.invocation_id,
+                ti=context["ti"],
+                kernel_conn_id=self.kernel_conn_id,
+                retries_left=retries_left,
             )
             try:
                 if self._killed:  # by a signal that came before the responder was there
@@ -169,6 +173,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         response = fingerprint("answer", self.invocation_id)
         try:
             responder.check_killed()
+            responder.publish()
             # Only now: Airflow may be slow here, and a kill must find the responder.
             self.show_dashboard(context["ti"], self.invocation_id)
             before = responder.fetch()
@@ -203,7 +208,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             return
         if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
             return  # the task goes on later
-        responder.check_killed()  # raises in a killed task: kill() has decided already
+        responder.end_after_kill()  # raises in a killed task: kill() has decided already
         final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
         if not final and will_be_retried(context["ti"], error, context):
             self.log.info("Invocation %s is left to the next try", self.invocation_id)

@@ -57,12 +57,14 @@ class EndableInvocation:
         return str(found.status)
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
-        """Cancel it, and end its browsers. The reason becomes the invocation's output."""
+        """Cancel it, and end its browsers, which cost money, too. The reason becomes the invocation's output."""
         if record.external_id is None:
             return EndReport(found=False)
         cancellation = yield from flows.cancel_invocation(
             record.external_id, str(reason), urgent=urgent, details=self._details
         )
+        if cancellation.browsers_error is not None:
+            raise cancellation.browsers_error
         # An earlier attempt of this end may have cancelled it, and its answer got lost.
         was_over = cancellation.was_over and str(reason) not in (cancellation.invocation.output or "")
         return EndReport(tuple(cancellation.report()), was_over=was_over)

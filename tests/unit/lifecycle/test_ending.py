@@ -95,9 +95,33 @@ def test_request_that_hangs_does_not_shorten_the_time_of_an_end(end):
 
 
 def test_object_that_does_not_exist_any_more_is_ended(end):
-    report, took, requests = end([api_error(404, KernelNotFoundError)])
+    report, took, requests = end([api_error(404, KernelNotFoundError, code="not_found")])
     assert (report.is_done, took, requests) == (True, 0.0, 1)
     assert "does not exist any more" in report.lines[0][1]
+
+
+@pytest.mark.parametrize("code", [None, "project_not_found"], ids=["of a proxy", "about the project"])
+def test_404_that_does_not_say_that_the_object_is_absent_is_no_end(end, code):
+    report, _, requests = end([api_error(404, KernelNotFoundError, code=code), "taken"])
+    assert (report.is_done, requests) == (True, 2)
+    assert "was switched off" in report.lines[0][1]
+
+
+class GivenUpError(Exception):
+    pass
+
+
+def test_end_is_checked_before_each_attempt_but_the_first_and_may_be_given_up(end):
+    checks = []
+
+    def check():
+        checks.append(True)
+        if len(checks) == 2:
+            raise GivenUpError
+
+    with pytest.raises(GivenUpError):
+        end(itertools.repeat(api_error(500)), check=check)
+    assert len(checks) == 2
 
 
 @pytest.mark.parametrize(("urgent", "longest"), [(False, 5.0), (True, 0.3)], ids=["ordinary", "urgent"])

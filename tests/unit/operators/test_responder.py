@@ -6,8 +6,11 @@ import time
 import pytest
 from support.triggerer import Supervisor, task_instance
 
+from airflow_provider_kernel.client.errors import KernelInvocationKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
+from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, ownership_key
+from airflow_provider_kernel.operators import _responder
 from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.testing import Fault
 
@@ -28,13 +31,21 @@ def respond(kernel_emulator, kernel_connection, supervisor):
     def respond(*, retries_left=False):
         with KernelHook() as hook:
             invocation_id = hook.invoke("demo", "hang").id
-            return InvocationResponder(hook.config, invocation_id, ti=task_instance(), retries_left=retries_left)
+            return InvocationResponder(
+                hook.config,
+                invocation_id,
+                ti=task_instance(),
+                kernel_conn_id="kernel_default",
+                retries_left=retries_left,
+            )
 
     return respond
 
 
 def threads():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("kernel-responder")}
+    return {
+        thread for thread in threading.enumerate() if thread.name.startswith(("kernel-responder", "kernel-fence"))
+    }
 
 
 def test_kill_during_the_backoff_of_a_failure_ends_the_invocation(respond, supervisor, kernel_emulator):
@@ -90,6 +101,69 @@ def test_second_kill_waits_for_the_first_and_sends_nothing_more(respond, supervi
     assert kernel_emulator.invocation(responder.invocation_id).status == "failed"
     assert len(kernel_emulator.requests("PATCH")) == 1
     first.join(10)
+    responder.close()
+
+
+def test_kill_of_a_responder_goes_on_through_errors_for_most_of_the_five_seconds(
+    respond, supervisor, kernel_emulator
+):
+    """F2: 500s for longer than three attempts take."""
+    supervisor.states["t"] = "failed"
+    responder = respond()
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=500))
+    killing = threading.Thread(target=responder.kill, daemon=True)
+    killing.start()
+    kernel_emulator.wait_for("PATCH", "/invocations/*", count=6)
+    kernel_emulator.clear_faults()
+    killing.join(10)
+    assert kernel_emulator.invocation(responder.invocation_id).status == "failed"
+    responder.close()
+
+
+def test_failure_is_sent_again_whatever_kernel_answered(respond, kernel_emulator):
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=1, status=401))
+    responder = respond()
+    responder.fail("ValueError: x")
+    assert kernel_emulator.invocation(responder.invocation_id).output_json == {"error": "ValueError: x"}
+    responder.close()
+
+
+def test_end_of_a_kill_that_failed_goes_on_in_the_main_thread(respond, supervisor, kernel_emulator, monkeypatch):
+    monkeypatch.setattr(_responder, "LAST_URGENT_ATTEMPT_SECONDS", 0.2)
+    supervisor.states["t"] = "failed"
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=500))
+    responder = respond()
+    responder.kill()
+    assert kernel_emulator.invocation(responder.invocation_id).status == "running"
+    kernel_emulator.clear_faults()
+    with pytest.raises(KernelInvocationKilledError):
+        responder.end_after_kill()
+    invocation = kernel_emulator.invocation(responder.invocation_id)
+    assert invocation.output_json == {"error": "The Airflow task was marked as failed"}
+    responder.close()
+
+
+@pytest.fixture
+def another_try_responds(supervisor):
+    """Let another try, which a clear has added, be the one that works for the invocation by now."""
+
+    def take_over(responder):
+        record = OwnershipRecord(responder.invocation_id, "", 2, kernel_conn_id="kernel_default", is_owned=False)
+        supervisor.xcoms["t", -1, ownership_key("response")] = record._asdict()
+
+    return take_over
+
+
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_last_try_that_comes_back_after_a_clear_leaves_the_invocation_to_the_new_try(
+    how, respond, another_try_responds, kernel_emulator
+):
+    """F1: it was stopped, so it does not know that there is another try; its task is running."""
+    responder = respond(retries_left=False)
+    another_try_responds(responder)
+    responder.kill() if how == "kill" else responder.fail("ValueError: x")
+    assert kernel_emulator.invocation(responder.invocation_id).status == "running"
+    assert kernel_emulator.requests("PATCH") == ()
     responder.close()
 
 

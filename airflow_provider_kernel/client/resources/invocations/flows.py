@@ -153,10 +153,9 @@ def cancel_invocation(
     browsers_error: KernelError | None = None
     try:
         yield from requests.delete_invocation_browsers(invocation_id)
-    except KernelNotFoundError:
-        pass  # none are left
     except KernelError as error:
-        browsers_error = error
+        none_are_left = isinstance(error, KernelNotFoundError) and error.says_absent
+        browsers_error = None if none_are_left else error
     if isinstance(outcome, KernelError):
         raise outcome
     return Cancellation(outcome, was_over=was_over, browsers_error=browsers_error)

@@ -1,0 +1,107 @@
+"""
+Whether a task process still owns what it is about to end, or another try of its task has taken it up.
+
+A process that was stopped for long, or whose supervisor was replaced, comes back after Airflow has started the next
+try, and gets its SIGTERM then. Before it ends something, it asks Airflow for the state of the task and for the
+ownership record. Both are read by names: the id of its task instance may be gone.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from typing import Any, NamedTuple
+
+from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, OwnershipRecord, fetch_ownership
+from airflow_provider_kernel.lifecycle.signal_safe import WorkerThread
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
+
+#: How long to wait for Airflow's answer.
+ASK_SECONDS = 1.5
+
+_NEXT_TRY_DECIDES = frozenset({TaskState.UP_FOR_RETRY, TaskState.SCHEDULED, TaskState.QUEUED})
+_ACTIVE = frozenset({TaskState.RUNNING, TaskState.DEFERRED})
+
+
+def may_end(
+    state: TaskState,
+    ownership: OwnershipRecord | None,
+    record: StartRecord,
+    try_number: int,
+    *,
+    has_published: bool,
+) -> bool:
+    """
+    Decide whether a process may end an object. In doubt it may: a repeated run costs less than an orphan.
+
+    :param state: of the task instance.
+    :param ownership: the ownership record of the task instance; ``None`` if there is none.
+    :param record: the object.
+    :param try_number: the try that this process runs.
+    :param has_published: whether this try has written an ownership record.
+    """
+    if state in _NEXT_TRY_DECIDES:
+        return False
+    if state not in _ACTIVE:
+        return True
+    if ownership is None:
+        return not has_published  # the next try has begun: Airflow has wiped the XComs of this one
+    return ownership.try_number == try_number or not ownership.names(record)
+
+
+class Answer(NamedTuple):
+    """
+    What Airflow answered.
+
+    :param may_end: whether this process may end the object.
+    :param state: the state of the task instance; ``UNKNOWN`` without an answer.
+    :param lines: what to log, as pairs of level and text.
+    """
+
+    may_end: bool
+    state: TaskState
+    lines: tuple[tuple[int, str], ...] = ()
+
+
+class Fence:
+    """
+    Ask whether the object of a task is still its own. To be made on the main thread of a task process.
+
+    :param kind: the kind of object.
+    :param publisher: writes the ownership record of this try.
+    """
+
+    def __init__(self, kind: str, ti: Any, publisher: OwnershipPublisher) -> None:
+        self._kind = kind
+        self._ti = ti
+        self._publisher = publisher
+        # Airflow keeps what its calls need in context variables.
+        self._context = contextvars.copy_context()
+        # Of its own: the interrupted main thread may hold the lock of Airflow's calls for ever.
+        self._calls = WorkerThread("kernel-fence")
+
+    def ask(self, record: StartRecord) -> Answer:
+        """Ask about an object. Blocks for :data:`ASK_SECONDS` at most; may be called on any thread."""
+        try:
+            call = self._calls.submit(lambda: self._context.run(self._fetch))
+            state, ownership = call.result(ASK_SECONDS)
+        except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+            why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            line = f"Airflow did not say whether another try of the task has taken over: {why}"
+            return Answer(True, TaskState.UNKNOWN, ((logging.WARNING, line),))
+        has_published = self._publisher.has_published
+        if may_end(state, ownership, record, self._ti.try_number, has_published=has_published):
+            return Answer(True, state)
+        name = f"{self._kind} {record.external_id or '(its id is not known yet)'}"
+        line = f"This process leaves {name} to another try of the task, which is {state}"
+        return Answer(False, state, ((logging.INFO, line),))
+
+    def close(self) -> None:
+        """End the thread once it is idle. Waits for nothing."""
+        self._calls.close()
+
+    def _fetch(self) -> tuple[TaskState, OwnershipRecord | None]:
+        # The state first: if the next try begins in between, the record is gone, or that of the next try.
+        state = fetch_task_state(self._ti)
+        return state, fetch_ownership(self._kind, self._ti) if state in _ACTIVE else None
