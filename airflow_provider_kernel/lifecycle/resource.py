@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -17,6 +17,8 @@ from airflow_provider_kernel.client.errors import KernelError
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.flow import Flow
+    from airflow_provider_kernel.client.http.pagination import Page
+    from airflow_provider_kernel.client.http.request import Request
     from airflow_provider_kernel.lifecycle.ledger import StartRecord
 
 R = TypeVar("R")
@@ -54,6 +56,7 @@ class EndReason(str, Enum):
     RECORD_UNREADABLE = "The record of an earlier try of the Airflow task cannot be read"
     RUN_FAILED = "The Airflow DAG run failed"
     RUN_OVER = "Its Airflow DAG run is over"
+    TASK_OVER = "Its Airflow task is over"
     CANCELLED = "Cancelled by Airflow"
 
     def __str__(self) -> str:
@@ -140,6 +143,14 @@ class EndableResource(Protocol[R]):
         :param urgent: whether the process is about to be killed: then every request that is not needed is left out.
         :raises KernelError: when it could not be ended.
         """
+        ...
+
+
+class ListedResource(EndableResource[R], Protocol[R]):
+    """How Airflow finds the objects of one kind that are active."""
+
+    def list_active(self) -> Iterable[Request[Page[R]]]:
+        """Return the first request of each list whose pages together hold all active objects."""
         ...
 
 

@@ -6,29 +6,36 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+#: How many ids one line of the log names.
+_MAX_NAMED = 20
+
+
 class KernelCancelOrphansOperator(KernelBaseOperator):
     """
-    Find invocations whose DAG run is over, and cancel them.
+    Find invocations whose DAG run or task is over, and cancel them.
 
-    The DAG run is read from the mark that ``KernelInvokeOperator(correlation_key=...)`` puts into the payload. An
-    invocation without a mark is left alone, and so is one whose DAG run goes on or is not known to this Airflow.
+    The DAG run is read from the mark that ``KernelInvokeOperator(correlation_key=...)`` puts into the payload. The
+    task of an invocation without a mark is searched in the runs of ``dag_ids``. An invocation is left alone if its
+    DAG run goes on, or if this Airflow does not know whose it is.
 
     :param app_name: the Kernel app whose invocations are checked (templated).
     :param correlation_key: the key of the mark in the payload.
+    :param dag_ids: the ids of the DAGs that may own invocations without a mark (templated). Default: none, and such
+        invocations are left alone.
     :param dry_run_only: ``True``, the default, only logs what would be cancelled. (``dry_run`` is a method of every
         operator.)
-    :param since: the greatest age of an invocation, such as ``"2h"``; an invocation lasts an hour at most.
+    :param since: the greatest age of an invocation, such as ``"2h"``; an invocation lasts an hour at most. With
+        ``dag_ids`` also the greatest age of the finished runs that are searched.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
-    template_fields: Sequence[str] = ("app_name", "kernel_conn_id")
+    template_fields: Sequence[str] = ("app_name", "dag_ids", "kernel_conn_id")
     ui_color = "#f6ebc8"
 
     def __init__(
@@ -36,6 +43,7 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         *,
         app_name: str,
         correlation_key: str = "_airflow",
+        dag_ids: Sequence[str] = (),
         dry_run_only: bool = True,
         since: str = "2h",
         **kwargs: Any,
@@ -43,10 +51,12 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         super().__init__(**kwargs)
         self.app_name = app_name
         self.correlation_key = correlation_key
+        self.dag_ids = dag_ids
         self.dry_run_only = dry_run_only
         self.since = since
         if not correlation_key:
             raise KernelInputError("correlation_key is empty; set the one that the invoking tasks have")
+        _check(dag_ids)
 
     def run_with_hook(self, context: Context) -> list[str]:
         """
@@ -55,32 +65,48 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         :return: their ids.
         :raises KernelError: when one of them could not be ended; the others were.
         """
-        from airflow_provider_kernel.lifecycle.safety_net import end_by_id, find_orphans
+        from airflow_provider_kernel.lifecycle.sweep import end_orphans, find_orphans
         from airflow_provider_kernel.owned.invocation import MarkedInvocation
 
+        dag_ids = _check(self.dag_ids)  # rendered
         resource = MarkedInvocation(self.app_name, self.correlation_key, since=self.since)
-        ids: list[str] = []
-        errors: list[BaseException] = []
-        for orphan in find_orphans(self.hook, resource, context["ti"]):
-            ids.append(orphan.external_id)
+        client = self.hook.get_conn()
+        # Rows shift between pages while they are read, so one may appear twice.
+        active = {found.id: found for first in resource.list_active() for found in client.pages(first)}
+        found = find_orphans(active.values(), resource, dag_ids=dag_ids, since=self.since)
+        for orphan in found.orphans:
             self.log.info(
-                "Invocation %s (%s) of %s.%s, run %s, which is over%s",
+                "Invocation %s (%s) of %s.%s, run %s; the %s is over%s",
                 orphan.external_id,
                 orphan.status,
                 orphan.dag_id,
                 orphan.task_id,
                 orphan.run_id,
+                orphan.what_is_over,
                 ": would be cancelled" if self.dry_run_only else "",
             )
-            if self.dry_run_only:
-                continue
-            report = end_by_id(self.hook, resource, orphan.external_id, EndReason.RUN_OVER)
-            if report.error is not None:
-                errors.append(report.error)
+        if found.undecided:
+            self.log.warning(
+                "Of %d of the %d active invocations it is unknown whose they are, or whether that is over; they are"
+                " left alone: %s",
+                len(found.undecided),
+                len(active),
+                ", ".join(found.undecided[:_MAX_NAMED]),
+            )
         if self.dry_run_only:
-            self.log.info("%d orphans found (dry run)", len(ids))
+            self.log.info("%d orphans found (dry run)", len(found.orphans))
+        elif found.orphans:
+            reports = end_orphans(self.hook.config, resource, found.orphans)
+            errors = [report.error for report in reports if report.error is not None]
+            self.log.info("%d of %d orphans cancelled", len(reports) - len(errors), len(reports))
+            if errors:
+                raise errors[0]
         else:
-            self.log.info("%d of %d orphans cancelled", len(ids) - len(errors), len(ids))
-        if errors:
-            raise errors[0]
-        return ids
+            self.log.info("No orphans found")
+        return [orphan.external_id for orphan in found.orphans]
+
+
+def _check(dag_ids: Sequence[str]) -> Sequence[str]:
+    if isinstance(dag_ids, str):
+        raise KernelInputError(f"dag_ids is the text {dag_ids!r}; give a list, such as [{dag_ids!r}]")
+    return dag_ids

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kernel.lifecycle.resource import EndableResource
+from airflow_provider_kernel.lifecycle.resource import ListedResource
 
 
-def kinds() -> dict[str, EndableResource[Any]]:
-    """Return how to read and end an object of each kind, by the name of the kind."""
+def kinds() -> dict[str, ListedResource[Any]]:
+    """Return how to list, read and end the objects of each kind, by the name of the kind."""
     from airflow_provider_kernel.owned.invocation import EndableInvocation
 
     return {kind.kind: kind for kind in (EndableInvocation(),)}

@@ -30,6 +30,8 @@ from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 
 #: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
 _CATCH_UP_SECONDS = 30.0
+#: No active invocation is older: Kernel ends one after an hour.
+_MAX_AGE = "2h"
 
 
 class EndableInvocation:
@@ -55,6 +57,9 @@ class EndableInvocation:
 
     def describe(self, found: Invocation) -> str:
         return str(found.status)
+
+    def list_active(self) -> Iterable[Request[Page[Invocation]]]:
+        return _list_active(since=_MAX_AGE)
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
         """Cancel it, and end its browsers, which cost money, too. The reason becomes the invocation's output."""
@@ -84,8 +89,7 @@ class MarkedInvocation(EndableInvocation):
         self._since = since
 
     def list_active(self) -> Iterable[Request[Page[Invocation]]]:
-        for status in (InvocationStatus.QUEUED, InvocationStatus.RUNNING):
-            yield requests.list_invocations(app_name=self._app_name, status=status, since=self._since)
+        return _list_active(app_name=self._app_name, since=self._since)
 
     def owner_mark(self, found: Invocation) -> Mapping[str, Any]:
         return correlation_mark(found, self._correlation_key) or {}
@@ -178,6 +182,11 @@ class OwnedInvocation(EndableInvocation):
                 f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
             )
         return self._build({**payload, key: mark._asdict()})
+
+
+def _list_active(*, app_name: str | None = None, since: str) -> Iterable[Request[Page[Invocation]]]:
+    for status in (InvocationStatus.QUEUED, InvocationStatus.RUNNING):
+        yield requests.list_invocations(app_name=app_name, status=status, since=since)
 
 
 def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:

@@ -31,6 +31,8 @@ class ExecutionAPI:
     :param store: what is kept for the task over its tries.
     :param task_state: what it says of the task instance's state when it is asked.
     :param dag_run_states: the states of other DAG runs, by run id.
+    :param other_task_states: the states of the tasks of other DAGs: by DAG, by run, by name.
+    :param other_xcoms: the XComs of other tasks, by DAG, run, task and map index, and by key.
     :param next_method: what a task that resumes from a deferral goes on with; ``None`` for a first run.
     :param next_kwargs: the arguments of that.
     :param start_date: when the task instance started, told to one that resumes.
@@ -45,6 +47,8 @@ class ExecutionAPI:
     store: dict[str, Any] = field(default_factory=dict)
     task_state: str | None = "running"
     dag_run_states: dict[str, str] = field(default_factory=dict)
+    other_task_states: dict[str, dict[str, dict[str, str | None]]] = field(default_factory=dict)
+    other_xcoms: dict[tuple[str, str, str, int], dict[str, Any]] = field(default_factory=dict)
     next_method: str | None = None
     next_kwargs: dict[str, Any] | None = None
     start_date: datetime | None = None
@@ -74,6 +78,9 @@ class ExecutionAPI:
     def _act(self, method: str, path: str, request: httpx.Request) -> httpx.Response:
         if path.endswith("/run"):
             return httpx.Response(200, json=self._run_context())
+        if path == "/task-instances/states" and request.url.params["dag_id"] in self.other_task_states:
+            by_run = self.other_task_states[request.url.params["dag_id"]]
+            return httpx.Response(200, json={"task_states": by_run})
         if path == "/task-instances/states":
             task_ids = request.url.params.get_list("task_ids")
             index = request.url.params.get("map_index")
@@ -85,11 +92,8 @@ class ExecutionAPI:
             return httpx.Response(200, json={"state": state}) if state else httpx.Response(404, json=missing)
         if path.startswith("/store/ti/"):
             return self._store(method, path.rsplit("/", 1)[-1], request)
-        if path.startswith("/xcoms/") and path.endswith("/slice"):
-            key = path.split("/")[-2]
-            return httpx.Response(200, json=[self.xcoms[key]] if key in self.xcoms else [])
         if path.startswith("/xcoms/"):
-            return self._xcom(method, path.rsplit("/", 1)[-1], request)
+            return self._xcom(method, path, request)
         if path.startswith("/connections/"):
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such connection"}})
         if method == "PATCH" and path.endswith("/state"):
@@ -105,12 +109,20 @@ class ExecutionAPI:
             return httpx.Response(200, json={"value": self.store[key]})
         return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such key"}})
 
-    def _xcom(self, method: str, key: str, request: httpx.Request) -> httpx.Response:
+    def _xcom(self, method: str, path: str, request: httpx.Request) -> httpx.Response:
+        dag_id, run_id, task_id, key = path.split("/")[2:6]
+        others = {
+            name[3]: xcoms for name, xcoms in self.other_xcoms.items() if name[:3] == (dag_id, run_id, task_id)
+        }
+        if path.endswith("/slice"):
+            found = [others[index] for index in sorted(others)] or [self.xcoms]
+            return httpx.Response(200, json=[xcoms[key] for xcoms in found if key in xcoms])
         if method == "POST":
             self.xcoms[key] = json.loads(request.content)
             return httpx.Response(201, json={"message": "ok"})
-        if method == "GET" and key in self.xcoms:
-            return httpx.Response(200, json={"key": key, "value": self.xcoms[key]})
+        xcoms = others.get(int(request.url.params.get("map_index", -1)), {}) if others else self.xcoms
+        if method == "GET" and key in xcoms:
+            return httpx.Response(200, json={"key": key, "value": xcoms[key]})
         return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such XCom"}})
 
     def _run_context(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The sweep, `KernelCancelOrphansOperator`: it ends what belongs to a DAG run that is over, and nothing else."""
 
+import time
+
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -16,6 +18,11 @@ def started(kernel_emulator, kernel_connection):
             return hook.invoke("demo", "hang", payload).id
 
     return started
+
+
+@pytest.fixture(autouse=True)
+def little_time(monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.lifecycle.sweep.SWEEP_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -113,3 +120,34 @@ def test_sweep_fetches_the_state_of_a_run_once(find_orphans, started, monkeypatc
     monkeypatch.setattr(RuntimeTaskInstance, "get_dagrun_state", staticmethod(count))
     assert len(find_orphans()[1]) == 3
     assert sorted(fetched) == ["going on", "over"]
+
+
+def test_sweep_goes_on_until_an_outage_is_over(find_orphans, started, kernel_emulator, monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.lifecycle.sweep.SWEEP_SECONDS", 30.0)
+    for _ in range(3):
+        started("over")
+    kernel_emulator.outage("error", seconds=4, begin=("GET", "/invocations/*"))
+    result, _ = find_orphans(dry_run_only=False)
+    assert result.state == "success"
+    assert active(kernel_emulator) == set()
+
+
+def test_sweep_spends_its_time_on_all_orphans_at_once(find_orphans, started, kernel_emulator, caplog):
+    orphans = [started("over") for _ in range(100)]
+    kernel_emulator.add_fault(Fault("*", "/invocations/*", nth=None, status=500))
+    began = time.monotonic()
+    result, _ = find_orphans(dry_run_only=False)
+    assert time.monotonic() - began < 20.0
+    assert result.state == "up_for_retry"
+    assert all(f"Invocation {orphan} could not be cancelled: " in caplog.text for orphan in orphans)
+    assert "Next in line: the next run of this DAG; else Kernel's own time limit" in caplog.text
+
+
+def test_sweep_logs_how_many_it_could_not_decide(find_orphans, started, capsys):
+    started("over")
+    started("going on")
+    undecided = [started("of another Airflow"), started("over", payload={"no": "mark"})]
+    find_orphans(dry_run_only=False)
+    log = capsys.readouterr().out
+    assert "Of 2 of the 4 active invocations it is unknown whose they are, or whether that is over" in log
+    assert all(invocation_id in log for invocation_id in undecided)

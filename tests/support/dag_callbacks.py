@@ -1,0 +1,64 @@
+"""What a DAG callback is given: the DAG, and a supervisor that answers it from XCom."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from airflow.sdk import DAG
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetXComSequenceSlice, XComSequenceSliceResult
+
+from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, ownership_key
+
+if TYPE_CHECKING:
+    import pytest
+
+TIMEOUT = "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"
+
+
+def ownership(
+    external_id: str | None, *, kernel_conn_id: str = "kernel_default", is_owned: bool = True
+) -> dict[str, Any]:
+    """Make an ownership record, as a task writes it to XCom."""
+    return OwnershipRecord(external_id, "token", 1, kernel_conn_id, is_owned)._asdict()
+
+
+class XComs:
+    """
+    The supervisor of the DAG processor, in place of the process that asks.
+
+    :param records: the ownership records by task id; ``None`` for a task whose XComs cannot be read.
+    """
+
+    def __init__(self, records: dict[str, list[Any] | None], kind: str = "invocation") -> None:
+        self.records = records
+        self.key = ownership_key(kind)
+        self.asked: list[str] = []
+
+    def send(self, msg: Any) -> XComSequenceSliceResult:
+        assert isinstance(msg, GetXComSequenceSlice)
+        assert (msg.dag_id, msg.run_id) == ("d", "r")
+        self.asked.append(msg.task_id)
+        found = self.records.get(msg.task_id, [])
+        if found is None:
+            raise ConnectionError("the API server does not answer")
+        return XComSequenceSliceResult(root=found if msg.key == self.key else [])
+
+
+def new_dag(**arguments: Any) -> DAG:
+    return DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), **arguments)
+
+
+def answer_from(monkeypatch: pytest.MonkeyPatch, xcoms: XComs) -> None:
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", xcoms, raising=False)
+
+
+def leave_seconds(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Set Airflow's timeout of the DAG processor, so that about this much is left of it to a callback."""
+    age = time.time() - psutil.Process(os.getpid()).create_time()
+    monkeypatch.setenv(TIMEOUT, str(math.ceil(age + 10 + seconds)))
