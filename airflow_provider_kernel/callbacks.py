@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_kernel.client.unset import UNSET
 
@@ -12,14 +13,44 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 
 
+Callback = Callable[["Context"], object]
+
+
+class SafetyNet(TypedDict):
+    """The two callbacks of a DAG that are the safety net."""
+
+    on_failure_callback: list[Any]
+    on_success_callback: list[Any]
+
+
+def kernel_safety_net(
+    on_failure: Callback | Sequence[Callback] | None = None, on_success: Callback | Sequence[Callback] | None = None
+) -> SafetyNet:
+    """
+    Make the callbacks of a DAG that end what its runs leave running at Kernel: ``DAG(..., **kernel_safety_net())``.
+
+    Each is a list of :func:`cancel_kernel_invocations` and your own callbacks, in this order. Airflow logs an error
+    of one, and calls the others all the same.
+
+    :param on_failure: your own callbacks for runs that fail, one or several.
+    :param on_success: the same for runs that succeed.
+    """
+    return SafetyNet(
+        on_failure_callback=[cancel_kernel_invocations, *_as_list(on_failure)],
+        on_success_callback=[cancel_kernel_invocations, *_as_list(on_success)],
+    )
+
+
 def cancel_kernel_invocations(context: Context) -> None:
     """
     End every invocation that a task of this DAG run owns and that still runs.
 
-    Pass it to a DAG as ``on_failure_callback``. It runs in the DAG processor, and so also when no process of the
-    task is left to cancel: after a SIGKILL without retries, a SIGINT, or the loss of the triggerer. Tasks with
-    ``cancel_on_kill=False`` or ``wait_for_completion=False`` own none. An invocation that cannot be ended is
-    logged, and does not keep the others from their end.
+    Pass it to a DAG as ``on_failure_callback`` and ``on_success_callback``; :func:`kernel_safety_net` does both. It
+    runs in the DAG processor, and so also when no process of the task is left to cancel: after a SIGKILL, a SIGINT,
+    or the loss of the triggerer. Tasks with ``cancel_on_kill=False`` or ``wait_for_completion=False`` own none.
+
+    It tries until 10 seconds before Airflow would kill its process, all invocations at once. One that cannot be
+    ended is logged, and does not keep the others from their end.
     """
     from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_run
     from airflow_provider_kernel.owned import kinds
@@ -54,3 +85,9 @@ def fail_kernel_invocation(reason: str | None = None, **options: Any) -> KernelI
     from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 
     return KernelInvocationNotifier(status="failed", reason=reason, **options)
+
+
+def _as_list(callbacks: Callback | Sequence[Callback] | None) -> list[Callback]:
+    if callbacks is None:
+        return []
+    return [callbacks] if callable(callbacks) else list(callbacks)

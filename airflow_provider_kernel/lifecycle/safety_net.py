@@ -1,28 +1,34 @@
 """
-The safety net: it ends what a DAG run owns when the run is over, and no task is left to do so.
+The safety net: a DAG callback that ends what a DAG run still owns when it is over, and no task is left to do so.
 
-Two ways lead to such objects. The DAG callback reads the ids that the run's tasks have published in XCom. The sweep
-lists the active objects at Kernel, and reads the run from the mark that each one carries; an object without a mark
-is left alone. Both serve every kind of object; see :mod:`airflow_provider_kernel.owned`.
+What the tasks own is in XCom, in their ownership records; DAG callbacks cannot read the task state store. The net
+serves every kind of object; see :mod:`airflow_provider_kernel.owned`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import psutil  # type: ignore[import-untyped]
+
+from airflow_provider_kernel._compat import conf
+from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.client.http.pagination import Page
-from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
+from airflow_provider_kernel.lifecycle.ending import for_ending
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
     EndReason,
     EndReport,
+    ListedResource,
     Ownership,
     end_failed,
     published_ids,
@@ -35,35 +41,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R")
+#: Airflow's default of ``[dag_processor] dag_file_processor_timeout``.
+_DEFAULT_TIMEOUT_SECONDS = 50
+#: What is left to the last attempt, to the log, and to the DAG's other callbacks.
+_RESERVE_SECONDS = 10.0
 
-_RUN_IS_OVER = frozenset({"success", "failed"})
-
-
-class MarkedResource(EndableResource[R], Protocol[R]):
-    """A kind of object that the sweep can find, since each object carries a mark of its owner."""
-
-    def list_active(self) -> Iterable[Request[Page[R]]]:
-        """Return the first request of each list whose pages together hold all active objects."""
-        ...
-
-    def owner_mark(self, found: R) -> Mapping[str, Any]:
-        """Return the mark of an object, a ``StartMark`` as JSON; an empty one if there is none."""
-        ...
+_NEXT_IN_LINE = "the sweep, if a DAG runs it; else Kernel's own time limit"
 
 
-@dataclass(frozen=True)
-class Orphan:
-    """An active object whose DAG run is over."""
-
-    external_id: str
-    status: str
-    dag_id: str
-    run_id: str
-    task_id: str | None
-
-
-def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]) -> None:
+def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]]) -> None:
     """
     End every active object that a task of a DAG run owns. For a DAG callback, which runs in the DAG processor.
 
@@ -71,73 +57,130 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, EndableResource[Any]]
 
     :param kinds: the kinds of objects, by name. An operator that owns one names it in its ``owned_kind``.
     """
-    dag, run_id = context["dag"], run_id_of(context)
-    for task in dag.tasks:
-        resource = kinds.get(getattr(getattr(task, "operator_class", type(task)), "owned_kind", ""))
-        # Of a mapped task there are the arguments only, without the defaults.
-        arguments: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
-        if resource is None or Ownership.from_arguments(arguments) is Ownership.NOBODY:
-            continue
-        kernel_conn_id = str(arguments.get("kernel_conn_id", KernelHook.default_conn_name))
-        with KernelHook(kernel_conn_id) as hook:
-            for external_id in _published_ids(resource.kind, dag.dag_id, task.task_id, run_id):
-                _run_and_log(hook, resource, external_id, _end_if_active(resource, external_id))
-
-
-def find_orphans(hook: KernelHook, resource: MarkedResource[R], ti: Any) -> Iterator[Orphan]:
-    """Find the objects whose DAG run is over. A run that Airflow does not know is not over."""
-    states: dict[tuple[str, str], str | None] = {}
-    for first_page in resource.list_active():
-        # The whole list first: its pages shift while objects are ended.
-        for found in list(hook.get_conn().pages(first_page)):
-            mark = resource.owner_mark(found)
-            dag_id, run_id = mark.get("dag_id"), mark.get("run_id")
-            if not isinstance(dag_id, str) or not isinstance(run_id, str):
+    succeeded = context.get("reason") == "success"
+    reason = EndReason.RUN_OVER if succeeded else EndReason.RUN_FAILED
+    owned = _owned_by_run(context["dag"], run_id_of(context), kinds)
+    if not owned:
+        return
+    with ExitStack() as clients:
+        obligations: list[Obligation] = []
+        for (kernel_conn_id, kind), external_ids in owned.items():
+            resource = kinds[kind]
+            try:
+                config = for_ending(KernelHook(kernel_conn_id).config, timeout_seconds=REQUEST_SECONDS)
+                client = clients.enter_context(KernelClient(config))
+            except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
+                for external_id in external_ids:
+                    end_failed(kind, external_id, error, next_in_line=_NEXT_IN_LINE).log(log)
                 continue
-            if (dag_id, run_id) not in states:
-                states[dag_id, run_id] = _run_state(ti, dag_id, run_id)
-            if states[dag_id, run_id] in _RUN_IS_OVER:
-                status = resource.describe(found)
-                yield Orphan(resource.external_id(found), status, dag_id, run_id, mark.get("task_id"))
+            if succeeded:
+                # In a good run nothing is active: two requests instead of one for each object.
+                external_ids = _still_active(client, resource, external_ids)
+            obligations += [
+                Obligation(client, _EndIfActive(resource), external_id, reason) for external_id in external_ids
+            ]
+        end_all(obligations, seconds=seconds_left(), next_in_line=_NEXT_IN_LINE)
 
 
 def end_by_id(hook: KernelHook, resource: EndableResource[Any], external_id: str, reason: str) -> EndReport:
     """End an object that no process owns any more, and log how it went. A failure is in the report."""
-    flow = try_to_end(resource, StartRecord.naming(external_id), reason)
-    return _run_and_log(hook, resource, external_id, flow)
-
-
-def _published_ids(kind: str, dag_id: str, task_id: str, run_id: str) -> frozenset[str]:
     try:
-        return published_ids(kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
-    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
-        log.error("What task %s owns cannot be read from XCom: %s", task_id, error)  # noqa: TRY400
-        return frozenset()
-
-
-def _run_and_log(
-    hook: KernelHook, resource: EndableResource[Any], external_id: str, flow: Flow[EndReport]
-) -> EndReport:
-    try:
-        report = hook.get_conn().run(flow)
+        report = hook.get_conn().run(try_to_end(resource, StartRecord.naming(external_id), reason))
     except KernelError as error:
         report = end_failed(resource.kind, external_id, error)
     report.log(log)
     return report
 
 
-def _end_if_active(resource: EndableResource[Any], external_id: str) -> Flow[EndReport]:
-    """End an object, without a log line if it is over: in most runs, that is all of them."""
-    found = yield from resource.get(external_id)
-    if resource.is_over(found):
-        return EndReport()
-    return (yield from try_to_end(resource, StartRecord.naming(external_id), EndReason.RUN_FAILED))
+class _EndIfActive:
+    """Ends an object, without a log line if it is over: in most runs, that is all of them."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, resource: EndableResource[Any]) -> None:
+        self.kind = resource.kind  # type: ignore[misc]
+        self._resource = resource
+        self._was_active: set[str] = set()
+
+    def get(self, external_id: str) -> Flow[Any]:
+        return self._resource.get(external_id)
+
+    def external_id(self, found: Any) -> str:
+        return self._resource.external_id(found)
+
+    def describe(self, found: Any) -> str:
+        return self._resource.describe(found)
+
+    def is_over(self, found: Any) -> bool:
+        return self._resource.is_over(found)
+
+    def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
+        external_id = record.external_id or ""
+        # An end that failed half-way is repeated as a whole.
+        if external_id not in self._was_active:
+            found = yield from self._resource.get(external_id)
+            if self._resource.is_over(found):
+                return EndReport()
+            self._was_active.add(external_id)
+        return (yield from self._resource.end(record, reason, urgent=urgent))
 
 
-def _run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
+def _owned_by_run(
+    dag: Any, run_id: str, kinds: Mapping[str, ListedResource[Any]]
+) -> dict[tuple[str, str], list[str]]:
+    """Return the ids of what the tasks of a run own, by connection and kind."""
+    owned: dict[tuple[str, str], list[str]] = {}
+    for task in dag.tasks:
+        kind = getattr(getattr(task, "operator_class", type(task)), "owned_kind", "")
+        if kind not in kinds:
+            continue
+        for kernel_conn_id, external_id in _owned_by_task(kind, dag.dag_id, task, run_id):
+            owned.setdefault((kernel_conn_id, kind), []).append(external_id)
+    return owned
+
+
+def _owned_by_task(kind: str, dag_id: str, task: Any, run_id: str) -> list[tuple[str, str]]:
     try:
-        state: Any = ti.get_dagrun_state(dag_id, run_id)
-    except Exception as error:  # noqa: BLE001 (whatever it is: an unknown state leaves the object alone)
-        log.info("The state of run %s of DAG %s could not be fetched: %s", run_id, dag_id, error)
-        return None
-    return str(getattr(state, "value", state))
+        records = fetch_ownerships(kind, dag_id=dag_id, task_id=task.task_id, run_id=run_id)
+        if not records:
+            return list(_owned_by_arguments(kind, dag_id, task, run_id))
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        line = "What task %s owns cannot be read from XCom: %s. Next in line: %s"
+        log.error(line, task.task_id, error, _NEXT_IN_LINE)  # noqa: TRY400
+        return []
+    return [
+        (record.kernel_conn_id, record.external_id)
+        for record in records
+        if record.is_owned and record.external_id is not None
+    ]
+
+
+def _owned_by_arguments(kind: str, dag_id: str, task: Any, run_id: str) -> Iterator[tuple[str, str]]:
+    # Of a mapped task there are the arguments only, without the defaults.
+    arguments: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
+    if Ownership.from_arguments(arguments) is Ownership.NOBODY:
+        return
+    kernel_conn_id = str(arguments.get("kernel_conn_id", KernelHook.default_conn_name))
+    for external_id in published_ids(kind, dag_id=dag_id, task_id=task.task_id, run_id=run_id):
+        yield kernel_conn_id, external_id
+
+
+def _still_active(client: KernelClient, resource: ListedResource[Any], external_ids: list[str]) -> list[str]:
+    """Return which objects the list names as active. All of them if it cannot be fetched."""
+    active: set[str] = set()
+    try:
+        for first_page in resource.list_active():
+            active.update(resource.external_id(found) for found in client.pages(first_page))
+    except KernelError as error:
+        log.warning("The active %ss cannot be listed, so each is fetched: %s", resource.kind, error)
+        return external_ids
+    return [external_id for external_id in external_ids if external_id in active]
+
+
+def seconds_left() -> float:
+    """Return how long to try. Airflow kills the process that runs a DAG's callbacks when it is too old."""
+    timeout: int = conf.getint("dag_processor", "dag_file_processor_timeout", fallback=_DEFAULT_TIMEOUT_SECONDS)
+    age: float = max(0.0, time.time() - psutil.Process().create_time())
+    if age > timeout:
+        age = 0.0  # not such a process: `dag.test()` runs callbacks, too
+    return max(0.0, timeout - age - _RESERVE_SECONDS)

@@ -13,6 +13,7 @@ from airflow_provider_kernel.callbacks import (
     cancel_kernel_invocations,
     complete_kernel_invocation,
     fail_kernel_invocation,
+    kernel_safety_net,
 )
 from airflow_provider_kernel.client.dashboard import PLACEHOLDERS
 
@@ -164,6 +165,7 @@ CLASSES = dict(classes())
 #: What a DAG can use that is no class with arguments, and its page.
 OTHERS = {
     f"`{cancel_kernel_invocations.__name__}`": "operators/callback",
+    f"`{kernel_safety_net.__name__}`": "operators/callback",
     f"`{complete_kernel_invocation.__name__}()`": "operators/notifier",
     f"`{fail_kernel_invocation.__name__}()`": "operators/notifier",
     f"`@task.{get_provider_info()['task-decorators'][0]['name']}`": "operators/answer",

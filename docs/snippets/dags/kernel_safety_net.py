@@ -1,11 +1,9 @@
 from airflow.sdk import DAG
 
-from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.callbacks import kernel_safety_net
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 
-with DAG(
-    "kernel_safety_net", schedule=None, on_failure_callback=cancel_kernel_invocations
-):
+with DAG("kernel_safety_net", schedule=None, **kernel_safety_net()):
     KernelInvokeOperator(
         task_id="search",
         app_name="demo",

@@ -69,11 +69,11 @@ class History:
         """Do what a DAG run does that has failed, and what the maintenance DAG does."""
         if all(task.succeeded for task in self.tasks):
             return
-        ids = [t.api.xcoms["invocation_id"] for t in self.tasks if "invocation_id" in t.api.xcoms]
+        xcoms = [task.api.xcoms for task in self.tasks]
 
         class Comms:
             def send(self, msg):
-                return XComSequenceSliceResult(root=ids)
+                return XComSequenceSliceResult(root=[each[msg.key] for each in xcoms if msg.key in each])
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
