@@ -21,7 +21,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_kernel.client.timestamps import parse_timestamp
-from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,8 @@ class StartRecord:
     :param token: a random name of this start.
     :param intended_at: when the request was about to be sent, RFC 3339.
     :param try_number: the try that started it, or reconnected to it.
-    :param max_tries: how many tries the task had then; a clear raises it, a crash does not.
+    :param max_tries: how many tries the task had then; the clear of a task that does not run raises it.
+    :param clear_number: how often tasks of the DAG run had been cleared when the try began.
     :param external_id: the id of what was started, once that is known.
     :param predecessor_id: the id of what an earlier try had started: it is not what this start started.
     :param is_closed: whether the try ended in good order, whatever became of the object.
@@ -54,6 +54,7 @@ class StartRecord:
     intended_at: str = _NO_TIME
     try_number: int = 0
     max_tries: int = 0
+    clear_number: int = 0
     external_id: str | None = None
     predecessor_id: str | None = None
     is_closed: bool = False
@@ -93,18 +94,23 @@ class StartRecord:
 
 
 class Ledger:
-    """The memory of a task instance for one kind of object. Without a task state store it remembers nothing."""
+    """
+    The memory of a task instance for one kind of object. Without a task state store it remembers nothing.
 
-    def __init__(self, kind: str, store: Any | None, ti: Any) -> None:
+    :param clear_number: of the DAG run, when the try begins.
+    """
+
+    def __init__(self, kind: str, store: Any | None, ti: Any, *, clear_number: int = 0) -> None:
         self._key = f"kernel_{kind}"
         self._store = store
         self._ti = ti
+        self._clear_number = clear_number
         self._record: StartRecord | None = None
 
     @property
-    def can_next_try_reconnect(self) -> bool:
-        """Whether another try can follow, and read what this one writes."""
-        return self._store is not None and has_retries_left(self._ti)
+    def remembers(self) -> bool:
+        """Whether the next try can read what this one writes."""
+        return self._store is not None
 
     @property
     def has_recorded(self) -> bool:
@@ -129,10 +135,16 @@ class Ledger:
         """
         Say whether a record is of a try that was cleared, rather than of one that crashed.
 
-        A clear of a task that is not running raises ``max_tries``; a running one has ended in good order by then.
-        A task instance that was deleted and made anew counts its tries from 1 again.
+        Each clear raises the DAG run's ``clear_number``, unless it is told to leave the run alone; that of a task
+        which does not run raises ``max_tries``, too. A task instance that was deleted and made anew counts its
+        tries from 1 again. The clear of another task of the run, between the start of a try and the retry after
+        its crash, also counts as a clear: it costs a new start, but never leaves two objects.
         """
-        return bool(record.max_tries != self._ti.max_tries or record.try_number >= self._ti.try_number)
+        return bool(
+            record.clear_number != self._clear_number
+            or record.max_tries != self._ti.max_tries
+            or record.try_number >= self._ti.try_number
+        )
 
     def record_intent(self, input_fingerprint: str, predecessor_id: str | None = None) -> StartRecord:
         """Store that a start is about to be sent."""
@@ -143,6 +155,7 @@ class Ledger:
                 intended_at=datetime.now(timezone.utc).isoformat(),
                 try_number=self._ti.try_number,
                 max_tries=self._ti.max_tries,
+                clear_number=self._clear_number,
                 predecessor_id=predecessor_id,
             )
         )
@@ -150,7 +163,12 @@ class Ledger:
     def record_start(self, record: StartRecord, external_id: str) -> StartRecord:
         """Store what was started or found. It is this try's from now on."""
         return self._write(
-            replace(record.with_id(external_id), try_number=self._ti.try_number, max_tries=self._ti.max_tries)
+            replace(
+                record.with_id(external_id),
+                try_number=self._ti.try_number,
+                max_tries=self._ti.max_tries,
+                clear_number=self._clear_number,
+            )
         )
 
     def close(self, external_id: str | None = None, *, may_run_on: bool | None = None) -> None:

@@ -80,19 +80,26 @@ def fetch_ownerships(kind: str, *, dag_id: str, task_id: str, run_id: str) -> li
 
 
 class OwnershipPublisher:
-    """Writes the ownership record of one try. For the main thread of a task process."""
+    """
+    Writes the ownership record of one try. For the main thread of a task process.
 
-    def __init__(self, kind: str, ti: Any, *, kernel_conn_id: str, is_owned: bool) -> None:
+    :param has_published: whether the try has written a record before its deferral, in another process.
+    """
+
+    def __init__(
+        self, kind: str, ti: Any, *, kernel_conn_id: str, is_owned: bool, has_published: bool = False
+    ) -> None:
         self._key = ownership_key(kind)
         self._ti = ti
         self._kernel_conn_id = kernel_conn_id
         self._is_owned = is_owned
+        self._published: OwnershipRecord | None = None
         #: Whether this try has written a record. Read by other threads.
-        self.has_published = False
+        self.has_published = has_published
 
     def publish(self, record: StartRecord | None, *, is_owned: bool | None = None) -> None:
         """
-        Write that this try owns an object.
+        Write that this try owns an object, unless that is what it has written before.
 
         :param record: the object; ``None`` when there is none yet.
         :param is_owned: in place of what this publisher was given.
@@ -105,5 +112,7 @@ class OwnershipPublisher:
             kernel_conn_id=self._kernel_conn_id,
             is_owned=self._is_owned if is_owned is None else is_owned,
         )
-        self._ti.xcom_push(key=self._key, value=ownership._asdict())
-        self.has_published = True
+        if ownership != self._published:
+            self._ti.xcom_push(key=self._key, value=ownership._asdict())
+            self._published = ownership
+            self.has_published = True

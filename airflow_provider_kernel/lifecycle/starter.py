@@ -10,7 +10,7 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
-from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, StartMark
+from airflow_provider_kernel.lifecycle.resource import EndReason, StartMark
 
 log = logging.getLogger(__name__)
 
@@ -26,78 +26,78 @@ class ExactlyOnceStarter(Generic[R]):
 
     For the main thread of a task process; it asks Airflow.
 
-    :param ownership: who owns the object once it is started. What outlives its task is never ended here.
     :param client: sends what is not a start; a kill wakes up its backoff.
     """
 
-    def __init__(
-        self, owner: Owner[R], ownership: Ownership, *, ledger: Ledger, client: KernelClient, ti: Any
-    ) -> None:
+    def __init__(self, owner: Owner[R], *, ledger: Ledger, client: KernelClient, ti: Any) -> None:
         self._owner = owner
         self._resource = owner.resource
-        self._is_owned = ownership is not Ownership.NOBODY
         self._ledger = ledger
         self._client = client
         self._ti = ti
 
-    def run(self) -> str:
+    def run(self, last: StartRecord | None, *, is_owned: bool) -> StartRecord:
         """
-        Return the id of the one object.
+        Return the record of the one object, with its id.
 
+        :param last: the record of an earlier try.
+        :param is_owned: whether the owner has adopted it. Else, what it names outlives the task, and is not ended.
         :raises KernelAmbiguousStartError: when it may be one of several, or when that stays unknown.
-        :raises KernelError: when it could not be started.
+        :raises KernelError: when it could not be started, or when what it is to replace could not be ended.
         """
         fingerprint = self._resource.input_fingerprint()
-        last = self._ledger.last()
         if last is None:
             return self._start(self._ledger.record_intent(fingerprint))
         if self._ledger.is_of_crashed_try(last, fingerprint):
-            external_id = self._reconnect(last)
-            if external_id is not None:
-                return external_id
+            record = self._reconnect(last, is_owned=is_owned)
+            if record is not None:
+                return record
         else:
-            self._end_previous(last)
+            self._end_previous(last, is_owned=is_owned)
         return self._start(self._ledger.record_intent(fingerprint, predecessor_id=last.external_id))
 
-    def _reconnect(self, last: StartRecord) -> str | None:
+    def _reconnect(self, last: StartRecord, *, is_owned: bool) -> StartRecord | None:
         """Find what the crashed try started, if it is of use."""
         found = self._find_previous(last)
         if found is None or not self._resource.can_reconnect(found):
+            if is_owned:
+                self._replace(last, found, EndReason.TASK_ENDED_EARLY)
             return None
-        external_id = self._adopt(last, found)
+        record = self._adopt(last, found)
         log.info(
             "Reconnecting to %s %s, which is %s: try %d of this task started it and crashed. "
             "durable=False would start another one",
             self._resource.kind,
-            external_id,
+            record.external_id,
             self._resource.describe(found),
             last.try_number,
         )
-        return external_id
+        return record
 
-    def _end_previous(self, last: StartRecord) -> None:
+    def _end_previous(self, last: StartRecord, *, is_owned: bool) -> None:
         """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
         if not last.is_readable:
-            self._check_unreadable(last)
-        nothing_was_started = last.external_id is None and last.is_closed and not last.may_run_on
-        # What outlives its task is nevertheless the task's until its id is known.
-        outlives_the_task = not self._is_owned and not last.may_run_on
-        if nothing_was_started or outlives_the_task:
-            return
-        found = self._find_previous(last)
-        if found is not None and not self._resource.is_over(found):
-            external_id = self._resource.external_id(found)
+            self._check_unreadable(last, is_owned=is_owned)
+        if is_owned:
             reason = EndReason.TASK_CLEARED if last.is_readable else EndReason.RECORD_UNREADABLE
-            log.info("Ending %s %s, which an earlier try started. %s", self._resource.kind, external_id, reason)
-            # A failure fails this try, which must not start another one beside it.
-            flow = self._resource.end(last.with_id(external_id), reason, urgent=False)
-            self._client.run(flow).log(log)
+            self._replace(last, self._find_previous(last), reason)
 
-    def _check_unreadable(self, last: StartRecord) -> None:
+    def _replace(self, last: StartRecord, found: R | None, reason: EndReason) -> None:
+        """Make room for another start. A failure fails this try, which must not start one beside it."""
+        if found is None or self._resource.is_over(found):
+            self._owner.nothing_was_started()
+        else:
+            external_id = self._resource.external_id(found)
+            log.info("Ending %s %s, which an earlier try started. %s", self._resource.kind, external_id, reason)
+            self._owner.adopt(last.with_id(external_id))
+            self._owner.replace(reason)
+        self._owner.check()  # before the record of the earlier try is overwritten
+
+    def _check_unreadable(self, last: StartRecord, *, is_owned: bool) -> None:
         """Refuse to start a second object beside one that may go on: "unknown" is not "nothing was started"."""
         if last.external_id is None:
             raise self._unreadable()
-        if not self._is_owned and (found := self._find_previous(last)) and not self._resource.is_over(found):
+        if not is_owned and (found := self._find_previous(last)) and not self._resource.is_over(found):
             raise KernelAmbiguousStartError(
                 f"An earlier try started {self._resource.kind} {last.external_id}, which is "
                 f"{self._resource.describe(found)}, and the rest of its record cannot be read. "
@@ -121,7 +121,7 @@ class ExactlyOnceStarter(Generic[R]):
         except KernelInputError as error:
             raise self._unreadable() from error
 
-    def _start(self, record: StartRecord) -> str:
+    def _start(self, record: StartRecord) -> StartRecord:
         mark = StartMark.of(self._ti, record.token)
         for _ in range(_MAX_STARTS):
             try:
@@ -129,22 +129,20 @@ class ExactlyOnceStarter(Generic[R]):
             except KernelAmbiguousStartError as error:
                 lost = error
             else:
-                self._ledger.record_start(record, external_id)
-                return external_id
+                return self._ledger.record_start(record, external_id)
             log.warning("%s; searching for it", lost)
             found = self._find(record, patience=self._resource.listing_lag_seconds)
             if found is not None:
-                external_id = self._adopt(record, found)
-                log.info("The start had been taken: it is %s %s", self._resource.kind, external_id)
-                return external_id
+                record = self._adopt(record, found)
+                log.info("The start had been taken: it is %s %s", self._resource.kind, record.external_id)
+                return record
             self._owner.nothing_was_started()
         raise lost
 
-    def _adopt(self, record: StartRecord, found: R) -> str:
+    def _adopt(self, record: StartRecord, found: R) -> StartRecord:
         external_id = self._resource.external_id(found)
         self._owner.adopt(record.with_id(external_id))
-        self._ledger.record_start(record, external_id)
-        return external_id
+        return self._ledger.record_start(record, external_id)
 
     def _find(self, record: StartRecord, *, patience: float) -> R | None:
         return self._client.run(self._resource.find(record, patience=patience))

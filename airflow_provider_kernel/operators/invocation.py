@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.client.dashboard import needs_browser
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.time_limits import (
     DEFAULT_ASYNC_TIMEOUT_SECONDS,
@@ -25,9 +25,6 @@ from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
-    EndReason,
-    Ownership,
-    StartMark,
     published_id,
     xcom_key,
 )
@@ -53,8 +50,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.client.http.request import Request
     from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
-    from airflow_provider_kernel.lifecycle.ledger import Ledger
     from airflow_provider_kernel.lifecycle.owner import Owner
+    from airflow_provider_kernel.lifecycle.owning_try import OwningTry
     from airflow_provider_kernel.owned.invocation import OwnedInvocation
 
 __all__ = [
@@ -165,7 +162,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         check_poll_interval(poll_interval)
         check_whole_number("max_output_bytes", max_output_bytes)
         check_whole_number("max_log_lines", max_log_lines)
-        self._owner: Owner[Invocation] | None = None
+        self._owned: OwningTry[Invocation] | None = None
         self._killed = False
         self._stop_inline_trigger: Callable[[], None] | None = None
 
@@ -178,90 +175,95 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelInvocationKilledError: when the task was killed meanwhile.
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
-        from airflow_provider_kernel.lifecycle.owner import Owner
-
-        resource = self._resource(context)
-        resource.create(StartMark.of(context["ti"], token=""))  # raises at once for what cannot work
-        ledger = self._ledger(context)
-        # Until its id is returned, an invocation that outlives the task belongs to the task, too.
-        ownership = Ownership.from_arguments({"cancel_on_kill": self.cancel_on_kill})
-        owner = self._owner = Owner(resource, self.hook.config, ownership=ownership)
+        owned = self._own(context)
         try:
-            if self._killed:  # by a signal that came before there was an owner
-                owner.kill()
-            invocation_id = self._start(owner, ledger, context)
-            invocation = self._wait(owner, invocation_id, context) if self.wait_for_completion else None
-            owner.release()
+            owned.begin()
+            invocation_id = self._start(owned, context)
+            invocation = self._wait(owned.owner, invocation_id, context) if self.wait_for_completion else None
+            owned.owner.release()
         except TaskDeferred:
             raise
         except BaseException as error:
-            self._give_up(error, context, ledger, owner=owner)
+            self._give_up(owned, error, context)
             raise
         finally:
-            owner.close()
-        return invocation_id if invocation is None else self._finish(invocation, ledger)
+            owned.close()
+        return invocation_id if invocation is None else self._finish(owned, invocation)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end."""
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         with self.calling_kernel():
-            ledger = self._ledger(context)
-            invocation_id = published_id(self.owned_kind, context["ti"])
+            owned = self._own(context, is_resumed=True)
             try:
+                invocation_id = (event or {}).get("invocation_id") or published_id(self.owned_kind, context["ti"])
+                owned.resume(invocation_id)
                 invocation = fetch_after_deferral(self.hook, event, invocation_id)
+                owned.owner.release()
             except BaseException as error:
-                self._give_up(error, context, ledger, invocation_id=invocation_id)
+                self._give_up(owned, error, context)
                 raise
-            return self._finish(invocation, ledger)
+            finally:
+                owned.close()
+            return self._finish(owned, invocation)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             with self.calling_kernel():
-                invocation_id = published_id(self.owned_kind, context["ti"])
-                if invocation_id is not None:
-                    why = "Airflow ended its deferral"
-                    self._give_up(why, context, self._ledger(context), invocation_id=invocation_id)
+                owned = self._own(context, is_resumed=True)
+                try:
+                    owned.resume(published_id(self.owned_kind, context["ti"]))
+                    self._give_up(owned, "Airflow ended its deferral", context)
+                finally:
+                    owned.close()
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Cancel the invocation. Runs in a signal handler; see :mod:`airflow_provider_kernel.lifecycle.owner`."""
         self._killed = True
-        if self._owner is not None:
-            self._owner.kill()
+        if self._owned is not None:
+            self._owned.kill()
         if self._stop_inline_trigger is not None:
             self._stop_inline_trigger()
 
     def sleep(self, seconds: float) -> None:
         """Wait before a request is sent again; a kill ends it with an error."""
-        if self._owner is None:
+        if self._owned is None:
             super().sleep(seconds)
         else:
-            self._owner.wait(seconds)
+            self._owned.owner.wait(seconds)
 
     # --- the start ----------------------------------------------------------------------------------------------
 
-    def _start(self, owner: Owner[Invocation], ledger: Ledger, context: Context) -> str:
-        """Start the invocation, or reconnect to that of a crashed try, and publish its id."""
-        from airflow_provider_kernel.lifecycle.starter import ExactlyOnceStarter
+    def _own(self, context: Context, *, is_resumed: bool = False) -> OwningTry[Invocation]:
+        """Make what owns the invocation in this process."""
+        from airflow_provider_kernel.lifecycle.owning_try import OwningTry
 
+        owned = self._owned = OwningTry(
+            self._resource(context),
+            self.hook,
+            context,
+            cancel_on_kill=self.cancel_on_kill,
+            waits=self.wait_for_completion,
+            durable=self.durable,
+            is_resumed=is_resumed,
+        )
+        if self._killed:  # by a signal that came before
+            owned.kill()
+        return owned
+
+    def _start(self, owned: OwningTry[Invocation], context: Context) -> str:
+        """Start the invocation, or reconnect to that of a crashed try, and publish its id."""
         ti = context["ti"]
         self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
-        invocation_id = ExactlyOnceStarter(
-            owner, Ownership.from_arguments(vars(self)), ledger=ledger, client=self.hook.get_conn(), ti=ti
-        ).run()
+        invocation_id = owned.start()
         self.log.info("Invocation %s was accepted", invocation_id)
         ti.xcom_push(key=xcom_key(self.owned_kind), value=invocation_id)
         self.show_dashboard(ti, invocation_id, app_name=self.app_name)
-        owner.check()
+        owned.owner.check()
         return invocation_id
-
-    def _ledger(self, context: Context) -> Ledger:
-        from airflow_provider_kernel.lifecycle.ledger import Ledger
-
-        # Airflow 3.3 has the store; on older versions nothing is remembered.
-        return Ledger(self.owned_kind, context.get("task_state_store") if self.durable else None, context["ti"])
 
     def _resource(self, context: Context) -> OwnedInvocation:
         from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
@@ -361,43 +363,17 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _finish(self, invocation: Invocation, ledger: Ledger) -> Any:
+    def _finish(self, owned: OwningTry[Invocation], invocation: Invocation) -> Any:
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return self.result_of(invocation, app_name=self.app_name, max_output_bytes=self.max_output_bytes)
         except KernelError:
-            ledger.close()
+            owned.close_record()
             raise
 
-    def _give_up(
-        self,
-        why: BaseException | str,
-        context: Context,
-        ledger: Ledger,
-        *,
-        owner: Owner[Invocation] | None = None,
-        invocation_id: str | None = None,
-    ) -> None:
+    def _give_up(self, owned: OwningTry[Invocation], why: BaseException | str, context: Context) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
-        what = why if isinstance(why, str) else type(why).__name__
-        reason = EndReason.TASK_ENDED_EARLY.because(what)
-        # The error names what it may be. A user who clears the task has decided.
-        is_named = isinstance(why, KernelAmbiguousStartError)
-        is_earlier = owner is not None and not ledger.has_recorded
-        if is_earlier and not is_named and not self._killed:
-            return  # nothing was started, and the record of an earlier try stays as it is
-        is_left = isinstance(why, KernelLostContactError) and ledger.can_next_try_reconnect
-        has_ended = True
-        if owner is not None:
-            has_ended = is_left or owner.end(reason)
-            invocation_id = owner.external_id  # the end may have waited for it
-        elif invocation_id is not None and self.cancel_on_kill:
-            from airflow_provider_kernel.lifecycle.safety_net import end_by_id
-            from airflow_provider_kernel.owned.invocation import EndableInvocation
-
-            has_ended = is_left or end_by_id(self.hook, EndableInvocation(), invocation_id, reason).is_done
-        if not is_left:
-            may_run_on = False if is_named else True if is_earlier or not has_ended else None
-            ledger.close(invocation_id, may_run_on=may_run_on)
+        invocation_id = owned.give_up(why)
         if invocation_id is not None:
+            what = why if isinstance(why, str) else type(why).__name__
             self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelLostContactError
+from airflow_provider_kernel.client.errors import (
+    KernelError,
+    KernelInputError,
+    KernelInvocationKilledError,
+    KernelLostContactError,
+)
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
@@ -196,6 +201,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
     :param event: may be lost, or come from another version of this package.
     :param invocation_id: for an event that names none.
     :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs or the trigger ended it.
+    :raises KernelInvocationKilledError: when the task was killed meanwhile.
     :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
     :raises KernelError: when it can never be fetched, or its id is unknown.
     """
@@ -206,6 +212,8 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
     try:
         # Also after an error: it may have ended while the trigger could not fetch it.
         invocation = hook.get_invocation(invocation_id)
+    except KernelInvocationKilledError:
+        raise
     except KernelError as error:
         if error.permanent:
             raise

@@ -27,6 +27,7 @@ class ExecutionAPI:
     :param max_tries: how many tries the task instance has beyond the first.
     :param try_number: which try is being run.
     :param conf: the DAG run's.
+    :param clear_number: how often tasks of the DAG run were cleared.
     :param xcoms: what is in XCom, by key.
     :param store: what is kept for the task over its tries.
     :param task_state: what it says of the task instance's state when it is asked.
@@ -43,6 +44,7 @@ class ExecutionAPI:
     max_tries: int = 0
     try_number: int = 1
     conf: dict[str, Any] | None = field(default_factory=dict)
+    clear_number: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     task_state: str | None = "running"
@@ -137,7 +139,7 @@ class ExecutionAPI:
                 "run_after": now,
                 "start_date": now,
                 "end_date": None,
-                "clear_number": 0,
+                "clear_number": self.clear_number,
                 "run_type": "manual",
                 "state": "running",
                 "conf": self.conf,

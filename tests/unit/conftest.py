@@ -31,11 +31,13 @@ class TaskTry:
     ti: Any = field(default_factory=task_instance)
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def next_try(self, *, cleared: bool = False) -> TaskTry:
-        """Make the next try, after a failure or a crash, or after a clear, which raises the number of tries."""
+    def next_try(self, *, cleared: bool = False, cleared_while_running: bool = False) -> TaskTry:
+        """Make the next try, after a failure or a crash, or after a clear, as Airflow counts that."""
         number = self.ti.try_number
         if cleared:
             self.api.max_tries = number + self.api.max_tries
+        if cleared or cleared_while_running:
+            self.api.clear_number += 1
         self.api.next_method = self.api.next_kwargs = None
         self.api.xcoms.clear()  # as Airflow does before a new try
         ti = task_instance(map_index=self.ti.map_index, try_number=number + 1)

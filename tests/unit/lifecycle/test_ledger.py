@@ -31,8 +31,9 @@ def store():
     return Store()
 
 
-def ledger(store, *, try_number=1, max_tries=3):
-    return Ledger("invocation", store, SimpleNamespace(try_number=try_number, max_tries=max_tries))
+def ledger(store, *, try_number=1, max_tries=3, clear_number=0):
+    ti = SimpleNamespace(try_number=try_number, max_tries=max_tries)
+    return Ledger("invocation", store, ti, clear_number=clear_number)
 
 
 def test_ledger_with_nothing_stored_has_no_record(store):
@@ -59,6 +60,7 @@ def test_ledger_of_the_next_try_reads_what_this_one_stored(store):
         {"input_fingerprint": None},
         {"intended_at": "yesterday"},
         {"try_number": "1"},
+        {"clear_number": None},
         {"is_closed": "no"},
         {"predecessor_id": 1},
     ],
@@ -110,8 +112,21 @@ def test_ledger_close_by_a_later_try_keeps_what_a_closed_record_says(closed, sto
 
 
 @pytest.mark.parametrize(
-    ("try_number", "max_tries", "cleared"), [(2, 3, False), (2, 4, True), (1, 3, True)], ids=str
+    ("try_number", "max_tries", "clear_number", "cleared"),
+    [(2, 3, 1, False), (2, 4, 1, True), (1, 3, 1, True), (2, 3, 2, True), (2, 4, 2, True)],
+    ids=["crashed", "cleared without the run", "made anew", "cleared while it ran", "cleared when it did not run"],
 )
-def test_numbers_of_tries_distinguish_a_clear_from_a_crash(try_number, max_tries, cleared, store):
-    record = ledger(store).record_intent("f")
-    assert ledger(store, try_number=try_number, max_tries=max_tries).belongs_to_cleared_try(record) is cleared
+def test_numbers_of_tries_and_clears_distinguish_a_clear_from_a_crash(
+    try_number, max_tries, clear_number, cleared, store
+):
+    record = ledger(store, clear_number=1).record_intent("f")
+    next_try = ledger(store, try_number=try_number, max_tries=max_tries, clear_number=clear_number)
+    assert next_try.belongs_to_cleared_try(record) is cleared
+
+
+def test_record_that_a_try_takes_up_is_as_new_as_its_own(store):
+    """A crash of a try that reconnected is no clear, whatever was cleared before it."""
+    first = ledger(store).record_intent("f")
+    ledger(store, try_number=2, clear_number=1).record_start(first, "abc")
+    third = ledger(store, try_number=3, clear_number=1)
+    assert not third.belongs_to_cleared_try(third.last())

@@ -115,12 +115,13 @@ class Try:
         )
         self.ledger = Ledger(resource.kind, store, ti)
         self.owner = Owner(resource, config, ownership=Ownership.TASK)
-        self._starter = ExactlyOnceStarter(
-            self.owner, Ownership.TASK, ledger=self.ledger, client=KernelClient(config), ti=ti
-        )
+        self._starter = ExactlyOnceStarter(self.owner, ledger=self.ledger, client=KernelClient(config), ti=ti)
 
     def start(self):
-        return self._starter.run()
+        last = self.ledger.last()
+        if last is not None:
+            self.owner.adopt(last)
+        return self._starter.run(last, is_owned=True).external_id
 
 
 @pytest.fixture

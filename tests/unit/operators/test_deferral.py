@@ -17,6 +17,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
+from airflow_provider_kernel.lifecycle.owning_try import OwningTry
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.owned import invocation as owned_invocation
 from airflow_provider_kernel.testing import Fault
@@ -179,6 +180,73 @@ class TestAfterTheDeferral:
         event = {"invocation_id": deferred.invocation_id, "status": "timeout"}
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == "just in time"
+
+    def test_resumed_task_whose_invocation_the_trigger_has_ended_has_timed_out(self, deferred, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "cancelled"})
+        event = {"invocation_id": deferred.invocation_id, "status": "timeout", "ended": True}
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationTimeoutError)
+        assert kernel_emulator.requests("PATCH") == ()
+
+    def test_resumed_task_takes_the_result_of_an_invocation_that_succeeded_before_the_trigger_could_end_it(
+        self, deferred, execution_api, kernel_emulator
+    ):
+        kernel_emulator.finish(deferred.invocation_id, output="just in time")
+        event = {"invocation_id": deferred.invocation_id, "status": "timeout", "ended": True}
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == "just in time"
+
+    def test_resumed_task_past_its_deadline_fails_with_an_invocation_that_failed_by_itself(
+        self, deferred, kernel_emulator
+    ):
+        kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})
+        event = {"invocation_id": deferred.invocation_id, "status": "timeout"}
+        result = deferred.resume("execute_complete", event=event)
+        assert isinstance(result.error, KernelInvocationFailedError)
+
+    @pytest.mark.parametrize("method", ["execute_complete", "__fail__"])
+    def test_end_by_a_resumed_task_outlasts_a_short_outage(
+        self, method, deferred, kernel_emulator, execution_api, monkeypatch
+    ):
+        connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+        monkeypatch.setattr("airflow_provider_kernel.lifecycle.owner.WORKER_END_SECONDS", 30)
+        execution_api.max_tries = 0
+        kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=(1, 2, 3), status=500))
+        deferred.resume(method, **({"error": "Trigger failure"} if method == "__fail__" else {"event": {}}))
+        assert_cancelled(kernel_emulator)
+        assert len(kernel_emulator.requests("PATCH")) == 4
+
+    def test_kill_of_a_resumed_task_cancels_at_once(self, deferred, kernel_emulator, monkeypatch):
+        states = []
+
+        def kill(operator, seconds):
+            operator.on_kill()
+            states.extend(invocation.status for invocation in kernel_emulator.invocations)
+            operator._owned.owner.wait(seconds)
+
+        monkeypatch.setattr(KernelInvokeOperator, "sleep", kill)
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
+        event = {"invocation_id": deferred.invocation_id, "status": "finished"}
+        result = deferred.resume("execute_complete", event=event)
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert states == ["failed"]
+        assert_cancelled(kernel_emulator)
+
+    def test_resumed_task_that_is_killed_is_no_success(self, deferred, kernel_emulator, monkeypatch):
+        kernel_emulator.finish(deferred.invocation_id, output=1)
+        resume = OwningTry.resume
+
+        def resume_and_kill(owned, external_id):
+            resume(owned, external_id)
+            owned.kill()
+
+        monkeypatch.setattr(OwningTry, "resume", resume_and_kill)
+        event = {"invocation_id": deferred.invocation_id, "status": "finished"}
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state == "up_for_retry"
+        assert isinstance(result.error, KernelInvocationKilledError)
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
     def test_lost_contact_of_the_trigger_leaves_the_invocation_to_the_next_try(self, deferred, kernel_emulator):

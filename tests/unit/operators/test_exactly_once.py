@@ -12,6 +12,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
+from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
@@ -258,6 +259,28 @@ class TestAfterAClear:
         assert kernel_emulator.invocation(old.id).status == "failed"
         assert active(kernel_emulator) == [new.id]
         assert kernel_emulator.most_active_at_once() == 1
+
+    @pytest.mark.needs_airflow("3.3", REMEMBERS)
+    def test_try_after_the_clear_of_a_running_task_whose_end_failed_starts_anew(self, crash, kernel_emulator):
+        """Such a clear raises no number of tries, and the killed process has closed no record."""
+        task = crash()
+        (old,) = kernel_emulator.invocations
+        again = task.next_try(cleared_while_running=True)
+        again.task.deferrable = True
+        assert again.run().state == "deferred"
+        assert kernel_emulator.invocation(old.id).status == "failed"
+        assert EndReason.TASK_CLEARED in kernel_emulator.invocation(old.id).output
+        assert len(active(kernel_emulator)) == 1
+        assert kernel_emulator.most_active_at_once() == 1
+
+    @pytest.mark.needs_airflow("3.3", REMEMBERS)
+    def test_retry_after_a_crash_in_a_run_that_was_cleared_before_reconnects(
+        self, crash, kernel_emulator, execution_api
+    ):
+        execution_api.clear_number = 2
+        task = crash(deferrable=True)
+        assert task.next_try().run().state == "deferred"
+        assert len(kernel_emulator.invocations) == 1
 
     def test_try_after_the_clear_of_a_success_starts_anew(self, make_task, kernel_emulator, execution_api):
         task = make_task(KernelInvokeOperator, app_name="demo", action_name="echo", payload=1, poll_interval=0.01)

@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.ledger import Ledger
+from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
 
@@ -194,7 +197,7 @@ def test_try_killed_while_it_searches_for_a_crashed_start_leaves_it_to_the_next_
 ):
     def kill(operator, seconds):
         operator.on_kill()
-        operator._owner.wait(seconds)
+        operator._owned.owner.wait(seconds)
 
     list_fails()
     second = lost_start.next_try()
@@ -218,3 +221,126 @@ def test_next_try_ends_what_a_start_that_was_not_to_be_awaited_left_unknown(make
     assert task.next_try().run().state == "success"
     assert kernel_emulator.invocations[0].status == "failed"
     assert kernel_emulator.most_active_at_once() == 1
+
+
+@pytest.fixture
+def crashed(make_task, kernel_emulator, monkeypatch):
+    """Run a try that crashes while it waits, and knows the id of its invocation."""
+
+    class Crash(BaseException):
+        """The process is gone: nothing behind this point runs."""
+
+    def die(*_, **__):
+        raise Crash
+
+    task = make_task(KernelInvokeOperator, max_tries=2, **HANG)
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelHook, "wait_for_invocation", die)
+        # What a crash leaves undone.
+        patch.setattr(Owner, "end", lambda owner, reason: True)
+        patch.setattr(Ledger, "close", lambda ledger, *_, **__: None)
+        task.run()
+    return task
+
+
+@pytest.fixture
+def fetch_fails(kernel_emulator):
+    """Until the faults are cleared, no invocation can be fetched."""
+
+    def fail(status=500):
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=status))
+
+    return fail
+
+
+def test_try_that_cannot_fetch_what_a_crashed_one_started_leaves_its_record_as_it_was(
+    crashed, fetch_fails, kernel_emulator, execution_api
+):
+    before = dict(execution_api.store["kernel_invocation"])
+    fetch_fails()
+    second = crashed.next_try()
+    assert second.run().state == "up_for_retry"
+    assert execution_api.store["kernel_invocation"] == before
+    assert kernel_emulator.requests("PATCH") == ()
+    kernel_emulator.clear_faults()
+    kernel_emulator.finish(kernel_emulator.invocations[0].id, output="of the first try")
+    assert second.next_try().run().state == "success"
+    assert execution_api.xcoms["return_value"] == "of the first try"
+    assert len(kernel_emulator.invocations) == 1
+
+
+@pytest.mark.parametrize("status", [500, 403], ids=["server error", "permanent error"])
+def test_last_try_that_cannot_fetch_what_a_crashed_one_started_ends_it(
+    status, crashed, fetch_fails, kernel_emulator, monkeypatch
+):
+    fetch_fails(status)
+    last = crashed.next_try()
+    if status == 500:
+        last = last.next_try()
+    else:  # which uses up the tries; the key is renewed later
+        monkeypatch.setattr(Owner, "end", _after(kernel_emulator.clear_faults, Owner.end))
+    assert last.run().state == "failed"
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
+def test_last_try_ends_what_a_crashed_start_left_without_an_id(
+    lost_start, list_fails, kernel_emulator, monkeypatch
+):
+    list_fails()
+    last = lost_start.next_try().next_try()
+    monkeypatch.setattr(Owner, "end", _after(kernel_emulator.clear_faults, Owner.end))
+    assert last.run().state == "failed"
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
+def test_last_try_whose_arguments_cannot_work_ends_what_a_crashed_one_started(crashed, kernel_emulator):
+    second = crashed.next_try()
+    second.task.payload = {"when": timedelta(1)}
+    assert second.run().state == "failed"
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
+def _after(act, function):
+    def call(*arguments):
+        act()
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("crashed_before", [True, False], ids=["open record", "end failed"])
+def test_try_that_cannot_end_what_a_cleared_one_started_leaves_that_to_the_next_try(
+    crashed_before, crashed, kernel_emulator, execution_api
+):
+    if not crashed_before:
+        execution_api.store["kernel_invocation"] |= {"is_closed": True, "may_run_on": True}
+    before = dict(execution_api.store["kernel_invocation"])
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=500))
+    second = crashed.next_try(cleared=True)
+    assert second.run().state == "up_for_retry"
+    assert execution_api.store["kernel_invocation"] == before
+    assert len(kernel_emulator.invocations) == 1
+    kernel_emulator.clear_faults()
+    third = second.next_try()
+    third.task.deferrable = True
+    assert third.run().state == "deferred"
+    assert kernel_emulator.invocations[0].status == "failed"
+    assert kernel_emulator.most_active_at_once() == 1
+
+
+@pytest.mark.parametrize("cleared", [False, True], ids=["after a crash", "after a clear"])
+def test_kill_while_an_earlier_invocation_is_fetched_ends_it_at_once(
+    cleared, crashed, kernel_emulator, monkeypatch
+):
+    killed = []
+
+    def kill(operator, seconds):
+        operator.on_kill()
+        killed.extend(invocation.status for invocation in kernel_emulator.invocations)
+        operator._owned.owner.wait(seconds)
+
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
+    monkeypatch.setattr(KernelInvokeOperator, "sleep", kill)
+    assert crashed.next_try(cleared=cleared).run().state == "up_for_retry"
+    assert killed == ["failed"]
+    assert len(kernel_emulator.invocations) == 1
