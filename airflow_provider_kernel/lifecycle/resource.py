@@ -8,12 +8,9 @@ such an operator loads it. So it imports next to nothing, and has no dataclass, 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
-
-from airflow_provider_kernel.client.errors import KernelError
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.flow import Flow
@@ -186,19 +183,6 @@ class OwnedResource(EndableResource[R], Protocol[R]):
     def can_reconnect(self, found: R) -> bool:
         """Return whether a retry after a crash goes on with this object, rather than starting another one."""
         ...
-
-
-def try_to_end(
-    resource: EndableResource[Any], record: StartRecord, reason: str, *, urgent: bool = False
-) -> Flow[EndReport]:
-    """End an object, and report a failure instead of raising it: it must not hide why the object is ended."""
-    began = time.monotonic()
-    try:
-        report = yield from resource.end(record, reason, urgent=urgent)
-    except KernelError as error:
-        return end_failed(resource.kind, record.external_id, error)
-    took = f" (in {time.monotonic() - began:.1f} s)"
-    return report._replace(lines=tuple((level, text + took) for level, text in report.lines))
 
 
 def end_failed(

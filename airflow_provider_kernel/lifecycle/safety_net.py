@@ -8,10 +8,11 @@ serves every kind of object; see :mod:`airflow_provider_kernel.owned`.
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
@@ -29,12 +30,9 @@ from airflow_provider_kernel.lifecycle.resource import (
     EndReason,
     EndReport,
     ListedResource,
-    Ownership,
     end_failed,
-    published_ids,
-    try_to_end,
 )
-from airflow_provider_kernel.lifecycle.task_instances import run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_states, run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,6 +43,19 @@ log = logging.getLogger(__name__)
 _DEFAULT_TIMEOUT_SECONDS = 50
 #: What is left to the last attempt, to the log, and to the DAG's other callbacks.
 _RESERVE_SECONDS = 10.0
+
+_GOES_ON = frozenset(
+    {
+        TaskState.SCHEDULED,
+        TaskState.QUEUED,
+        TaskState.RUNNING,
+        TaskState.RESTARTING,
+        TaskState.UP_FOR_RETRY,
+        TaskState.UP_FOR_RESCHEDULE,
+        TaskState.DEFERRED,
+        TaskState.AWAITING_INPUT,
+    }
+)
 
 _NEXT_IN_LINE = "the sweep, if a DAG runs it; else Kernel's own time limit"
 
@@ -59,37 +70,57 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
     """
     succeeded = context.get("reason") == "success"
     reason = EndReason.RUN_OVER if succeeded else EndReason.RUN_FAILED
-    owned = _owned_by_run(context["dag"], run_id_of(context), kinds)
-    if not owned:
-        return
-    with ExitStack() as clients:
-        obligations: list[Obligation] = []
-        for (kernel_conn_id, kind), external_ids in owned.items():
-            resource = kinds[kind]
-            try:
-                config = for_ending(KernelHook(kernel_conn_id).config, timeout_seconds=REQUEST_SECONDS)
-                client = clients.enter_context(KernelClient(config))
-            except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
-                for external_id in external_ids:
-                    end_failed(kind, external_id, error, next_in_line=_NEXT_IN_LINE).log(log)
-                continue
-            if succeeded:
-                # In a good run nothing is active: two requests instead of one for each object.
-                external_ids = _still_active(client, resource, external_ids)
-            obligations += [
-                Obligation(client, _EndIfActive(resource), external_id, reason) for external_id in external_ids
-            ]
+    dag, run_id = context["dag"], run_id_of(context)
+    owned = _owned_by_run(dag, run_id, kinds)
+    with ExitStack() as stack:
+        clients = _Clients(stack)
+        owned = [each for each in owned if clients.open_for(each)]
+        if succeeded:
+            owned = _still_active(clients, owned, kinds)
+        if not owned:
+            return
+        goes_on = _tasks_that_go_on(dag.dag_id, run_id, {each.task_id for each in owned})
+        obligations = [
+            Obligation(clients[each.kernel_conn_id], _EndIfActive(kinds[each.kind]), each.external_id, reason)
+            for each in owned
+            if each.task_id not in goes_on
+        ]
         end_all(obligations, seconds=seconds_left(), next_in_line=_NEXT_IN_LINE)
 
 
-def end_by_id(hook: KernelHook, resource: EndableResource[Any], external_id: str, reason: str) -> EndReport:
-    """End an object that no process owns any more, and log how it went. A failure is in the report."""
-    try:
-        report = hook.get_conn().run(try_to_end(resource, StartRecord.naming(external_id), reason))
-    except KernelError as error:
-        report = end_failed(resource.kind, external_id, error)
-    report.log(log)
-    return report
+class _Owned(NamedTuple):
+    """What a task of the run owns."""
+
+    kind: str
+    external_id: str
+    kernel_conn_id: str
+    task_id: str
+
+
+class _Clients:
+    """A client for each connection, for ends."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._clients: dict[str, KernelClient] = {}
+        self._errors: dict[str, Exception] = {}
+
+    def open_for(self, owned: _Owned) -> bool:
+        """Return whether there is a client for an object; if not, log that it cannot be ended."""
+        kernel_conn_id = owned.kernel_conn_id
+        if kernel_conn_id not in self._clients and kernel_conn_id not in self._errors:
+            try:
+                config = for_ending(KernelHook(kernel_conn_id).config, timeout_seconds=REQUEST_SECONDS)
+                self._clients[kernel_conn_id] = self._stack.enter_context(KernelClient(config))
+            except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
+                self._errors[kernel_conn_id] = error
+        if kernel_conn_id in self._errors:
+            reason = self._errors[kernel_conn_id]
+            end_failed(owned.kind, owned.external_id, reason, next_in_line=_NEXT_IN_LINE).log(log)
+        return kernel_conn_id in self._clients
+
+    def __getitem__(self, kernel_conn_id: str) -> KernelClient:
+        return self._clients[kernel_conn_id]
 
 
 class _EndIfActive:
@@ -125,56 +156,72 @@ class _EndIfActive:
         return (yield from self._resource.end(record, reason, urgent=urgent))
 
 
-def _owned_by_run(
-    dag: Any, run_id: str, kinds: Mapping[str, ListedResource[Any]]
-) -> dict[tuple[str, str], list[str]]:
-    """Return the ids of what the tasks of a run own, by connection and kind."""
-    owned: dict[tuple[str, str], list[str]] = {}
+def _owned_by_run(dag: Any, run_id: str, kinds: Mapping[str, ListedResource[Any]]) -> list[_Owned]:
+    owned: list[_Owned] = []
     for task in dag.tasks:
         kind = getattr(getattr(task, "operator_class", type(task)), "owned_kind", "")
-        if kind not in kinds:
-            continue
-        for kernel_conn_id, external_id in _owned_by_task(kind, dag.dag_id, task, run_id):
-            owned.setdefault((kernel_conn_id, kind), []).append(external_id)
+        if kind in kinds:
+            owned += _owned_by_task(kind, dag.dag_id, task.task_id, run_id)
     return owned
 
 
-def _owned_by_task(kind: str, dag_id: str, task: Any, run_id: str) -> list[tuple[str, str]]:
+def _owned_by_task(kind: str, dag_id: str, task_id: str, run_id: str) -> list[_Owned]:
     try:
-        records = fetch_ownerships(kind, dag_id=dag_id, task_id=task.task_id, run_id=run_id)
-        if not records:
-            return list(_owned_by_arguments(kind, dag_id, task, run_id))
+        records = fetch_ownerships(kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
     except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
         line = "What task %s owns cannot be read from XCom: %s. Next in line: %s"
-        log.error(line, task.task_id, error, _NEXT_IN_LINE)  # noqa: TRY400
+        log.error(line, task_id, error, _NEXT_IN_LINE)  # noqa: TRY400
         return []
     return [
-        (record.kernel_conn_id, record.external_id)
+        _Owned(kind, record.external_id, record.kernel_conn_id, task_id)
         for record in records
         if record.is_owned and record.external_id is not None
     ]
 
 
-def _owned_by_arguments(kind: str, dag_id: str, task: Any, run_id: str) -> Iterator[tuple[str, str]]:
-    # Of a mapped task there are the arguments only, without the defaults.
-    arguments: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
-    if Ownership.from_arguments(arguments) is Ownership.NOBODY:
-        return
-    kernel_conn_id = str(arguments.get("kernel_conn_id", KernelHook.default_conn_name))
-    for external_id in published_ids(kind, dag_id=dag_id, task_id=task.task_id, run_id=run_id):
-        yield kernel_conn_id, external_id
+def _still_active(
+    clients: _Clients, owned: Sequence[_Owned], kinds: Mapping[str, ListedResource[Any]]
+) -> list[_Owned]:
+    """
+    Return which objects Kernel's list names as active, or may be: a list that cannot be fetched says nothing.
+
+    In a good run nothing is active. So the list costs less than a request for each object.
+    """
+    active: dict[tuple[str, str], set[str] | None] = {}
+    for each in owned:
+        where = (each.kernel_conn_id, each.kind)
+        if where not in active:
+            active[where] = _list_active(clients[each.kernel_conn_id], kinds[each.kind])
+    found = ((each, active[each.kernel_conn_id, each.kind]) for each in owned)
+    return [each for each, ids in found if ids is None or each.external_id in ids]
 
 
-def _still_active(client: KernelClient, resource: ListedResource[Any], external_ids: list[str]) -> list[str]:
-    """Return which objects the list names as active. All of them if it cannot be fetched."""
-    active: set[str] = set()
+def _list_active(client: KernelClient, resource: ListedResource[Any]) -> set[str] | None:
     try:
-        for first_page in resource.list_active():
-            active.update(resource.external_id(found) for found in client.pages(first_page))
+        return {
+            resource.external_id(found)
+            for first_page in resource.list_active()
+            for found in client.pages(first_page)
+        }
     except KernelError as error:
         log.warning("The active %ss cannot be listed, so each is fetched: %s", resource.kind, error)
-        return external_ids
-    return [external_id for external_id in external_ids if external_id in active]
+        return None
+
+
+def _tasks_that_go_on(dag_id: str, run_id: str, task_ids: Collection[str]) -> set[str]:
+    """Return which tasks run again: the callback may come late, and a user may have cleared them meanwhile."""
+    try:
+        states = fetch_task_states(dag_id, run_id, task_ids=sorted(task_ids))
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        log.warning(
+            "Whether tasks of run %s go on cannot be fetched, so their objects are ended: %s", run_id, error
+        )
+        return set()
+    names = [name for name, state in states.items() if TaskState(state) in _GOES_ON]
+    goes_on = {each for each in task_ids if any(re.fullmatch(rf"{re.escape(each)}(_\d+)?", name) for name in names)}
+    for task_id in sorted(goes_on):
+        log.info("Task %s runs again, and ends what it owns itself", task_id)
+    return goes_on
 
 
 def seconds_left() -> float:

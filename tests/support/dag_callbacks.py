@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetXComSequenceSlice, XComSequenceSliceResult
+from airflow.sdk.execution_time.comms import (
+    GetTaskStates,
+    GetXComSequenceSlice,
+    TaskStatesResult,
+    XComSequenceSliceResult,
+)
 
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, ownership_key
 
@@ -33,14 +40,26 @@ class XComs:
     The supervisor of the DAG processor, in place of the process that asks.
 
     :param records: the ownership records by task id; ``None`` for a task whose XComs cannot be read.
+    :param states: the states of task instances by name; ``None`` if they cannot be read.
     """
 
-    def __init__(self, records: dict[str, list[Any] | None], kind: str = "invocation") -> None:
+    def __init__(
+        self,
+        records: dict[str, list[Any] | None],
+        kind: str = "invocation",
+        states: Mapping[str, str] | None = MappingProxyType({}),
+    ) -> None:
         self.records = records
+        self.states = states
         self.key = ownership_key(kind)
         self.asked: list[str] = []
 
-    def send(self, msg: Any) -> XComSequenceSliceResult:
+    def send(self, msg: Any) -> Any:
+        if isinstance(msg, GetTaskStates):
+            assert (msg.dag_id, msg.run_ids) == ("d", ["r"])
+            if self.states is None:
+                raise ConnectionError("the API server does not answer")
+            return TaskStatesResult(task_states={"r": dict(self.states)})
         assert isinstance(msg, GetXComSequenceSlice)
         assert (msg.dag_id, msg.run_id) == ("d", "r")
         self.asked.append(msg.task_id)

@@ -36,13 +36,13 @@ def call_back(monkeypatch, kernel_connection):
     """Let the run be over; the tasks have written these ownership records."""
     leave_seconds(monkeypatch, 30)
 
-    def call_back(records, reason=FAILED):
+    def call_back(records, reason=FAILED, **answers):
         with new_dag() as dag:
             KernelInvokeOperator(task_id="one", **INVOKE)
             KernelInvokeOperator.partial(task_id="mapped", **INVOKE).expand(payload=[1, 2, 3])
             KernelInvokeOperator(task_id="templated", kernel_conn_id="{{ var.value.conn }}", **INVOKE)
             KernelCompleteInvocationOperator(task_id="of_others", invocation_id="x")
-        xcoms = XComs(records)
+        xcoms = XComs(records, **answers)
         answer_from(monkeypatch, xcoms)
         cancel_kernel_invocations({"dag": dag, "run_id": "r", "reason": reason})
         return xcoms
@@ -136,6 +136,26 @@ def test_safety_net_ends_the_other_invocations_when_one_cannot_be_ended(
 def test_safety_net_sends_no_request_for_a_run_that_started_nothing(reason, call_back, kernel_emulator):
     call_back({"one": [ownership(None)]}, reason)
     assert kernel_emulator.journal == ()
+
+
+@pytest.mark.parametrize("reason", [FAILED, SUCCEEDED])
+@pytest.mark.parametrize("state", ["running", "deferred", "queued", "scheduled", "up_for_retry", "restarting"])
+def test_safety_net_that_comes_late_leaves_a_task_that_was_cleared_and_runs_again(
+    state, reason, started, call_back, kernel_emulator
+):
+    records = {"one": [ownership(started())], "mapped": [ownership(started())], "templated": [ownership(started())]}
+    call_back(
+        records, reason, states={"one": state, "mapped_0": "success", "mapped_1": state, "templated": "failed"}
+    )
+    assert statuses(kernel_emulator) == [("running", 1), ("running", 1), ("failed", 0)]
+
+
+def test_safety_net_ends_what_tasks_own_when_their_states_cannot_be_fetched(
+    started, call_back, kernel_emulator, caplog
+):
+    call_back({"one": [ownership(started())]}, states=None)
+    assert statuses(kernel_emulator) == [("failed", 0)]
+    assert "Whether tasks of run r go on cannot be fetched" in caplog.text
 
 
 # --- a good run -----------------------------------------------------------------------------------------------

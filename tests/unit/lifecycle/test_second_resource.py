@@ -10,10 +10,10 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInvocationKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.end_all import Obligation, end_all
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.resource import EndReason, EndReport, Ownership
-from airflow_provider_kernel.lifecycle.safety_net import end_by_id
 from airflow_provider_kernel.lifecycle.starter import ExactlyOnceStarter
 
 
@@ -222,8 +222,10 @@ def test_end_because_the_task_ends_early_ends_the_widget(make_try, workshop):
     assert workshop.widgets[0].ended_because == EndReason.TASK_ENDED_EARLY.value
 
 
-def test_safety_net_ends_a_widget_by_its_id(make_try, workshop, kernel_emulator, kernel_connection):
+def test_widget_without_an_owner_is_ended_by_its_id(make_try, workshop, kernel_emulator, kernel_connection):
     make_try().start()
     with KernelHook() as hook:
-        assert end_by_id(hook, OwnedWidget(workshop), "widget-0", EndReason.RUN_OVER).is_done
+        obligation = Obligation(hook.get_conn(), OwnedWidget(workshop), "widget-0", EndReason.RUN_OVER)
+        (report,) = end_all([obligation], seconds=1.0, next_in_line="nobody")
+    assert report.is_done
     assert workshop.widgets[0].ended_because == EndReason.RUN_OVER.value
