@@ -6,6 +6,7 @@ import pytest
 from support.task_process import run_task
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.testing import Fault
 
 
@@ -112,6 +113,50 @@ def test_kill_leaves_the_waiting_invocation_to_the_next_try(
     execution_api.task_state = "running"
     run("answers", try_number=2)
     assert kernel_emulator.invocation(invocation.id).output_json == {"orders": 42}
+
+
+def test_kill_of_a_last_try_that_comes_back_leaves_the_waiting_invocation_to_the_new_try(
+    run, progress, execution_api, kernel_emulator, waiting
+):
+    """F1: the task was cleared while this process was stopped, and its new try works for the invocation."""
+
+    def act(task):
+        progress.wait()
+        execution_api.xcoms["kernel_response_owner"]["try_number"] = 2
+        task.kill_as_airflow_does()
+
+    run("stuck", act=act)
+    assert kernel_emulator.invocation(waiting).status == "running"
+    run("answers", try_number=2)
+    assert kernel_emulator.invocation(waiting).output_json == {"orders": 42}
+
+
+def test_kill_while_kernel_is_down_for_seconds_ends_the_waiting_invocation(
+    run, progress, execution_api, kernel_emulator, waiting
+):
+    """F2."""
+
+    def act(task):
+        progress.wait()
+        kernel_emulator.outage("error", seconds=2.5)
+        execution_api.task_state = "failed"
+        task.kill_as_airflow_does()
+
+    run("stuck", act=act)
+    assert kernel_emulator.invocation(waiting).output_json == {"error": "The Airflow task was marked as failed"}
+
+
+def test_sigterm_while_kernel_is_down_ends_the_waiting_invocation_as_long_as_the_process_lives(
+    run, progress, execution_api, kernel_emulator, waiting
+):
+    def act(task):
+        progress.wait()
+        kernel_emulator.outage("error", seconds=KILL_SECONDS + 2)
+        execution_api.task_state = "failed"
+        task.terminate()
+
+    run("returns_after_the_kill", act=act)
+    assert kernel_emulator.invocation(waiting).output_json == {"error": "The Airflow task was marked as failed"}
 
 
 def test_worker_shutdown_without_retries_ends_the_waiting_invocation(killed):

@@ -11,6 +11,7 @@ import threading
 import pytest
 from support.task_process import run_task
 
+from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.testing import Fault
 
 
@@ -159,6 +160,31 @@ def test_kill_before_a_retry_of_the_create_starts_nothing(run, kernel_emulator, 
     assert kernel_emulator.invocations == ()
     assert execution_api.final_state == "failed"
     assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+
+
+@pytest.mark.parametrize("kind", ["error", "refuse", "hang"])
+def test_kill_while_kernel_is_down_for_seconds_cancels(kind, run, kernel_emulator, execution_api):
+    """F2: the end is bounded by the time that is left, not by attempts."""
+
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        kernel_emulator.outage(kind, seconds=2.5)
+        task.kill_as_airflow_does()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
+
+
+def test_sigterm_while_kernel_is_down_cancels_as_long_as_the_process_lives(run, kernel_emulator, execution_api):
+    """A pod that is evicted has 30 s: the end that failed in the signal handler is ordered anew."""
+
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        kernel_emulator.outage("error", seconds=KILL_SECONDS + 2)
+        task.terminate()
+
+    run("invoke", act)
+    assert_cancelled(kernel_emulator, execution_api)
 
 
 def test_kill_without_cancel_on_kill_leaves_the_invocation(run, kernel_emulator, execution_api):

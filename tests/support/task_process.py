@@ -33,6 +33,10 @@ class TaskProcess:
         self._signal(signal.SIGTERM)
         self.escalation.start()
 
+    def terminate(self) -> None:
+        """Send SIGTERM alone."""
+        self._signal(signal.SIGTERM)
+
     def die(self) -> None:
         """Send SIGKILL, as the kernel does to a process that takes too much memory."""
         self._signal(signal.SIGKILL)

@@ -159,7 +159,7 @@ def test_end_ignores_the_retry_settings_of_the_connection(make_owner, kernel_emu
 
 def test_kill_tries_again_until_the_browsers_are_ended(owned, kernel_emulator):
     """An invocation whose browsers live on costs money."""
-    kernel_emulator.add_fault(Fault("DELETE", "/invocations/*/browsers", nth=1, status=500))
+    kernel_emulator.add_fault(Fault("DELETE", "/invocations/*/browsers", nth=1, status=400))
     owned.kill()
     assert len(kernel_emulator.requests("DELETE", "/invocations/*/browsers")) == 2
 
