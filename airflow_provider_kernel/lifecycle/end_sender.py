@@ -11,9 +11,10 @@ from typing import Any
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
-from airflow_provider_kernel.lifecycle.ending import AFTER_WORKER, after_kill, end_within, for_ending
+from airflow_provider_kernel.lifecycle.ending import end_within, for_ending
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER, after_kill
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReport, end_failed
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent
 from airflow_provider_kernel.lifecycle.task_instances import TaskState

@@ -31,24 +31,12 @@ WORKER_END_SECONDS = 120.0
 #: How long a trigger tries: nothing else can reach the object of a task that a user marked or cleared.
 TRIGGER_END_SECONDS = 600.0
 
-#: Who ends an object when an end has failed, for log lines. A process cannot know which of them there are.
-AFTER_WORKER = AFTER_TRIGGER = (
-    "the next try of the task, the DAG's safety net, the sweep (each if there is one), or Kernel's own time limit"
-)
-AFTER_RESPONDER = "the DAG's fail_kernel_invocation(), if it has one, or Kernel's own time limit"
-AFTER_SAFETY_NET = "the sweep, if there is one, or Kernel's own time limit"
-
 #: The timeouts of an end. A request that hangs must leave time for another one.
 _TIMEOUT_SECONDS = 5.0
 _URGENT_TIMEOUT_SECONDS = 1.2
 #: The longest pause between two attempts, whatever Kernel asks for: an outage may be over at any moment.
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_URGENT_PAUSE_SECONDS = 0.3
-
-
-def after_kill(next_in_line: str) -> str:
-    """Name who ends an object after an urgent end that failed: Airflow may not kill the process after all."""
-    return f"this process, if it lives on; then {next_in_line}"
 
 
 def for_ending(

@@ -26,11 +26,12 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
-from airflow_provider_kernel.lifecycle.ending import AFTER_WORKER, WORKER_END_SECONDS, after_kill
+from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS
 from airflow_provider_kernel.lifecycle.event_thread import EventThread
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
 from airflow_provider_kernel.lifecycle.kill import IN_FLIGHT_SECONDS, KILL_SECONDS, LAST_URGENT_ATTEMPT_SECONDS
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER, after_kill
 from airflow_provider_kernel.lifecycle.resource import (
     EndReason,
     EndReport,
@@ -192,8 +193,7 @@ class Owner(Generic[R]):
                 self._record = StartRecord()
 
         self._events.post(replace).wait()
-        self.check()
-        if self.was_taken_over:
+        if self.killed or self.was_taken_over:
             raise self._killed_error()
         if not has_ended:
             raise self._error or KernelError(f"The {self.resource.kind} of an earlier try could not be ended")
@@ -242,8 +242,8 @@ class Owner(Generic[R]):
             if self.killed and self._state in END_IS_UNDER_WAY:
                 name = f"{self.resource.kind} {self.external_id or '(its id is not known yet)'}"
                 log.warning("Still cancelling %s. Next in line: %s", name, after_kill(AFTER_WORKER))
-            left = self._until - time.monotonic()
-            if not self._order_and_wait(Event.END, reason, left + _LAST_ATTEMPT_SECONDS):
+            seconds = self._until + _LAST_ATTEMPT_SECONDS - time.monotonic()
+            if not self._order_and_wait(Event.END, reason, seconds):
                 late = TimeoutError(f"no answer within {WORKER_END_SECONDS:.0f} s")
                 end_failed(self.resource.kind, self.external_id, late, next_in_line=AFTER_WORKER).log(log)
                 return False
@@ -252,7 +252,7 @@ class Owner(Generic[R]):
                 return self._state is not State.OWNED
 
     def _order_and_wait(self, event: Event, reason: str, seconds: float) -> bool:
-        """Order an end, and return whether none is under way any more when the time is over."""
+        """Order an end, and return whether it is over when the time is."""
         settled = SignalSafeEvent()
         self._events.post(partial(self._order_end, event, reason), settled)
         if settled.wait(min(seconds, IN_FLIGHT_SECONDS)):

@@ -24,6 +24,7 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import for_ending
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SAFETY_NET
 from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
@@ -57,8 +58,6 @@ _GOES_ON = frozenset(
     }
 )
 
-_NEXT_IN_LINE = "the sweep, if a DAG runs it; else Kernel's own time limit"
-
 
 def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]]) -> None:
     """
@@ -85,7 +84,7 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
             for each in owned
             if each.task_id not in goes_on
         ]
-        end_all(obligations, seconds=seconds_left(), next_in_line=_NEXT_IN_LINE)
+        end_all(obligations, seconds=seconds_left(), next_in_line=AFTER_SAFETY_NET)
 
 
 class _Owned(NamedTuple):
@@ -116,7 +115,7 @@ class _Clients:
                 self._errors[kernel_conn_id] = error
         if kernel_conn_id in self._errors:
             reason = self._errors[kernel_conn_id]
-            end_failed(owned.kind, owned.external_id, reason, next_in_line=_NEXT_IN_LINE).log(log)
+            end_failed(owned.kind, owned.external_id, reason, next_in_line=AFTER_SAFETY_NET).log(log)
         return kernel_conn_id in self._clients
 
     def __getitem__(self, kernel_conn_id: str) -> KernelClient:
@@ -170,7 +169,7 @@ def _owned_by_task(kind: str, dag_id: str, task_id: str, run_id: str) -> list[_O
         records = fetch_ownerships(kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
     except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
         line = "What task %s owns cannot be read from XCom: %s. Next in line: %s"
-        log.error(line, task_id, error, _NEXT_IN_LINE)  # noqa: TRY400
+        log.error(line, task_id, error, AFTER_SAFETY_NET)  # noqa: TRY400
         return []
     return [
         _Owned(kind, record.external_id, record.kernel_conn_id, task_id)

@@ -18,6 +18,7 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS, for_ending
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SWEEP
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, ListedResource
 from airflow_provider_kernel.lifecycle.unmarked import Owned, find_owners, run_is_over
 
@@ -29,7 +30,6 @@ R = TypeVar("R")
 SWEEP_SECONDS = WORKER_END_SECONDS
 
 _REASONS = {"run": EndReason.RUN_OVER, "task": EndReason.TASK_OVER}
-_NEXT_IN_LINE = "the next run of this DAG; else Kernel's own time limit"
 
 
 class MarkedResource(ListedResource[R], Protocol[R]):
@@ -108,7 +108,7 @@ def end_orphans(config: KernelConfig, resource: EndableResource[Any], orphans: S
         obligations = [
             Obligation(client, resource, orphan.external_id, _REASONS[orphan.what_is_over]) for orphan in orphans
         ]
-        return end_all(obligations, seconds=SWEEP_SECONDS, next_in_line=_NEXT_IN_LINE)
+        return end_all(obligations, seconds=SWEEP_SECONDS, next_in_line=AFTER_SWEEP)
 
 
 def _orphan(external_id: str, status: str, owned: Owned) -> Orphan:

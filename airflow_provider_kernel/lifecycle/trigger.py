@@ -24,6 +24,7 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
@@ -63,19 +64,11 @@ class _Order(NamedTuple):
     urgent: bool = False
 
 
-_NET = "the DAG's safety net, the sweep, and Kernel's own time limit"
-_KILLED = _Order(
-    EndReason.TASK_KILLED, TRIGGER_END_SECONDS, _ATTEMPT_SECONDS, f"the next try after a clear, {_NET}"
-)
+_KILLED = _Order(EndReason.TASK_KILLED, TRIGGER_END_SECONDS, _ATTEMPT_SECONDS, next_in_line.AFTER_KILLED_TRIGGER)
 _OVERDUE = _Order(
-    EndReason.TASK_ENDED_EARLY,
-    TRIGGER_END_SECONDS,
-    _ATTEMPT_SECONDS,
-    f"the worker that resumes the task, {_NET}",
+    EndReason.TASK_ENDED_EARLY, TRIGGER_END_SECONDS, _ATTEMPT_SECONDS, next_in_line.AFTER_OVERDUE_TRIGGER
 )
-_INLINE = _Order(
-    EndReason.TASK_KILLED, _INLINE_SECONDS, _LAST_ATTEMPT_SECONDS, "Kernel's own time limit", urgent=True
-)
+_INLINE = _Order(EndReason.TASK_KILLED, _INLINE_SECONDS, _LAST_ATTEMPT_SECONDS, next_in_line.KERNEL, urgent=True)
 
 
 class OwningTrigger(BaseTrigger):

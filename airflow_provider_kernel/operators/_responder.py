@@ -24,7 +24,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import KernelIn
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
-from airflow_provider_kernel.lifecycle.ending import AFTER_RESPONDER, WORKER_END_SECONDS
+from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
 from airflow_provider_kernel.lifecycle.kill import (
     IN_FLIGHT_SECONDS,
@@ -33,6 +33,7 @@ from airflow_provider_kernel.lifecycle.kill import (
     reason_to_end,
 )
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_RESPONDER
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher
 from airflow_provider_kernel.lifecycle.resource import EndReport
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread
