@@ -187,6 +187,41 @@ def test_sigterm_while_kernel_is_down_cancels_as_long_as_the_process_lives(run, 
     assert_cancelled(kernel_emulator, execution_api)
 
 
+def another_try_has_reconnected(api):
+    api.xcoms["kernel_invocation_owner"]["try_number"] = 2
+
+
+def next_try_has_begun(api):
+    del api.xcoms["kernel_invocation_owner"]
+
+
+def next_try_is_scheduled(api):
+    api.task_state = "up_for_retry"
+
+
+@pytest.mark.needs_airflow("3.3", "before, no try knows of another")
+@pytest.mark.parametrize(
+    "meanwhile", [another_try_has_reconnected, next_try_has_begun, next_try_is_scheduled], ids=lambda f: f.__name__
+)
+def test_kill_of_an_old_process_leaves_the_invocation_to_the_next_try(
+    meanwhile, run, kernel_emulator, execution_api
+):
+    """F1: the process was stopped past its heartbeat timeout, and gets its SIGTERM when it comes back."""
+
+    def act(task):
+        running_with_browsers(kernel_emulator)
+        kernel_emulator.wait_for("GET", "/invocations/*", timeout=30)  # all is recorded before the first poll
+        meanwhile(execution_api)
+        task.kill_as_airflow_does()
+
+    run("invoke", act)
+    (invocation,) = kernel_emulator.invocations
+    assert (invocation.status, invocation.browsers) == ("running", 2)
+    assert kernel_emulator.requests("PATCH") == ()
+    assert not execution_api.store["kernel_invocation"]["is_closed"]
+    assert execution_api.final_state == "failed"
+
+
 def test_kill_without_cancel_on_kill_leaves_the_invocation(run, kernel_emulator, execution_api):
     def act(task):
         running_with_browsers(kernel_emulator)
