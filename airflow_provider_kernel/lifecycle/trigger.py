@@ -38,7 +38,7 @@ _OVERDUE_SECONDS = 30.0
 #: How long the last attempt may take, when the triggerer stops: it is killed soon.
 _LAST_ATTEMPT_SECONDS = 2.0
 #: How long an end is tried without a triggerer: a user waits for the command to stop.
-_INLINE_SECONDS = 6.0
+_INLINE_SECONDS = 4.0
 #: How long an attempt may take that has begun when the time is over.
 _ATTEMPT_SECONDS = 20.0
 
@@ -184,7 +184,7 @@ class OwningTrigger(BaseTrigger):
     async def _carry_out(self, order: _Order) -> EndReport:
         try:
             report = await self._attempt(order)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):  # a second Ctrl-C may hit any line
             self.log.warning(
                 "The process stops before %s %s is cancelled; there is time for one more attempt",
                 self.resource.kind,
