@@ -143,7 +143,11 @@ def test_sweep_reads_no_finished_run_that_began_before_since(owned, sweep, execu
     assert sweep(dag_ids=["etl"], since="6h") == {hidden}
 
 
-@pytest.mark.parametrize("run_id", [OLD.replace("scheduled", "backfill"), "made by hand", RECENT])
+@pytest.mark.parametrize(
+    "run_id",
+    [OLD.replace("scheduled", "backfill"), "made by hand", RECENT],
+    ids=["backfill", "without a time", "recent"],
+)
 def test_sweep_reads_a_finished_run_that_may_have_begun_since(run_id, owned, sweep):
     orphan = owned("etl", run_id, "browse", "failed", run="failed")
     assert sweep(dag_ids=["etl"]) == {orphan}
