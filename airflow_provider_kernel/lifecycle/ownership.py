@@ -70,6 +70,12 @@ def fetch_ownership(kind: str, ti: Any) -> OwnershipRecord | None:
     return OwnershipRecord.parse(stored)
 
 
+def is_of_another_try(kind: str, ti: Any, external_id: str) -> bool:
+    """Return whether another try of a task instance owns an object by now. Blocks until Airflow answers."""
+    ownership = fetch_ownership(kind, ti)
+    return ownership is not None and ownership.external_id == external_id and ownership.try_number != ti.try_number
+
+
 def fetch_ownerships(kind: str, *, dag_id: str, task_id: str, run_id: str) -> list[OwnershipRecord]:
     """Fetch the records of all instances of a task in a DAG run. Blocks until Airflow answers."""
     from airflow.sdk.execution_time.xcom import XCom

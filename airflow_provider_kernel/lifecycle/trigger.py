@@ -28,6 +28,7 @@ from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.ownership import is_of_another_try
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed, xcom_key
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, is_deferred_on, preload_state_api
 
@@ -115,8 +116,17 @@ class OwningTrigger(BaseTrigger):
         End the object because the deadline has passed; to be called before the event.
 
         :param why: the error that the task will end with.
-        :return: ``None`` when that takes long; it then goes on in the background.
+        :return: ``None`` when that takes long; it then goes on in the background. Also ``None`` when the object is
+            left alone.
         """
+        # A triggerer that was suspended comes back with the deadline of a try that is over.
+        if await self._ask(
+            lambda ti: is_of_another_try(self.resource.kind, ti, self.external_id),
+            _OVERDUE_SECONDS,
+            if_unknown=False,
+        ):
+            self.log.info("Another try of the task owns %s %s", self.resource.kind, self.external_id)
+            return None
         order = _OVERDUE._replace(reason=EndReason.TASK_ENDED_EARLY.because(why))
         ending = self._begin(partial(self._carry_out, order))
         await asyncio.wait({ending}, timeout=_OVERDUE_SECONDS)
@@ -223,13 +233,22 @@ class OwningTrigger(BaseTrigger):
             )
 
     async def _is_still_awaited(self, *, if_unknown: bool) -> bool:
+        kind = self.resource.kind
+
+        def is_still_awaited(ti: Any) -> bool:
+            # The next try may run, and not have deferred yet.
+            return is_deferred_on(ti, xcom_key(kind), self.external_id) or is_of_another_try(
+                kind, ti, self.external_id
+            )
+
+        return await self._ask(is_still_awaited, _STATE_SECONDS, if_unknown=if_unknown)
+
+    async def _ask(self, question: Callable[[Any], bool], seconds: float, *, if_unknown: bool) -> bool:
         ti = self.task_instance
         if ti is None:
             return if_unknown
-        key = xcom_key(self.resource.kind)
         try:
-            answer = call_from_loop(lambda: is_deferred_on(ti, key, self.external_id))
-            return await asyncio.wait_for(answer, _STATE_SECONDS)
+            return await asyncio.wait_for(call_from_loop(lambda: question(ti)), seconds)
         except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
             self.log.warning("The state of the task could not be fetched: %s", _text(error))
             return if_unknown

@@ -9,6 +9,7 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
+from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.testing import Fault
@@ -82,6 +83,50 @@ async def test_trigger_kill_ends_the_object_of_a_task_that_waits_for_a_later_one
     trigger = make_trigger()
     supervisor.xcoms["t", -1, "errand_id"] = "of a later try"
     await trigger.on_kill()
+    assert status(trigger) == "failed"
+
+
+@pytest.fixture
+def taken_up(supervisor):
+    """Let the next try of the task own an object: it runs, and has not deferred yet."""
+
+    def taken_up(trigger, *, try_number=2):
+        supervisor.states["t"] = "running"
+        ownership = OwnershipRecord(trigger.external_id, "token", try_number, "kernel_default", is_owned=True)
+        supervisor.xcoms["t", -1, "kernel_errand_owner"] = ownership._asdict()
+
+    return taken_up
+
+
+async def test_trigger_kill_leaves_the_object_that_the_next_try_has_taken_up(make_trigger, taken_up, status):
+    trigger = make_trigger()
+    taken_up(trigger)
+    await trigger.on_kill()
+    assert status(trigger) == "running"
+
+
+async def test_trigger_deadline_leaves_the_object_that_the_next_try_has_taken_up(make_trigger, taken_up, status):
+    trigger = make_trigger()
+    taken_up(trigger)
+    assert await trigger.end_overdue("it takes too long") is None
+    assert status(trigger) == "running"
+
+
+async def test_trigger_deadline_ends_the_object_of_its_own_try(make_trigger, taken_up, status):
+    trigger = make_trigger()
+    taken_up(trigger, try_number=1)
+    assert (await trigger.end_overdue("it takes too long")).is_done
+    assert status(trigger) == "failed"
+
+
+async def test_trigger_deadline_ends_the_object_when_airflow_does_not_answer(make_trigger, supervisor, status):
+    trigger = make_trigger()
+
+    def refuse(message):
+        raise RuntimeError("no answer")
+
+    supervisor.hold = refuse
+    assert (await trigger.end_overdue("it takes too long")).is_done
     assert status(trigger) == "failed"
 
 
