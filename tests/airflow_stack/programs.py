@@ -104,6 +104,13 @@ class Program:
                 self._process.wait()
         self._process = None
 
+    def kill_alone(self) -> None:
+        """End it with SIGKILL, and none of its children, which go on."""
+        assert self._process is not None, f"{self.name} does not run"
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def tail(self, lines: int = 60) -> str:
         """
         Read the end of its log.

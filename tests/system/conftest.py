@@ -20,6 +20,8 @@ from system.under_test.notices import GATE, NOTICES
 from system.under_test.variants import dag_ids
 
 HERE = Path(__file__).parent
+#: The most tasks that run at once: those of the outage of Kernel.
+PARALLELISM = 16
 _MATRIX = pytest.StashKey[Matrix]()
 _FAILED = pytest.StashKey[list[tuple[str, str, str]]]()
 
@@ -32,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("ours", "naive"),
         default="ours",
         help="naive runs, with a deliberately naive operator, the rows that it must fail",
+    )
+    group.addoption(
+        "--full", action="store_true", help="outages of a minute, of every kind, in place of short ones of one kind"
     )
     group.addoption("--table", type=Path, help="a file to write the table to, as Markdown")
 
@@ -54,6 +59,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     modes = metafunc.definition.get_closest_marker("modes")
     if modes is not None:
         metafunc.parametrize("mode", modes.args)
+    if "outage" in metafunc.fixturenames:
+        # The kinds share the work: it is the same for each.
+        short = {"local": "error", "celery": "hang"}[metafunc.config.getoption("--executor")]
+        is_full = metafunc.config.getoption("--full")
+        outages = [(kind, 60) for kind in ("error", "refuse", "hang")] if is_full else [(short, 20)]
+        metafunc.parametrize("outage", outages, ids=[kind for kind, _ in outages])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,7 +83,7 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
         return config.getoption("--executor") == "local" and config.getoption("--operator") == "ours"
     if config.getoption("--executor") == "celery" and not row.kwargs.get("celery", False):
         return False
-    mode = item.callspec.params["mode"] if hasattr(item, "callspec") else None
+    mode = item.callspec.params.get("mode") if hasattr(item, "callspec") else None
     return config.getoption("--operator") == "ours" or mode in row.kwargs.get("naive_fails", ())
 
 
@@ -89,7 +100,9 @@ def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             "AIRFLOW_CONN_KERNEL_DEFAULT": kernel.airflow_connection,
         }
         try:
-            stack = AirflowStack(request.config.getoption("--executor"), HERE / "dags", settings=settings)
+            stack = AirflowStack(
+                request.config.getoption("--executor"), HERE / "dags", settings=settings, parallelism=PARALLELISM
+            )
         except MissingServiceError as missing:
             pytest.fail(str(missing), pytrace=False)
         try:
@@ -115,15 +128,18 @@ def kernel(matrix: Matrix) -> Iterator[KernelEmulator]:
 
 
 @pytest.fixture
-def scenario(
-    matrix: Matrix, kernel: KernelEmulator, mode: str, request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], Run]]:
-    """Start a run of a variant; what is left of it is ended when the test is over."""
-    row = request.node.get_closest_marker("row")
+def is_full(request: pytest.FixtureRequest) -> bool:
+    """Whether the times are those of an ordinary outage."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
+def start(matrix: Matrix, kernel: KernelEmulator) -> Iterator[Callable[[str, str, str, str], Run]]:
+    """Start a run of a variant in a mode, for a row of some title; the end of the test ends what is left of it."""
     runs: list[Run] = []
 
-    def start(variant: str) -> Run:
-        run = Run(matrix, variant, mode, *row.args)
+    def start(variant: str, mode: str, row: str, title: str) -> Run:
+        run = Run(matrix, variant, mode, row, title)
         runs.append(run)
         return run.start()
 
@@ -131,6 +147,15 @@ def scenario(
     yield start
     for run in runs:
         run.sweep()
+
+
+@pytest.fixture
+def scenario(
+    start: Callable[[str, str, str, str], Run], mode: str, request: pytest.FixtureRequest
+) -> Callable[[str], Run]:
+    """Start a run of a variant, for the row and in the mode of the test."""
+    row = request.node.get_closest_marker("row")
+    return lambda variant: start(variant, mode, *row.args)
 
 
 @pytest.fixture
@@ -180,8 +205,8 @@ def _is_worker(process: psutil.Process) -> bool:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     result = yield
     row = item.get_closest_marker("row")
-    if row is not None and call.when == "call" and call.excinfo is not None:
-        mode = item.callspec.params["mode"].replace("_", " ")  # type: ignore[attr-defined]
+    if row is not None and hasattr(item, "callspec") and call.when == "call" and call.excinfo is not None:
+        mode = item.callspec.params.get("mode", "").replace("_", " ")
         item.config.stash.setdefault(_FAILED, []).append((*row.args, mode))
     report = result.get_result()
     matrix = item.config.stash.get(_MATRIX, None)

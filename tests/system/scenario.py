@@ -99,6 +99,8 @@ class Run:
     :param matrix: what the scenarios share.
     :param variant: which DAG.
     :param mode: how its task waits.
+    :param down_until: when Kernel was back, in a run with an outage: the table counts from then, and has no time
+        for the provider's share.
     """
 
     matrix: Matrix
@@ -109,7 +111,9 @@ class Run:
     run_id: str = ""
     acted_at: float = 0.0
     cancelled_at: float | None = None
+    down_until: float | None = None
     _victims: tuple[str, ...] = ()
+    _succeeded: tuple[str, ...] = ()
     _at_the_end: tuple[int, int] = field(default=(0, 0))
 
     @property
@@ -130,6 +134,16 @@ class Run:
     def active(self) -> list[InvocationRecord]:
         """Those that still run."""
         return [record for record in self.invocations if not record.finished]
+
+    @property
+    def victims(self) -> list[InvocationRecord]:
+        """Those that ran when what ends the task happened."""
+        return [self._record(invocation_id) for invocation_id in self._victims]
+
+    @property
+    def polls(self) -> int:
+        """How often the invocations of this run were fetched by their id, as a task on a worker does."""
+        return sum(len(self.matrix.kernel.requests("GET", f"/invocations/{i.id}")) for i in self.invocations)
 
     @property
     def width(self) -> int:
@@ -308,14 +322,14 @@ class Run:
 
     def kill(self, number: int, *, task: bool = True, supervisor: bool = False) -> None:
         """
-        Send a signal to the processes of the tasks.
+        Send a signal to the processes of the tasks, those of the last try.
 
         :param number: the signal.
         :param task: whether to the process that runs the operator.
         :param supervisor: whether to the one that supervises it.
         """
         self.act()
-        for notice in self._noted("execute"):
+        for notice in self._noted("execute")[-self.width :]:
             for pid, chosen in ((notice["parent"], supervisor), (notice["pid"], task)):
                 if chosen:
                     os.kill(pid, number)
@@ -370,12 +384,25 @@ class Run:
 
     def expect_success(self) -> None:
         """Let what runs finish, and expect its output as the task's."""
-        ids = [record.id for record in self.active]
-        assert len(ids) == self.width, self._texts()
-        for number, invocation_id in enumerate(ids):
+        self.let_succeed()
+        self.expect_succeeded()
+
+    def let_succeed(self) -> None:
+        """Let what runs finish."""
+        self._succeeded = tuple(record.id for record in self.active)
+        assert len(self._succeeded) == self.width, self._texts()
+        for number, invocation_id in enumerate(self._succeeded):
             self.matrix.kernel.finish(invocation_id, output={"answer": number})
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether an invocation of this run was let finish."""
+        return bool(self._succeeded)
+
+    def expect_succeeded(self) -> None:
+        """Expect the output of what was let finish as the task's."""
         self.until_state("success")
-        for invocation_id in ids:
+        for invocation_id in self._succeeded:
             assert not self._patches(invocation_id), "something was sent to an invocation that succeeded"
         if self.width == 1:
             assert self.matrix.stack.api.xcom(self.dag_id, self.run_id, TASK_ID) == {"answer": 0}
@@ -410,13 +437,17 @@ class Run:
         # Of a crowd, what was noticed first is hardly about the one that was cancelled last.
         first = min(noticed) if noticed and self.width <= 2 else None
         cancelled = self.cancelled_at
+        acted_at = self.down_until or self.acted_at
+        if self.down_until is not None:
+            first = None
         self.matrix.outcomes.append(
             Outcome(
                 row=self.row,
                 title=self.title,
                 mode=self.mode,
                 state="/".join(found),
-                cancelled_after=None if cancelled is None else cancelled - self.acted_at,
+                # A task starts some time before it notes it, and so does its deadline.
+                cancelled_after=None if cancelled is None else max(0.0, cancelled - acted_at),
                 # Nobody can notice what has been cancelled already.
                 after_notice=None if cancelled is None or first is None else max(0.0, cancelled - first),
                 started=len(self.invocations) // self.width,

@@ -20,6 +20,8 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
         {"count": 1, "seconds": seconds, "run": "{{ run_id }}", "item": item, "plain": True}
         for item in range(items)
     ]
+    if task_arguments.pop("marked", False) and under_test.net is not None:
+        task_arguments["correlation_key"] = "_airflow"
     arguments = {
         "task_id": "invoke",
         "app_name": "demo",
@@ -30,6 +32,8 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
     }
     if dag_arguments.pop("net", False) and under_test.net is not None:
         dag_arguments["on_failure_callback"] = under_test.net
+    if dag_arguments.pop("safety_net", False):
+        dag_arguments |= under_test.safety_net
     blocker = dag_arguments.pop("blocker", False)
     with DAG(dag_id(variant, mode), schedule=None, **dag_arguments):
         if items > 1:

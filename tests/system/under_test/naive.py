@@ -110,3 +110,4 @@ class Operator(NotedOperator, NaiveInvokeOperator):
 
 #: Such an operator brings none.
 net = None
+safety_net: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.callbacks import cancel_kernel_invocations, kernel_safety_net
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 from under_test.noted import NotedOperator, NotedTrigger
@@ -25,3 +25,11 @@ def net(context: Any) -> None:
     """Be the DAG's net."""
     note("net", context["dag_run"])
     cancel_kernel_invocations(context)
+
+
+def note_net(context: Any) -> None:
+    """Be the user's own callback beside the safety net."""
+    note("net", context["dag_run"])
+
+
+safety_net = kernel_safety_net(on_failure=note_net, on_success=note_net)

@@ -17,7 +17,12 @@ EXECUTION_TIMEOUT = 12
 DAGRUN_TIMEOUT = 12
 AIRFLOW_TIMEOUT = 6
 
-#: Variant -> (modes, arguments of the task, arguments of the DAG); ``net`` is the DAG's net.
+#: What rows with an outage of Kernel have: a mark in the payload for the sweep, and the safety net for both ends.
+_MARKED, _SAFE = {"marked": True}, {"safety_net": True}
+_MANY_RETRIES = {"retries": 20, "retry_delay": timedelta(seconds=5)}
+_ONE_RETRY = {"retries": 1, "retry_delay": timedelta(seconds=2)}
+
+#: Variant -> (modes, arguments of the task, arguments of the DAG); ``net`` is the DAG's net for failed runs.
 VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "plain": (_ALL, {}, {}),
     "net": (_ALL, {}, {"net": True}),
@@ -35,6 +40,15 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "short": ((BLOCKING, DEFERRABLE, MAPPED), {"seconds": 10}, {}),
     "failing": ((BLOCKING, DEFERRABLE), {"fails": True, "retries": 1, "retry_delay": timedelta(seconds=1)}, {}),
     "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "blocker": True}),
+    "safe": ((BLOCKING, DEFERRABLE), _MARKED, _SAFE),
+    "safe_last_try": ((BLOCKING,), {**_MARKED, **_ONE_RETRY}, _SAFE),
+    "safe_retries": ((BLOCKING, DEFERRABLE), {**_MARKED, **_MANY_RETRIES}, _SAFE),
+    "safe_gated": ((DEFERRABLE,), {**_MARKED, "gated": True}, _SAFE),
+    "safe_gated_retries": ((DEFERRABLE,), {**_MARKED, "gated": True, **_MANY_RETRIES}, _SAFE),
+    "late_retry": ((BLOCKING,), {"retries": 1, "retry_delay": timedelta(seconds=600)}, _SAFE),
+    "one_retry": ((BLOCKING,), _ONE_RETRY, {}),
+    "marked": ((BLOCKING,), _MARKED, {}),
+    "net_retry": ((BLOCKING,), _ONE_RETRY, {"net": True}),
     "crowd": (
         (DEFERRABLE,),
         {"items": 200, "poll_interval": 5, "seconds": 3000, "async_timeout_seconds": 3600},
