@@ -20,7 +20,7 @@ from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_ta
 #: How long to wait for Airflow's answer.
 ASK_SECONDS = 1.5
 
-_NEXT_TRY_DECIDES = frozenset({TaskState.UP_FOR_RETRY, TaskState.SCHEDULED, TaskState.QUEUED})
+_NEXT_TRY_DECIDES = frozenset({TaskState.UP_FOR_RETRY, TaskState.NONE, TaskState.SCHEDULED, TaskState.QUEUED})
 _ACTIVE = frozenset({TaskState.RUNNING, TaskState.DEFERRED})
 
 

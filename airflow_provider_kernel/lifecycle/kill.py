@@ -16,6 +16,7 @@ IN_FLIGHT_SECONDS = 1.5
 _NEXT_TRY_FOLLOWS = frozenset(
     {
         TaskState.RESTARTING,
+        TaskState.NONE,
         TaskState.SCHEDULED,
         TaskState.QUEUED,
         TaskState.UP_FOR_RETRY,

@@ -30,7 +30,7 @@ _is_preloaded = False
 
 
 class TaskState(str, Enum):
-    """The state of a task instance: Airflow's own, and two for the lack of one."""
+    """The state of a task instance: Airflow's own, and three for the lack of one."""
 
     REMOVED = "removed"
     SCHEDULED = "scheduled"
@@ -45,7 +45,9 @@ class TaskState(str, Enum):
     SKIPPED = "skipped"
     DEFERRED = "deferred"
     AWAITING_INPUT = "awaiting_input"
-    #: There is no such task instance, or it has no state.
+    #: It has no state: Airflow has reset it, and schedules it next.
+    NONE = "none"
+    #: There is no such task instance.
     GONE = "gone"
     #: Airflow did not answer, or answered with a state that this package does not know.
     UNKNOWN = "unknown"
@@ -87,9 +89,8 @@ def will_be_retried(ti: Any, error: BaseException, context: Any) -> bool:
 def fetch_task_state(ti: Any) -> TaskState:
     """Fetch the state of a task instance. Blocks until Airflow answers."""
     map_index = ti.map_index if is_mapped(ti) else None
-    states = fetch_task_states(ti.dag_id, ti.run_id, task_ids=[ti.task_id], map_index=map_index)
-    state = states.get(ti.task_id if map_index is None else f"{ti.task_id}_{map_index}")
-    return TaskState.GONE if state is None else TaskState(state)
+    states = _fetch_states(ti.dag_id, ti.run_id, task_ids=[ti.task_id], map_index=map_index)
+    return TaskState(states.get(ti.task_id if map_index is None else f"{ti.task_id}_{map_index}", TaskState.GONE))
 
 
 def check_still_running(ti: Any) -> None:
@@ -99,21 +100,29 @@ def check_still_running(ti: Any) -> None:
         raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
 
 
-def fetch_task_states(
-    dag_id: str, run_id: str, *, task_ids: list[str] | None = None, map_index: int | None = None
-) -> dict[str, str]:
+def fetch_task_states(dag_id: str, run_id: str, *, task_ids: list[str] | None = None) -> dict[str, str]:
     """
     Fetch the states of the task instances of a DAG run. Blocks until Airflow answers.
 
     :return: the states that there are, by task id; of mapped tasks by ``<task id>_<map index>``.
     """
+    states = _fetch_states(dag_id, run_id, task_ids=task_ids)
+    return {name: state for name, state in states.items() if state != TaskState.NONE}
+
+
+def _fetch_states(
+    dag_id: str, run_id: str, *, task_ids: list[str] | None, map_index: int | None = None
+) -> dict[str, str]:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     by_run = RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, task_ids=task_ids, run_ids=[run_id], map_index=map_index
     )
     states = by_run.get(run_id, {})
-    return {name: str(getattr(state, "value", state)) for name, state in states.items() if state is not None}
+    return {
+        name: TaskState.NONE.value if state is None else str(getattr(state, "value", state))
+        for name, state in states.items()
+    }
 
 
 def preload_state_api(ti: Any) -> None:

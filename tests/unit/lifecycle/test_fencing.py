@@ -26,7 +26,7 @@ NO_OBJECT_OTHER_TRY = ownership(external_id=None, start="", try_number=2)
 
 END_ANYWAY = ["gone", "removed", "failed", "success", "skipped", "upstream_failed", "restarting"]
 IN_DOUBT = ["unknown", "up_for_reschedule", "awaiting_input"]
-LEAVE_ANYWAY = ["up_for_retry", "scheduled", "queued"]
+LEAVE_ANYWAY = ["up_for_retry", "none", "scheduled", "queued"]
 BY_THE_RECORD = ["running", "deferred"]
 
 
@@ -124,6 +124,12 @@ def test_fence_says_why_it_leaves_an_object_to_another_try(fence, supervisor):
     answer = fence.ask(OBJECT)
     assert not answer.may_end
     assert "leaves invocation object to another try of the task, which is running" in answer.lines[0][1]
+
+
+def test_fence_leaves_the_object_of_a_task_that_airflow_has_just_reset(fence, supervisor):
+    """A scheduler that comes back resets what the lost one had started, and schedules it a moment later."""
+    supervisor.states["t"] = None
+    assert not fence.ask(OBJECT).may_end
 
 
 def test_fence_takes_a_wiped_record_for_that_of_a_next_try(fence, publisher):

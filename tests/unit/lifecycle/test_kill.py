@@ -5,7 +5,7 @@ import pytest
 from airflow_provider_kernel.lifecycle.kill import reason_to_end
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
-LEFT_TO_THE_NEXT_TRY = ["restarting", "scheduled", "queued", "up_for_retry", "up_for_reschedule"]
+LEFT_TO_THE_NEXT_TRY = ["restarting", "none", "scheduled", "queued", "up_for_retry", "up_for_reschedule"]
 ENDED = {
     "failed": "marked as failed",
     "upstream_failed": "marked as failed",

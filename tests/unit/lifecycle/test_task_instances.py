@@ -58,13 +58,13 @@ def test_fetch_task_state_knows_every_state_of_airflow(state, supervisor):
 
 
 def test_fetch_task_state_takes_a_state_of_a_later_airflow_for_unknown(monkeypatch, supervisor):
-    monkeypatch.setattr(task_instances, "fetch_task_states", lambda *a, **k: {"t": "levitating"})
+    monkeypatch.setattr(task_instances, "_fetch_states", lambda *a, **k: {"t": "levitating"})
     assert fetch_state() is TaskState.UNKNOWN
 
 
-def test_fetch_task_state_is_gone_without_a_state(supervisor):
+def test_fetch_task_state_is_none_without_a_state(supervisor):
     supervisor.states["t"] = None
-    assert fetch_state() is TaskState.GONE
+    assert fetch_state() is TaskState.NONE
 
 
 def test_fetch_task_state_is_gone_when_the_task_instance_was_deleted(supervisor):
