@@ -148,7 +148,7 @@ class Owner(Generic[R]):
         self._events.post(adopt).wait()
 
     def nothing_was_started(self) -> None:
-        """Learn that a start whose answer got lost has started nothing, so that it may be sent again."""
+        """Forget what a lost start or an earlier try may have left: nothing is there, and another one may start."""
         self._events.post(partial(self._transition, Event.ABSENT)).wait()
 
     def release(self) -> None:
@@ -172,7 +172,7 @@ class Owner(Generic[R]):
 
     def replace(self, reason: str) -> None:
         """
-        End what an earlier try started, whoever owns it, so that another one may be started in its place.
+        End what an earlier try started, also if it is owned by nobody, so that another one may be started.
 
         To be adopted before.
 
@@ -189,8 +189,6 @@ class Owner(Generic[R]):
             # A kill that comes now must not be followed by a start.
             if not self.killed:
                 self._transition(Event.REPLACED)
-            if self._state is State.IDLE:
-                self._record = StartRecord()
 
         self._events.post(replace).wait()
         if self.killed or self.was_taken_over:
@@ -268,6 +266,8 @@ class Owner(Generic[R]):
         self._state, action = TRANSITIONS.get((before, event), (before, None))
         if event is Event.TAKEN_OVER and self._state is not before:
             self.was_taken_over = True
+        if self._state is State.IDLE:
+            self._record = StartRecord()  # whatever it named is over
         if action is Action.ASK:
             self._ask()
         elif action is Action.END:

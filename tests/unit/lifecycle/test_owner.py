@@ -410,6 +410,17 @@ def test_replace_ends_what_an_earlier_try_started_and_another_may_be_started(
     assert kernel_emulator.most_active_at_once() == 1
 
 
+def test_object_of_an_earlier_try_that_is_over_is_not_named_any_more(make_owner, earlier, kernel_emulator):
+    owner, record, mark = make_owner()
+    owner.adopt(StartRecord.naming(earlier))
+    owner.nothing_was_started()
+    assert owner.external_id is None
+    kernel_emulator.add_fault(Fault("POST", "/invocations", status=400))
+    with pytest.raises(KernelBadRequestError):
+        owner.start(record, mark)
+    assert owner.external_id is None
+
+
 @pytest.mark.usefixtures("short_ends", "refused_ends")
 def test_replace_that_fails_raises_why_and_starts_nothing(make_owner, earlier):
     owner, record, mark = make_owner()
