@@ -1,12 +1,14 @@
 """The safety net callback: it ends what the tasks of a DAG run own and what still runs when the run is over."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
 from support.dag_callbacks import XComs, answer_from, leave_seconds, new_dag, ownership
 
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations, kernel_safety_net
+from airflow_provider_kernel.client.http.pagination import PAGE_SIZE
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import (
     KernelCompleteInvocationOperator,
@@ -188,6 +190,24 @@ def test_safety_net_fetches_each_invocation_of_a_good_run_when_the_list_cannot_b
     call_back({"one": [ownership(active), ownership(over)]}, SUCCEEDED)
     assert kernel_emulator.invocation(active).status == "failed"
     assert kernel_emulator.invocation(over).status == "succeeded"
+
+
+def test_safety_net_of_a_good_run_finds_an_invocation_whose_row_shifts_between_two_pages(
+    started, call_back, kernel_emulator
+):
+    ours = started()
+    with KernelHook("kernel_default") as hook:
+        others = [hook.invoke("demo", "hang").id for _ in range(PAGE_SIZE)]
+        # The second list, of what runs: ours is the one row of its second page.
+        first_page = kernel_emulator.add_fault(Fault("GET", "/invocations", nth=2, hold=True))
+        with ThreadPoolExecutor() as threads:
+            call = threads.submit(call_back, {"one": [ownership(ours)]}, SUCCEEDED)
+            first_page.wait_until_held()
+            kernel_emulator.finish(others[-1], output=1)
+            first_page.release()
+            call.result(30)
+    assert kernel_emulator.invocation(ours).status == "failed"
+    assert [kernel_emulator.invocation(other).status for other in others[:-1]] == ["running"] * (PAGE_SIZE - 1)
 
 
 # --- outages --------------------------------------------------------------------------------------------------
