@@ -7,10 +7,13 @@ wipes the XComs of a task when a try starts, so each try writes its record as it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+
+log = logging.getLogger(__name__)
 
 
 class OwnershipRecord(NamedTuple):
@@ -77,12 +80,20 @@ def is_of_another_try(kind: str, ti: Any, external_id: str) -> bool:
 
 
 def fetch_ownerships(kind: str, *, dag_id: str, task_id: str, run_id: str) -> list[OwnershipRecord]:
-    """Fetch the records of all instances of a task in a DAG run. Blocks until Airflow answers."""
+    """Fetch the readable records of all instances of a task in a DAG run. Blocks until Airflow answers."""
     from airflow.sdk.execution_time.xcom import XCom
 
-    found = XCom.get_all(key=ownership_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)
-    records = (OwnershipRecord.parse(stored) for stored in found or ())
-    return [record for record in records if record is not None]
+    found = XCom.get_all(key=ownership_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id) or ()
+    records = [record for stored in found if (record := OwnershipRecord.parse(stored)) is not None]
+    if len(records) < len(found):
+        log.warning(
+            "%d of %d ownership records of task %s in run %s cannot be read; what they name is not ended here",
+            len(found) - len(records),
+            len(found),
+            task_id,
+            run_id,
+        )
+    return records
 
 
 class OwnershipPublisher:

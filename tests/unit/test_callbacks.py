@@ -121,6 +121,12 @@ def test_safety_net_goes_on_when_the_records_of_a_task_cannot_be_read(started, c
     assert "What task one owns cannot be read from XCom: the API server does not answer" in caplog.text
 
 
+def test_safety_net_logs_a_record_that_it_cannot_read_and_goes_on(started, call_back, kernel_emulator, caplog):
+    call_back({"mapped": [{"of": "another version"}, ownership(started())]})
+    assert statuses(kernel_emulator) == [("failed", 0)]
+    assert "1 of 2 ownership records of task mapped in run r cannot be read" in caplog.text
+
+
 def test_safety_net_ends_the_other_invocations_when_one_cannot_be_ended(
     started, call_back, kernel_emulator, caplog, monkeypatch
 ):
