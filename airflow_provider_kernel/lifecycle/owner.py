@@ -316,9 +316,9 @@ class Owner(Generic[R]):
         )
         doubts, self._doubts = self._doubts, ()
         thread = self._overtaking_requests if is_overtaking else self._requests
-        thread.submit(partial(self._end, self._orders if decides else 0, send, doubts, urgent=urgent))
+        thread.submit(partial(self._end, self._orders if decides else None, send, doubts, urgent=urgent))
 
-    def _settle_end(self, order: int, report: EndReport, *, urgent: bool) -> None:
+    def _settle_end(self, order: int | None, report: EndReport, *, urgent: bool) -> None:
         if report.is_done and report.found:
             self._transition(Event.ENDED)
         elif order == self._orders:  # else another end was ordered since, which decides
@@ -378,7 +378,7 @@ class Owner(Generic[R]):
         if self._kill.wait(seconds):
             self.check()
 
-    def _end(self, order: int, send: Callable[[], EndReport], doubts: Lines, *, urgent: bool) -> None:
+    def _end(self, order: int | None, send: Callable[[], EndReport], doubts: Lines, *, urgent: bool) -> None:
         try:
             report = send()
         except TakenOverError as error:

@@ -149,7 +149,9 @@ class OwnedInvocation(EndableInvocation):
             # Which ones are the siblings' only Airflow knows, and it must not be asked here.
             if self._correlation_key is None and is_mapped(self._ti):
                 return EndReport(found=False)
-            found = yield from self._find(record, excluded=frozenset(), patience=0.0)
+            since_then = (utc_now() - record.intended).total_seconds()
+            patience = 0.0 if urgent else max(0.0, self.listing_lag_seconds - since_then)
+            found = yield from self._find(record, excluded=frozenset(), patience=patience)
             if len(found) != 1:
                 return EndReport(found=False)
             record = StartRecord.naming(found[0].id)

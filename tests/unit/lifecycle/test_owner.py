@@ -272,6 +272,35 @@ def test_kill_ends_what_a_lost_start_may_have_started(make_owner, kernel_emulato
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
 
 
+def test_end_waits_for_the_create_that_a_late_list_does_not_show(make_owner, kernel_emulator, monkeypatch):
+    """The list says nothing yet of what the create started; its answer does, later than the end waits for it."""
+    monkeypatch.setattr(owner_module, "_CREATE_SECONDS", 0.1)
+    owner, record, mark = make_owner()
+    held = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, body=[]))
+    starting = in_thread(owner.start, record, mark)
+    (invocation,) = kernel_emulator.wait_for_invocations()
+    ended = []
+    ending = in_thread(lambda: ended.append(owner.end("the task failed")))
+    kernel_emulator.wait_for("GET", "/invocations")
+    ending.join(0.5)  # an end that takes the list's word gives up here, or waits behind the create
+    held.release()
+    starting.join(LONG)
+    ending.join(LONG)
+    assert ended == [True]
+    assert kernel_emulator.invocation(invocation.id).status == "failed"
+
+
+def test_end_searches_a_list_that_lags_for_what_a_lost_start_has_started(make_owner, kernel_emulator):
+    owner, record, mark = make_owner()
+    kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+    with pytest.raises(KernelAmbiguousStartError):
+        owner.start(record, mark)
+    kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
+    assert owner.end("the task failed")
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
 def test_owner_ends_an_object_whose_id_is_known_after_the_kill(make_owner, config, kernel_emulator):
     owner, record, _ = make_owner()
     owner.kill()

@@ -8,6 +8,7 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
+from airflow_provider_kernel.owned.invocation import OwnedInvocation
 from airflow_provider_kernel.testing import Fault
 
 pytestmark = pytest.mark.needs_airflow("3.3", "before, no try knows of another")
@@ -92,9 +93,9 @@ def test_next_try_ends_what_a_try_could_neither_record_nor_end(make_task, kernel
 
 
 @pytest.mark.parametrize("faults", ["list is late", "list fails"])
-def test_next_try_ends_what_a_killed_try_could_not_find(faults, make_task, kernel_emulator):
+def test_next_try_ends_what_a_killed_try_could_not_find(faults, make_task, kernel_emulator, monkeypatch):
     """The answer to the start got lost, and the kill comes before the list shows what it started."""
-
+    monkeypatch.setattr(OwnedInvocation, "listing_lag_seconds", 1.0)
     kills = [KernelInvokeOperator.on_kill]
 
     class KilledWhileSearching(KernelInvokeOperator):
