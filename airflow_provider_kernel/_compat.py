@@ -16,6 +16,7 @@ try:
         AirflowRescheduleException as AirflowRescheduleException,
         AirflowSensorTimeout as AirflowSensorTimeout,
         AirflowSkipException as AirflowSkipException,
+        AirflowTaskTimeout as AirflowTaskTimeout,
         TaskDeferred as TaskDeferred,
     )
 except ImportError:  # Airflow 3.1
@@ -25,6 +26,7 @@ except ImportError:  # Airflow 3.1
         AirflowRescheduleException as AirflowRescheduleException,
         AirflowSensorTimeout as AirflowSensorTimeout,
         AirflowSkipException as AirflowSkipException,
+        AirflowTaskTimeout as AirflowTaskTimeout,
         TaskDeferred as TaskDeferred,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow_provider_kernel._compat import AirflowTaskTimeout
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.fencing import Fence
@@ -114,25 +115,11 @@ class OwningTry(Generic[R]):
         :param why: what the task fails with.
         :return: the id of the object that the task has waited for, or was about to.
         """
-        owner = self._owner
-        is_earlier = not self._is_resumed and not self._ledger.has_recorded
-        if owner is None or (is_earlier and not self._owns_last()):
-            return None  # nothing was started, and the record of an earlier try stays as it is
-        is_left = self._has_successor(why)
-        if is_left and is_earlier:
-            return None
-        if is_left and isinstance(why, KernelLostContactError):
-            return owner.external_id
-        has_ended = owner.end(EndReason.TASK_ENDED_EARLY.because(_name(why)))
-        if owner.was_taken_over:
-            log.info("Another try of this task owns its %s, or will", self._resource.kind)
-            return None
-        if has_ended or self.killed or not is_earlier:
-            # The error names what it may be. A user who clears the task has decided.
-            is_named = isinstance(why, KernelAmbiguousStartError)
-            may_run_on = False if is_named else None if has_ended else True
-            self._ledger.close(owner.external_id, may_run_on=may_run_on)
-        return owner.external_id  # the end may have waited for it
+        try:
+            return self._give_up(why)
+        except AirflowTaskTimeout as timeout:  # the execution_timeout interrupts any line, but only once
+            self._give_up(timeout)
+            raise
 
     def close_record(self) -> None:
         """Store that the object is over, and no result for the next try."""
@@ -160,6 +147,27 @@ class OwningTry(Generic[R]):
         self._owner = owner
         if self.killed:  # by a signal that came before there was an owner
             owner.kill()
+
+    def _give_up(self, why: BaseException | str) -> str | None:
+        owner = self._owner
+        is_earlier = not self._is_resumed and not self._ledger.has_recorded
+        if owner is None or (is_earlier and not self._owns_last()):
+            return None  # nothing was started, and the record of an earlier try stays as it is
+        is_left = self._has_successor(why)
+        if is_left and is_earlier:
+            return None
+        if is_left and isinstance(why, KernelLostContactError):
+            return owner.external_id
+        has_ended = owner.end(EndReason.TASK_ENDED_EARLY.because(_name(why)))
+        if owner.was_taken_over:
+            log.info("Another try of this task owns its %s, or will", self._resource.kind)
+            return None
+        if has_ended or self.killed or not is_earlier:
+            # The error names what it may be. A user who clears the task has decided.
+            is_named = isinstance(why, KernelAmbiguousStartError)
+            may_run_on = False if is_named else None if has_ended else True
+            self._ledger.close(owner.external_id, may_run_on=may_run_on)
+        return owner.external_id  # the end may have waited for it
 
     def _owns_last(self) -> bool:
         """Whether what an earlier try left, if anything, is this try's to end."""

@@ -11,6 +11,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow_provider_kernel._compat import (
     AirflowRescheduleException,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferred,
 )
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
@@ -187,7 +188,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             check_output(returned, self.max_output_bytes)
             responder.complete(returned)
         except BaseException as error:
-            self._end_after_error(responder, error, context)
+            try:
+                self._end_after_error(responder, error, context)
+            except AirflowTaskTimeout as timeout:  # the execution_timeout interrupts any line, but only once
+                self._end_after_error(responder, timeout, context)
+                raise
             raise
         self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
         return returned

@@ -222,6 +222,19 @@ def test_execution_timeout_leaves_the_invocation_to_a_retry_or_fails_it(max_trie
         assert current().output_json["error"].startswith("AirflowTaskTimeout")
 
 
+def test_execution_timeout_does_not_shorten_a_failure_that_is_being_sent(
+    respond, current, kernel_emulator, monkeypatch
+):
+    """Airflow calls on_kill after the timeout, and that has little time; the outage lasts longer."""
+    monkeypatch.setattr(_responder, "WORKER_END_SECONDS", 20.0)
+    monkeypatch.setattr(_responder, "KILL_SECONDS", 0.3)
+    monkeypatch.setattr(_responder, "LAST_URGENT_ATTEMPT_SECONDS", 0.2)
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", seconds=3.0, status=503))
+    task = respond(raises(ValueError("x")), max_tries=0, execution_timeout=timedelta(seconds=1.5))
+    assert task.run().state == "failed"
+    assert current().status == "failed"
+
+
 def test_response_that_kernel_does_not_take_is_left_to_the_next_try(
     respond, current, kernel_emulator, kernel_connection, monkeypatch
 ):

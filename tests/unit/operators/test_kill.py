@@ -4,10 +4,12 @@ import logging
 import signal
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.lifecycle import owner
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.testing import Fault
@@ -89,3 +91,19 @@ def test_kill_returns_although_the_main_thread_holds_the_lock_of_a_log_handler(r
     assert isinstance(result.error, KernelInvocationKilledError)
     assert kernel_emulator.invocations[0].status == "failed"
     assert seconds[0] < KILL_SECONDS / 2
+
+
+def test_execution_timeout_does_not_shorten_an_end_that_has_begun(run, kernel_emulator, monkeypatch):
+    """Airflow calls on_kill after the timeout, and that has little time; the outage lasts longer."""
+    monkeypatch.setattr(owner, "WORKER_END_SECONDS", 20.0)
+    monkeypatch.setattr(owner, "KILL_SECONDS", 0.3)
+    monkeypatch.setattr(owner, "LAST_URGENT_ATTEMPT_SECONDS", 0.2)
+
+    class FailsWhileWaiting(KernelInvokeOperator):
+        def sleep(self, seconds):
+            raise RuntimeError("the task fails by itself")
+
+    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", seconds=3.0, status=503))
+    result = run(FailsWhileWaiting, max_tries=0, execution_timeout=timedelta(seconds=1.5), **HANG)
+    assert type(result.error).__name__ == "AirflowTaskTimeout"
+    assert kernel_emulator.invocations[0].status == "failed"
