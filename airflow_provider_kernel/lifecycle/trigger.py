@@ -34,7 +34,7 @@ from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, is_
 
 #: How long to wait for the state of the task; Airflow may be asked about many tasks at once.
 _STATE_SECONDS = 60.0
-#: How long the event waits for an end, once the deadline has passed.
+#: How long the event waits for Airflow's answer and the end together, once the deadline has passed.
 _OVERDUE_SECONDS = 30.0
 #: How long the last attempt may take, when the triggerer stops: it is killed soon.
 _LAST_ATTEMPT_SECONDS = 2.0
@@ -119,6 +119,8 @@ class OwningTrigger(BaseTrigger):
         :return: ``None`` when that takes long; it then goes on in the background. Also ``None`` when the object is
             left alone.
         """
+        clock = asyncio.get_running_loop().time
+        until = clock() + _OVERDUE_SECONDS
         # A triggerer that was suspended comes back with the deadline of a try that is over.
         if await self._ask(
             lambda ti: is_of_another_try(self.resource.kind, ti, self.external_id),
@@ -129,7 +131,7 @@ class OwningTrigger(BaseTrigger):
             return None
         order = _OVERDUE._replace(reason=EndReason.TASK_ENDED_EARLY.because(why))
         ending = self._begin(partial(self._carry_out, order))
-        await asyncio.wait({ending}, timeout=_OVERDUE_SECONDS)
+        await asyncio.wait({ending}, timeout=max(0.0, until - clock()))
         if ending.done():
             return ending.result()
         self.log.warning(

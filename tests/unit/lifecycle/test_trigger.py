@@ -1,6 +1,8 @@
 """The base of the triggers that own something, with a kind of object that it does not know by name."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 from support.triggerer import Supervisor, task_instance
@@ -127,6 +129,23 @@ async def test_trigger_deadline_ends_the_object_when_airflow_does_not_answer(mak
 
     supervisor.hold = refuse
     assert (await trigger.end_overdue("it takes too long")).is_done
+    assert status(trigger) == "failed"
+
+
+async def test_trigger_deadline_waits_for_airflow_and_kernel_together_no_longer_than_for_one(
+    make_trigger, supervisor, kernel_emulator, status, monkeypatch
+):
+    monkeypatch.setattr(owning_trigger, "_OVERDUE_SECONDS", 2.0)
+    trigger = make_trigger()
+    airflow_answers = threading.Event()
+    supervisor.hold = lambda message: airflow_answers.wait(30)
+    end = kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", hold=True))
+    began = time.monotonic()
+    assert await trigger.end_overdue("it takes too long") is None
+    assert time.monotonic() - began < 3.5
+    airflow_answers.set()
+    end.release()
+    await asyncio.wait(owning_trigger._ends)
     assert status(trigger) == "failed"
 
 
