@@ -194,9 +194,9 @@ class Ledger:
             log.exception("Airflow did not store that this try has ended")
 
     def _write(self, record: StartRecord) -> StartRecord:
-        self._record = record
         if self._store is not None:
             self._store.set(self._key, asdict(record))
+        self._record = record  # not before: else what is stored is still an earlier try's
         return record
 
 

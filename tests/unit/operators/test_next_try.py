@@ -270,6 +270,23 @@ def test_try_that_cannot_fetch_what_a_crashed_one_started_leaves_its_record_as_i
     assert len(kernel_emulator.invocations) == 1
 
 
+def test_try_whose_record_cannot_be_stored_leaves_what_a_crashed_one_started_to_the_next_try(
+    crashed, kernel_emulator, execution_api
+):
+    def refuse_the_record(method, path):
+        if method == "PUT" and "/store/" in path:
+            raise ConnectionError("Airflow stores nothing")
+
+    execution_api.hold = refuse_the_record
+    second = crashed.next_try()
+    assert second.run().state == "up_for_retry"
+    assert kernel_emulator.requests("PATCH") == ()
+    execution_api.hold = lambda method, path: None
+    kernel_emulator.finish(kernel_emulator.invocations[0].id, output="of the first try")
+    assert second.next_try().run().state == "success"
+    assert execution_api.xcoms["return_value"] == "of the first try"
+
+
 @pytest.mark.parametrize("status", [500, 403], ids=["server error", "permanent error"])
 def test_last_try_that_cannot_fetch_what_a_crashed_one_started_ends_it(
     status, crashed, fetch_fails, kernel_emulator, monkeypatch
