@@ -45,19 +45,6 @@ _DEFAULT_TIMEOUT_SECONDS = 50
 #: What is left to the last attempt, to the log, and to the DAG's other callbacks.
 _RESERVE_SECONDS = 10.0
 
-_GOES_ON = frozenset(
-    {
-        TaskState.SCHEDULED,
-        TaskState.QUEUED,
-        TaskState.RUNNING,
-        TaskState.RESTARTING,
-        TaskState.UP_FOR_RETRY,
-        TaskState.UP_FOR_RESCHEDULE,
-        TaskState.DEFERRED,
-        TaskState.AWAITING_INPUT,
-    }
-)
-
 
 def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]]) -> None:
     """
@@ -220,11 +207,15 @@ def _tasks_that_go_on(dag_id: str, run_id: str, task_ids: Collection[str]) -> se
             "Whether tasks of run %s go on cannot be fetched, so their objects are ended: %s", run_id, error
         )
         return set()
-    names = [name for name, state in states.items() if TaskState(state) in _GOES_ON]
+    names = [name for name, state in states.items() if _goes_on(TaskState(state))]
     goes_on = {each for each in task_ids if any(re.fullmatch(rf"{re.escape(each)}(_\d+)?", name) for name in names)}
     for task_id in sorted(goes_on):
         log.info("Task %s runs again, and ends what it owns itself", task_id)
     return goes_on
+
+
+def _goes_on(state: TaskState) -> bool:
+    return not state.is_over and state is not TaskState.UNKNOWN
 
 
 def seconds_left() -> float:

@@ -59,6 +59,23 @@ class TaskState(str, Enum):
     def _missing_(cls, value: object) -> TaskState:
         return cls.UNKNOWN
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no further try follows, unless a user clears the task. Not known of ``UNKNOWN``."""
+        return self in _OVER
+
+
+_OVER = frozenset(
+    {
+        TaskState.SUCCESS,
+        TaskState.FAILED,
+        TaskState.SKIPPED,
+        TaskState.UPSTREAM_FAILED,
+        TaskState.REMOVED,
+        TaskState.GONE,
+    }
+)
+
 
 def is_mapped(ti: Any) -> bool:
     return ti.map_index is not None and ti.map_index >= 0

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, fetch_ownership, fetch_ownerships
+from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
 log = logging.getLogger(__name__)
 
 _RUN_IS_OVER = frozenset({"success", "failed"})
-_TASK_IS_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_TASK_IS_OVER = frozenset(state.value for state in TaskState if state.is_over)
 #: The states of a task that has certainly run, unless a user marked it.
 _HAS_RUN = frozenset({"success", "failed", "running", "deferred", "up_for_retry"})
 

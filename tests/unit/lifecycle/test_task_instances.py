@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from airflow.sdk.execution_time import comms
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import State, TaskInstanceState
 from support.triggerer import Supervisor, held_back, task_instance
 
 from airflow_provider_kernel.lifecycle import task_instances
@@ -55,6 +55,11 @@ def test_fetch_task_state_knows_every_state_of_airflow(state, supervisor):
     found = fetch_state()
     assert type(found) is TaskState
     assert found == str(getattr(state, "value", state))
+
+
+def test_task_is_over_in_the_states_that_airflow_calls_finished():
+    over = {state for state in TaskState if state.is_over}
+    assert over == {TaskState(state.value) for state in State.finished} | {TaskState.GONE}
 
 
 def test_fetch_task_state_takes_a_state_of_a_later_airflow_for_unknown(monkeypatch, supervisor):
