@@ -10,6 +10,7 @@ import contextvars
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -27,7 +28,7 @@ REQUEST_SECONDS = 3.0
 #: How long an attempt may take that begins just before the time is over.
 LAST_ATTEMPT_SECONDS = 3 * REQUEST_SECONDS
 
-#: Each of them waits for a server most of the time.
+#: Each of them waits for a server most of the time. A connection has its own, so that none holds up the others.
 _MAX_THREADS = 64
 
 
@@ -82,12 +83,12 @@ def _run_at_once(
 ) -> list[EndReport | None]:
     """Return what each call returned, ``None`` where it has not returned in time."""
     deadline = time.monotonic() + timeout
-    waiting: SimpleQueue[tuple[int, Obligation]] = SimpleQueue()
     ended: SimpleQueue[tuple[int, EndReport]] = SimpleQueue()
-    for item in enumerate(obligations):
-        waiting.put(item)
+    by_client: dict[int, SimpleQueue[tuple[int, Obligation]]] = defaultdict(SimpleQueue)
+    for index, obligation in enumerate(obligations):
+        by_client[id(obligation.client)].put((index, obligation))
 
-    def work() -> None:
+    def work(waiting: SimpleQueue[tuple[int, Obligation]]) -> None:
         while time.monotonic() < deadline:
             try:
                 index, obligation = waiting.get_nowait()
@@ -95,10 +96,11 @@ def _run_at_once(
                 return
             ended.put((index, end(obligation)))
 
-    for _ in range(min(len(obligations), _MAX_THREADS)):
-        # Airflow keeps what its logging needs in context variables.
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(work,), name="kernel-end", daemon=True).start()
+    for waiting in by_client.values():
+        for _ in range(min(waiting.qsize(), max(1, _MAX_THREADS // len(by_client)))):
+            # Airflow keeps what its logging needs in context variables.
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(work, waiting), name="kernel-end", daemon=True).start()
     outcomes: list[EndReport | None] = [None] * len(obligations)
     for _ in obligations:
         try:
