@@ -39,6 +39,11 @@ def sigkill_at_the_gate(run):
     run.open_gate()
 
 
+def clear_and_sigkill(run):
+    run.clear()
+    run.kill(signal.SIGKILL)
+
+
 @dataclass(frozen=True)
 class Case:
     """
@@ -89,6 +94,7 @@ CASES = [
             Case("nothing else", "safe", mode, Run.act, KEPT, "success"),
         )
     ),
+    Case("cleared, then SIGKILL to the task", "safe_retries", BLOCKING, clear_and_sigkill, REPLACED, "success"),
     Case("SIGTERM to the task, retries left", "safe_retries", BLOCKING, sigterm, REPLACED, "success"),
     Case("SIGTERM to the task, no retry left", "safe", BLOCKING, sigterm, ENDED, "failed"),
     Case("SIGKILL to the task, retries left", "safe_retries", BLOCKING, sigkill, KEPT, "success"),
@@ -191,14 +197,18 @@ def test_whatever_happens_while_kernel_is_down(start, kernel, sweep, outage, is_
     back = time.time()
     for play in plays:
         play.kernel_is_back(back)
+    failures = []
     if is_full:
         sweep_every_minute(sweep, until=back + _SECONDS_AFTER)
     else:
-        until_settled([play for play in plays if not play.case.needs_sweep])
+        without_sweep = [play for play in plays if not play.case.needs_sweep]
+        until_settled(without_sweep)
+        failures += [
+            f"{play.case.title}, {play.case.mode}: too late" for play in without_sweep if not play.is_settled
+        ]
         sweep()
         until_settled(plays)
 
-    failures = []
     for step in (Play.check, Play.check_end):
         for play in list(plays):
             try:
