@@ -7,7 +7,12 @@ from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_kernel.client.client import KernelClient
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInputError, KernelNotFoundError
+from airflow_provider_kernel.client.errors import (
+    KernelAmbiguousStartError,
+    KernelInputError,
+    KernelLostContactError,
+    KernelNotFoundError,
+)
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.resource import EndReason, StartMark
@@ -116,8 +121,12 @@ class ExactlyOnceStarter(Generic[R]):
             return self._find(last, patience=max(0.0, self._resource.listing_lag_seconds - since_then))
         try:
             return self._client.run(self._resource.get(last.external_id))
-        except KernelNotFoundError:
-            return None
+        except KernelNotFoundError as error:
+            if error.says_absent:
+                return None
+            # Not permanent: a proxy may have answered, and the next try asks again.
+            name = f"{self._resource.kind} {last.external_id}"
+            raise KernelLostContactError(f"Whether {name} of an earlier try exists is unknown: {error}") from error
         except KernelInputError as error:
             raise self._unreadable() from error
 

@@ -270,6 +270,17 @@ def test_try_that_cannot_fetch_what_a_crashed_one_started_leaves_its_record_as_i
     assert len(kernel_emulator.invocations) == 1
 
 
+def test_404_of_a_proxy_does_not_say_that_a_crashed_try_started_nothing(crashed, kernel_emulator, execution_api):
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, status=404, body="<h1>no route</h1>"))
+    second = crashed.next_try()
+    assert second.run().state == "up_for_retry"
+    assert len(kernel_emulator.invocations) == 1
+    assert kernel_emulator.requests("PATCH") == ()
+    kernel_emulator.finish(kernel_emulator.invocations[0].id, output="of the first try")
+    assert second.next_try().run().state == "success"
+    assert execution_api.xcoms["return_value"] == "of the first try"
+
+
 def test_try_whose_record_cannot_be_stored_leaves_what_a_crashed_one_started_to_the_next_try(
     crashed, kernel_emulator, execution_api
 ):
