@@ -12,12 +12,17 @@ import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelError, KernelLostContactError
+from airflow_provider_kernel.client.errors import (
+    KernelAmbiguousStartError,
+    KernelError,
+    KernelInvocationKilledError,
+    KernelLostContactError,
+)
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.fencing import Fence
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
-from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher
+from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, fetch_ownership
 from airflow_provider_kernel.lifecycle.resource import EndReason, OwnedResource, Ownership, StartMark
 from airflow_provider_kernel.lifecycle.starter import ExactlyOnceStarter
 from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
@@ -87,6 +92,7 @@ class OwningTry(Generic[R]):
         is_owned = self._owns_last()
         names_another = last is not None and last.external_id is not None
         try:
+            self._check_present()
             self._publisher.publish(last, is_owned=is_owned if names_another else self._is_ended_early)
         finally:
             self._own(last if is_owned else None)
@@ -105,6 +111,7 @@ class OwningTry(Generic[R]):
         self._resource.create(StartMark.of(self._ti, token=""))  # raises at once for what cannot work
         starter = ExactlyOnceStarter(self.owner, ledger=self._ledger, client=self._hook.get_conn(), ti=self._ti)
         record = starter.run(self._last, is_owned=self._owns_last())
+        self._check_present()
         self._publisher.publish(record)
         return str(record.external_id)
 
@@ -135,6 +142,19 @@ class OwningTry(Generic[R]):
         self.killed = True
         if self._owner is not None:
             self._owner.kill()
+
+    def _check_present(self) -> None:
+        """
+        Raise in a killed process of an earlier try.
+
+        Airflow takes XComs from such a process, too: they would replace those of the present try.
+        """
+        if not self.killed or not self._ledger.remembers:
+            return
+        ownership = fetch_ownership(self._resource.kind, self._ti)
+        is_gone = ownership is None and self._publisher.has_published
+        if is_gone or (ownership is not None and ownership.try_number != self._ti.try_number):
+            raise KernelInvocationKilledError("The task was killed, and another try of it runs")
 
     def _own(self, record: StartRecord | None) -> None:
         # Until its id is returned, an object that outlives the task belongs to the task, too.
