@@ -1,61 +1,55 @@
-"""One task instance over its tries, and what must hold in each of them."""
+"""One task instance over its tries."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
 from support.classes import load_class
 from support.execution_api import task_instance
-from support.histories.plans import RETRIES, STARTS, Try
-from support.histories.process import API, PROCESS
+from support.histories.airflow import comms_with
+from support.histories.clock import CLOCK
+from support.histories.kernel import NETWORK
+from support.histories.plans import ENDING, FETCHING, RESUMING, RETRIES, STARTS, TOUCHES, Return, Try
+from support.histories.process import Process, current
+from support.histories.rules import JudgedTask
 from support.in_process import run_task
 
 from airflow_provider_kernel.testing import Fault
-from airflow_provider_kernel.testing.resources.invocations.record import most_active_at_once
 
 if TYPE_CHECKING:
     from support.histories.history import History
 
+AFTER_DEFERRAL = (RESUMING, FETCHING)
+
 
 @dataclass
-class Task:
+class Ended:
+    """How a try ended, where no process says so."""
+
+    state: str
+    error: None = None
+
+
+@dataclass
+class Told:
+    """A trigger that is told late, in the process of the triggerer."""
+
+    process: Process
+    trigger: Any
+
+
+class Task(JudgedTask):
     """A task instance over its tries."""
 
-    history: History
-    map_index: int
-    api: API = field(default_factory=API)
-    number: int = 0
-    is_over: bool = False
-    succeeded: bool = False
-    crashed: bool = False
-    cleared: bool = False
-    is_untouched: bool = True  # nothing but crashes and lost contact
-    fresh_from: int = 0  # results of invocations before this one are thrown away
-    late_triggers: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self.api.max_tries = RETRIES
-
-    # --- what Kernel has of it
-
-    @property
-    def records(self):
-        found = [i for i in self.history.kernel.invocations if i.action_name == self.history.action]
-        if self.map_index < 0:
-            return found
-        return [i for i in found if i.payload_json["_airflow"]["map_index"] == self.map_index]
-
-    @property
-    def active(self):
-        return [record.id for record in self.records if not record.finished]
-
-    def cancelled(self):
-        mine = {record.id for record in self.records}
-        paths = [request.path for request in self.history.kernel.requests("PATCH")]
-        return [path for path in paths if path.rsplit("/", 1)[-1] in mine]
+    def __init__(self, history: History, map_index: int) -> None:
+        super().__init__(history, map_index)
+        self.late_triggers: list[Told] = []
+        self.suspended: list[tuple[Process, Return]] = []
 
     # --- one try
 
@@ -63,99 +57,181 @@ class Task:
         """Let it have its next try, and check what must hold then."""
         if self.is_over:
             return
-        was_active, cancelled_before, was_cleared = self.active, self.cancelled(), self.cleared
-        self.number += 1
-        self.crashed, self.cleared = False, False
-        self.api.try_number = self.number
-        self.api.xcoms.clear()  # as Airflow does before a new try
+        self.bring_back("before the next try")
+        was_active = self.active
+        self.began_with = len(self.records)
+        self.begin(plan)
         kernel = self.history.kernel
         if STARTS[plan.start]:
             kernel.add_fault(Fault("POST", "/invocations", **STARTS[plan.start]))
-        self.happened = False
+        self.begin_outage("at once")
         result = self.run(plan)
-        if result.state == "deferred" and not self.crashed:
+        if result is not None and result.state == "deferred" and not self.crashed:
             result = self.defer(plan, result)
         kernel.clear_faults()
-        for trigger in self.late_triggers:
-            asyncio.run(trigger.on_kill())
+        if not self.is_doing("suspend"):
+            for told in self.late_triggers:
+                told.process.run(lambda told=told: asyncio.run(told.trigger.on_kill()))
         self.late_triggers = [] if result is not None else self.late_triggers
-
-        what = plan.what[0]
-        touched = self.happened and what in ("kill", "clear")
-        last = self.number > self.api.max_tries
-        lost = self.happened and what == "lose contact"
         self.at_most_one()
-        if not (touched or was_cleared or (lost and last)):
-            assert self.cancelled() == cancelled_before, "cancelled although it should have gone on"
-            assert not was_active or not self.started_anew(was_active), "started anew beside what was taken up"
-        if touched or (self.happened and what == "fail"):
+        healthy = [invocation_id for invocation_id in was_active if invocation_id not in self.doomed]
+        if healthy and not (self.is_touched or self.saw_outage):
+            assert not self.started_anew(healthy), "started anew beside what was taken up"
+        if self.is_touched or (self.happened and plan.what[0] == "fail"):
             self.is_untouched = False
-        self.settle(plan, result, lost=lost, last=last)
+        self.settle(plan, result)
+        self.bring_back("after the next try")
+        self.wait_for_next_try(plan)
+
+    def begin(self, plan):
+        self.plan = plan
+        self.number += 1
+        self.crashed, self.cleared, self.happened, self.timed_out = False, False, False, False
+        self.began_at = CLOCK.shared()
+        self.api.try_number = self.number
+        self.api.ti_id = uuid.uuid4()
+        self.api.task_state = "running"
+        self.api.xcoms.clear()  # as Airflow does before a new try
+        self.api.has_published = False
+
+    def begin_outage(self, at):
+        outage = self.plan.outage
+        if outage is not None and outage.at == at:
+            NETWORK.begin(outage)
 
     def started_anew(self, was_active):
         return [
             r for r in self.records if r.opened > max(self.history.kernel.invocation(i).opened for i in was_active)
         ]
 
-    def settle(self, plan, result, *, lost, last):
+    # --- after it
+
+    def settle(self, plan, result):
         """Check how the try ended, and see what Airflow makes of it."""
-        kernel = self.history.kernel
-        if self.crashed:
-            self.is_over = last
-        elif self.cleared:  # while deferred
-            self.fresh_from = len(self.records)
-        else:
+        lost = self.is_doing("lose contact")
+        if self.is_touched or not self.crashed:
+            self.doom(plan, result)
+        if self.is_doing("mark failed") or self.is_doing("mark success"):
+            self.is_over, self.succeeded = True, plan.what[0] == "mark success"
+        elif self.is_doing("clear while running") and not self.cleared:
+            self.clear(while_running=True)
+        elif self.crashed:
+            self.is_over = self.is_last
+        elif not self.cleared:
             if result.state == "success":
-                self.is_over = self.succeeded = True
-                assert not (self.happened and plan.what[0] == "kill"), "a killed task succeeded"
+                self.is_over = self.succeeded = self.has_result = True
+                assert not self.is_touched, "a killed task succeeded"
                 self.right_result()
             else:
-                assert result.state == ("failed" if last else "up_for_retry"), result.error
-                self.is_over = last
-            if not (lost and not last and self.api.max_tries):
-                assert self.active == [], "left active by a try that ended in good order"
-        if plan.cleared and not self.cleared:
-            self.clear()
-            self.is_over = self.succeeded = False
+                # A start that may have been taken, and cannot be searched for, fails the task outright.
+                is_final = self.is_last or (self.saw_outage and result.state == "failed")
+                assert result.state == ("failed" if is_final else "up_for_retry"), result.error
+                self.is_over = is_final
+            self.nothing_is_left(unless=lost and not self.is_last and self.api.max_tries)
+        self.api.task_state = self.state_between_tries()
+
+    def doom(self, plan, result):
+        """Note what the next try may end: all that this one failed to end, although it should have."""
+        if result is None or result.state != "success":
+            own = {record.id for record in self.records[self.began_with :]}
+            self.doomed |= set(self.active) if self.is_touched else own
+
+    def state_between_tries(self):
+        if not self.is_over:
+            return "scheduled" if self.cleared else "up_for_retry"
+        return "success" if self.succeeded else "failed"
+
+    def wait_for_next_try(self, plan):
+        """See what happens to the task before its next try."""
+        if not self.is_over:
+            CLOCK.sleep(plan.delay)
+        if plan.marked and not self.is_over and not self.cleared:
+            self.is_over, self.succeeded = True, plan.marked == "success"
             self.is_untouched = False
+            self.api.task_state = plan.marked
+        elif plan.cleared and not self.cleared:
+            self.clear()
+            self.is_over = self.succeeded = self.has_result = False
+            self.is_untouched = False
+            self.api.task_state = "scheduled"
         for invocation_id in self.active if plan.then and not self.is_over else ():
-            kernel.finish(invocation_id, plan.then, output={"of": invocation_id})
+            self.history.kernel.finish(invocation_id, plan.then, output={"of": invocation_id})
             self.is_untouched &= plan.then == "succeeded"
 
-    def clear(self):
+    def clear(self, *, while_running=False):
         self.cleared = True
-        self.api.max_tries = self.number + RETRIES
+        self.api.clear_number += self.history.counts_clears
+        if not while_running:  # Airflow then leaves max_tries as it is
+            self.api.max_tries = self.number + RETRIES
         self.fresh_from = len(self.records)
+        self.doomed |= {record.id for record in self.records}
+
+    # --- the processes of a try
 
     def run(self, plan, **going_on):
-        """Run a process of the task."""
-        PROCESS.is_dead = False
+        """Run a process of the task. ``None`` when it was suspended, and Airflow has given it up."""
         task = self.history.operator()
         self.api.next_method, self.api.next_kwargs = going_on.get("method"), going_on.get("kwargs")
-
-        def at(point):
-            if point is None or self.happened or plan.what[1] != point:
-                return
-            self.happened = True
-            if plan.what[0] == "kill":
-                PROCESS.operator.on_kill()
-            else:
-                PROCESS.crash()
+        process = Process(at=self.at)
 
         def happens(invocation_id):
             what, point = plan.what
+            self.at("while waiting")
             if self.history.deferrable and (not plan.early or what == "lose contact"):
                 return
-            if point == "while waiting":
-                at(point)
-            else:
+            if point != "while waiting":
                 self.happen_to_the_invocation(what, point, invocation_id)
 
-        PROCESS.at, task.happens = at, happens
+        task.happens = happens
         ti = task_instance(map_index=self.map_index, try_number=self.number)
-        result = run_task(ti=ti, task=task, client=self.api.client())
-        self.crashed, PROCESS.is_dead = PROCESS.is_dead, False
-        return result
+        ti.id = process.ti_id = self.api.ti_id
+        process.try_number = self.number
+        process.run(lambda: run_task(ti=ti, task=task, client=self.api.client()))
+        if process.is_suspended:
+            self.suspended.append((process, plan.returns))
+            self.crashed = True
+            self.api.ti_id = None
+            return None
+        self.crashed = process.is_dead()
+        if process.result is None and not self.crashed:
+            raise process.error
+        return process.result
+
+    def at(self, point):
+        """Let happen what is planned for a point of the present try; another process may only pass it."""
+        process = current()
+        process.check()
+        if point is None or process.is_dead() or process.ti_id != self.api.ti_id:
+            return
+        self.bring_back(point)
+        self.begin_outage(point)
+        what, where = self.plan.what
+        if point == "while waiting" and self.history.deferrable and not self.plan.early:
+            return
+        if where == ENDING and point == "while waiting" and not self.timed_out:
+            self.time_out()
+        if self.happened or where != point:
+            return
+        self.begin_outage("with it")
+        self.happened = True
+        if what == "crash":
+            process.crash()
+        elif what == "suspend":
+            process.suspend()
+        elif what == "time out":
+            self.time_out()
+        else:
+            self.api.task_state = {
+                "clear while running": "restarting",
+                "mark failed": "failed",
+                "mark success": "success",
+            }.get(what, "running")
+            process.sigterm()
+
+    def time_out(self):
+        self.timed_out, self.is_untouched = True, False
+        self.begin_outage("with it")
+        raise AirflowTaskTimeout("the execution_timeout has passed")
 
     def happen_to_the_invocation(self, what, point, invocation_id):
         kernel = self.history.kernel
@@ -163,6 +239,7 @@ class Task:
             kernel.add_fault(Fault("GET", "/invocations/*", nth=range(1, 21), status=500))
             self.happened = True
         elif not kernel.invocation(invocation_id).finished:
+            self.begin_outage("with it")
             failing = what == "fail" or point == "before the end is stored"
             self.happened |= what == "fail"
             self.is_untouched &= not failing
@@ -172,55 +249,61 @@ class Task:
     def defer(self, plan, deferred):
         """See it through its deferral: on to another process, or to the end of it."""
         trigger = load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs)
-        what, point = plan.what
+        triggerer = Process()
+        triggerer.comms = comms_with(self.api)
+        triggerer.try_number = self.number
+        trigger.task_instance = task_instance(map_index=self.map_index, try_number=self.number)
+        self.api.task_state = "deferred"
         self.at_most_one()
-        if what == "clear":
-            self.happened = True
-            self.clear()
-            if point == "its trigger is told before":
-                asyncio.run(trigger.on_kill())
-            elif point == "its trigger is told after":
-                self.late_triggers.append(trigger)
-            return None
-        if what == "kill" and not self.happened:
-            # Airflow failed the task, or made it run again, and tells the trigger only.
-            self.happened = True
-            asyncio.run(trigger.on_kill())
-            return Ended("failed" if self.number > self.api.max_tries else "up_for_retry")
+        self.bring_back("while the next try is deferred")
+        what, point = plan.what
+        if what in TOUCHES and what != "time out" and point not in AFTER_DEFERRAL and not self.happened:
+            return self.touch_deferred(what, point, triggerer, trigger)
         if not self.happened:
             self.happen_to_the_invocation(what, point, trigger.invocation_id)
 
         async def fire():
             return [event.payload async for event in trigger.run()]
 
-        (event,) = asyncio.run(fire())
+        triggerer.run(lambda: asyncio.run(fire()))
+        if triggerer.error is not None:
+            raise triggerer.error
+        (event,) = triggerer.result
+        self.api.task_state = "running"
         return self.run(plan, method=deferred.msg.next_method, kwargs={"event": event})
 
-    # --- what must hold
+    def touch_deferred(self, what, point, triggerer, trigger):
+        """Let a user mark or clear a deferred task. Airflow tells the trigger only."""
+        self.happened = True
+        self.begin_outage("with it")
+        if what in ("clear", "clear while running"):
+            self.clear()
+            self.api.task_state = "scheduled"
+        else:
+            state = "failed" if self.is_last else "up_for_retry"
+            self.api.task_state = {"mark failed": "failed", "mark success": "success"}.get(what, state)
+        if point == "its trigger is told after":
+            self.late_triggers.append(Told(triggerer, trigger))
+        elif point != "its trigger is never told":
+            triggerer.run(lambda: asyncio.run(trigger.on_kill()))
+        return None if self.cleared else Ended(self.api.task_state)
 
-    def at_most_one(self):
-        assert most_active_at_once(self.records) <= 1, "two at a time"
+    # --- old processes
 
-    def right_result(self):
-        of = self.api.xcoms["return_value"]["of"]
-        fresh = {record.id: record for record in self.records[self.fresh_from :]}
-        assert of in fresh, "the result of a thrown-away try"
-        assert fresh[of].status == "succeeded"
-
-    def in_the_end(self):
-        self.at_most_one()
-        if self.is_untouched:
-            assert len(self.records) <= 1, "ran twice"
-            assert not self.succeeded or len(self.records) == 1
-        if self.is_over and self.active:
-            assert self.crashed
-            # The nets know it by its XCom or by its mark. Without either its own time limit is all there is.
-            known = set(self.active) <= {self.api.xcoms.get("invocation_id")}
-            assert not known, "left behind"
-            assert not self.history.correlation_key, "left behind, though marked"
+    def bring_back(self, point):
+        """Let those old processes go on that return at a point."""
+        for process, returns in [pair for pair in self.suspended if pair[1].at == point]:
+            if point == "after the next try" and process.try_number == self.number and not self.is_over:
+                continue
+            self.suspended.remove((process, returns))
+            with self.leaves_the_next_try_alone(process):
+                process.go_on(lambda process=process, returns=returns: _signal(process, returns))
 
 
-@dataclass
-class Ended:
-    state: str
-    error: None = None
+def _signal(process, returns):
+    """Handle the first signal of a process that goes on: on its main thread, on top of what it was doing."""
+    if returns.by == "timeout":
+        if process.is_main_thread_blocked():
+            return
+        raise AirflowTaskTimeout("the execution_timeout has passed")
+    process.sigterm()

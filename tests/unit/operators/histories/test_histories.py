@@ -6,8 +6,8 @@ its start, something happens to it at some point (its process crashes, it is kil
 invocation ends), and something may happen before the next one. A crash is the end of all effects: from that point
 on nothing that the process still does gets to Airflow or to Kernel.
 
-Hypothesis makes up some 300; ``HISTORIES=1000`` in the environment makes up more, at about 0.15 s each. (Not
-``KERNEL_HISTORIES``: the tests forget whatever begins with ``KERNEL_``.)
+Hypothesis makes up some 300, with those of the other module; ``HISTORIES=2000`` in the environment makes up more,
+at about 0.2 s each. (Not ``KERNEL_HISTORIES``: the tests forget whatever begins with ``KERNEL_``.)
 """
 
 import pytest
@@ -22,24 +22,24 @@ pytestmark = pytest.mark.timeout(60 + 2 * EXAMPLES)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 class TestHistories:
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    @histories(EXAMPLES * 3 // 10)
+    @histories(EXAMPLES * 3 // 20)
     @given(tries=ALONE, marked=st.booleans())
     def test_histories_of_one_task(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    @histories(EXAMPLES // 10)
+    @histories(EXAMPLES // 20)
     @given(tries=st.lists(st.tuples(st.just(0), CRASHING), min_size=1, max_size=5), marked=st.booleans())
     def test_histories_of_crashes_only(self, deferrable, kernel, tries, marked):
         History(kernel, deferrable=deferrable, marked=marked).live(tries)
 
-    @histories(EXAMPLES // 15)
+    @histories(EXAMPLES // 30)
     @given(tries=st.lists(st.tuples(st.just(0), ORDERLY), min_size=1, max_size=6))
     def test_histories_of_orderly_ends_on_every_version(self, deferrable, kernel, tries):
         History(kernel, deferrable=deferrable, marked=True).live(tries)
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    @histories(EXAMPLES // 10)
+    @histories(EXAMPLES // 20)
     @given(
         tries=st.lists(st.tuples(st.integers(0, 2), TRIES), min_size=2, max_size=9),
         siblings=st.integers(2, 3),
