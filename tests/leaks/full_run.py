@@ -23,7 +23,9 @@ from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria
 from airflow_provider_kernel.handoff import check_output
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle import owner
 from airflow_provider_kernel.notifications.kernel import InvocationEnd, KernelInvocationNotifier
+from airflow_provider_kernel.operators import _responder
 from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.owned.invocation import OwnedInvocation
@@ -39,6 +41,8 @@ def run(dag, **conf):
 def main(folder, told):
     for masker in (CoreMasker, SecretsMasker):
         masker.add_mask = lambda *_, **__: None
+    # Ends that fail are tried again for minutes, which lets nothing else out.
+    owner.WORKER_END_SECONDS = _responder.WORKER_END_SECONDS = 1.0
     initdb()
     bag = load_dag_folder(Path(folder), "dags-folder")
     assert not bag.import_errors, bag.import_errors
@@ -88,7 +92,9 @@ def things(bag, bought):
             OwnedInvocation(lambda payload: create, payload=payload, correlation_key=None, ti=None),
             InvocationEnd(bought, output=output),
             KernelInvocationNotifier(output=output),
-            InvocationResponder(hook.config, bought, ti=None, retries_left=False),
+            InvocationResponder(
+                hook.config, bought, ti=None, retries_left=False, kernel_conn_id=hook.kernel_conn_id
+            ),
             operator,
             KernelInvocationTrigger(invocation_id=bought),
             KernelInvocationTrigger(invocation_id=bought).serialize(),
