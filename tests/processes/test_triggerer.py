@@ -1,5 +1,6 @@
 """A triggerer's process, forked, supervised and stopped by Airflow's own supervisor, while it cancels."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from airflow.executors import workloads
 from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunnerSupervisor
 from airflow.models.trigger import Trigger
+from asgiref.sync import SyncToAsync
 from support.triggerer import task_instance
 
 from airflow_provider_kernel.client.client import KernelClient
@@ -55,7 +57,15 @@ def invocation_id(kernel_emulator):
 
 
 @pytest.fixture
-def triggerer(kernel_connection, kernel_emulator, execution_api, invocation_id, tmp_path):
+def threads_that_survive_a_fork(monkeypatch):
+    """Give the child an executor without a thread yet: the thread of one that was used is lost there."""
+    monkeypatch.setattr(SyncToAsync, "single_thread_executor", ThreadPoolExecutor(max_workers=1))
+
+
+@pytest.fixture
+def triggerer(
+    kernel_connection, kernel_emulator, execution_api, invocation_id, tmp_path, threads_that_survive_a_fork
+):
     execution_api.task_state = "deferred"
     execution_api.xcoms["invocation_id"] = invocation_id
     classpath, kwargs = KernelInvocationTrigger(invocation_id=invocation_id, poll_interval=3600).serialize()
