@@ -116,7 +116,7 @@ class History:
         if net.error is not None:
             raise net.error
         while any(task.active for task in self.tasks):
-            was_down = NETWORK.is_down()
+            was_down = NETWORK.was_down_since(CLOCK.shared())
             self._sweep("success" if succeeded else "failed", must_succeed=not was_down)
             if not was_down:
                 return

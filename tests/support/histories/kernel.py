@@ -42,10 +42,8 @@ class Network:
     def is_down(self) -> bool:
         return self._down_from <= CLOCK.shared() < self._down_until
 
-    def was_down_within(self, seconds: float) -> bool:
-        return CLOCK.shared() < self._down_until + seconds
-
     def was_down_since(self, time: float) -> bool:
+        """Return whether an outage had not ended by then; it may only be about to begin."""
         return self._down_until > time
 
     def wait_until_up(self) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from support.histories.history import History
     from support.histories.process import Process
 
-#: An end that was ordered this long after an outage must have been successful.
-SETTLED_SECONDS = 10.0
+#: A try that ends this long after an outage must have ended its invocation: a request hangs for a minute at most.
+SETTLED_SECONDS = 75.0
 #: What a process must not write once another try runs: Airflow takes it from an old process, too.
 OUR_KEYS = (OWNER_KEY, "invocation_id", "return_value")
 NEXT_TRY_DECIDES = ("up_for_retry", "scheduled", "queued")
@@ -35,7 +35,7 @@ class JudgedTask:
         # The present try.
         self.plan: Try = QUIET
         self.number = 0
-        self.began_at = 0.0
+        self.began_at = self.ended_at = 0.0
         self.began_with = 0
         self.happened = self.timed_out = False
         self.crashed = self.cleared = False
@@ -89,7 +89,9 @@ class JudgedTask:
                 return None
             return None if may_end else f"ended by an old process while the task was {state}"
         created = invocation_id in {record.id for record in self.records[self.began_with :]}
+        # A start that got lost in an outage, and a last try, which nobody takes over from.
         failed_outright = self.saw_outage and (created or self.is_last)
+        self.is_untouched &= not failed_outright
         if self.is_touched or self.timed_out or failed_outright or (self.is_doing("lose contact") and self.is_last):
             return None
         return "cancelled although it should have gone on"
@@ -124,7 +126,7 @@ class JudgedTask:
             assert is_nameless or (self.crashed and not self.api.has_published), "left behind, though published"
 
     def nothing_is_left(self, *, unless):
-        if not unless and not NETWORK.was_down_within(SETTLED_SECONDS):
+        if not unless and not NETWORK.was_down_since(self.ended_at - SETTLED_SECONDS):
             assert self.active == [], "left active by a try that ended in good order"
 
     @contextmanager

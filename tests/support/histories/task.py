@@ -69,6 +69,7 @@ class Task(JudgedTask):
         if result is not None and result.state == "deferred" and not self.crashed:
             result = self.defer(plan, result)
         kernel.clear_faults()
+        self.ended_at = CLOCK.shared()
         if not self.is_doing("suspend"):
             for told in self.late_triggers:
                 told.process.run(lambda told=told: asyncio.run(told.trigger.on_kill()))
