@@ -22,9 +22,11 @@ from airflow_provider_kernel.client.resources.invocations.time_limits import (
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
+    end_failed,
     published_id,
     xcom_key,
 )
@@ -213,9 +215,12 @@ class KernelInvokeOperator(KernelBaseOperator):
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             with self.calling_kernel():
                 owned = self._own(context, is_resumed=True)
+                invocation_id = published_id(self.owned_kind, context["ti"])
                 try:
-                    owned.resume(published_id(self.owned_kind, context["ti"]))
+                    owned.resume(invocation_id)
                     self._give_up(owned, "Airflow ended its deferral", context)
+                except KernelError as error:  # such as that of a connection that was deleted meanwhile
+                    end_failed(self.owned_kind, invocation_id, error, next_in_line=AFTER_WORKER).log(self.log)
                 finally:
                     owned.close()
         return super().resume_execution(next_method, next_kwargs, context)

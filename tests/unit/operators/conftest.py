@@ -4,7 +4,7 @@ from airflow_provider_kernel.lifecycle import owner
 from airflow_provider_kernel.operators import _responder
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def ordinary_ends_that_give_up_soon():
     """Where Kernel refuses every end, no test waits for two minutes."""
     with pytest.MonkeyPatch.context() as patch:
