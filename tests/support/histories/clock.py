@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import tenacity
 from support.histories.process import current
 
+from airflow_provider_kernel import lifecycle, owned, triggers
 from airflow_provider_kernel.client import client
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ CLOCK = Clock()
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Make the package, and tenacity, go by the clock. A pause between two requests only moves it."""
+    for room in (lifecycle, owned, triggers):  # some are imported late
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            import_module(module.name)
     for name, module in list(sys.modules.items()):
         is_of_package = name.startswith(PACKAGE) and not name.startswith(REAL)
         if is_of_package and getattr(module, "time", None) is time:

@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowTaskTimeout
 from support.classes import load_class
 from support.execution_api import task_instance
-from support.histories.airflow import comms_with
+from support.histories.airflow import STORE_KEY, comms_with
 from support.histories.clock import CLOCK
 from support.histories.kernel import NETWORK
 from support.histories.plans import ENDING, FETCHING, RESUMING, RETRIES, STARTS, TOUCHES, Return, Try
@@ -19,6 +18,7 @@ from support.histories.process import Process, current
 from support.histories.rules import JudgedTask
 from support.in_process import run_task
 
+from airflow_provider_kernel._compat import AirflowTaskTimeout
 from airflow_provider_kernel.testing import Fault
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Task(JudgedTask):
         """Check how the try ended, and see what Airflow makes of it."""
         lost = self.is_doing("lose contact")
         if self.is_touched or not self.crashed:
-            self.doom(plan, result)
+            self.doom(result)
         if self.is_doing("mark failed") or self.is_doing("mark success"):
             self.is_over, self.succeeded = True, plan.what[0] == "mark success"
         elif self.is_doing("clear while running") and not self.cleared:
@@ -131,11 +131,15 @@ class Task(JudgedTask):
             self.nothing_is_left(unless=lost and not self.is_last and self.api.max_tries)
         self.api.task_state = self.state_between_tries()
 
-    def doom(self, plan, result):
+    def doom(self, result):
         """Note what the next try may end: all that this one failed to end, although it should have."""
-        if result is None or result.state != "success":
-            own = {record.id for record in self.records[self.began_with :]}
-            self.doomed |= set(self.active) if self.is_touched else own
+        if result is not None and result.state == "success":
+            return
+        if self.is_touched:
+            self.doomed |= set(self.active)
+        elif self.api.store.get(STORE_KEY, {}).get("is_closed"):  # else it is left to the next try to take up
+            self.doomed |= {record.id for record in self.records[self.began_with :]}
+            self.is_untouched &= not self.active
 
     def state_between_tries(self):
         if not self.is_over:

@@ -9,6 +9,7 @@ from support.histories import clock, kernel as network, process
 from support.histories.plans import FETCHING, FIRST_ACT
 from support.histories.process import current
 
+from airflow_provider_kernel.lifecycle import ending, owner
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.owned.invocation import OwnedInvocation, fetch_after_deferral
 from airflow_provider_kernel.testing import KernelEmulator
@@ -21,6 +22,8 @@ def kernel():
         patch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
         patch.setattr("airflow_provider_kernel.client.resources.invocations.wait.LOST_CONTACT_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
+        # Those two minutes take no time here.
+        patch.setattr(owner, "WORKER_END_SECONDS", ending.WORKER_END_SECONDS)
         # Here the tries of a task follow each other in milliseconds, and there is one clock.
         patch.setattr(
             "airflow_provider_kernel.client.resources.invocations.find_started._by_the_servers_clock",
