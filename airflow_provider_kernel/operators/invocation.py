@@ -22,7 +22,6 @@ from airflow_provider_kernel.client.resources.invocations.time_limits import (
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
@@ -213,6 +212,8 @@ class KernelInvokeOperator(KernelBaseOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
+            from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
+
             with self.calling_kernel():
                 owned = self._own(context, is_resumed=True)
                 invocation_id = published_id(self.owned_kind, context["ti"])
