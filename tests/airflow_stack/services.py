@@ -61,6 +61,8 @@ class Postgres:
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
+            # The children of a killed scheduler keep its connections open, and so the rows that it had locked.
+            "idle_in_transaction_session_timeout": "20s",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self.program = Program(
