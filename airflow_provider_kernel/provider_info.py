@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+#: The section ``[kernel]`` of Airflow's configuration.
+_CONFIG: dict[str, Any] = {
+    "description": "Settings of the provider for Kernel.",
+    "options": {
+        "max_streams": {
+            "description": (
+                "Max open log streams of deferred tasks in a triggerer; each takes a file descriptor. "
+                "Further invocations are streamed when another stream ends, or when they end "
+                "themselves. With 0, all lines are fetched after an invocation has ended."
+            ),
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": None,
+            "default": "250",
+        },
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata for the entry point ``apache_airflow_provider``."""
@@ -55,24 +73,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_kernel.links.kernel.KernelDashboardLink",
             "airflow_provider_kernel.links.kernel.KernelLiveViewLink",
         ],
-        "config": {
-            "kernel": {
-                "description": "Settings of the provider for Kernel.",
-                "options": {
-                    "max_streams": {
-                        "description": (
-                            "Max open log streams of deferred tasks in a triggerer; each takes a file descriptor. "
-                            "Further invocations are streamed when another stream ends, or when they end "
-                            "themselves. With 0, all lines are fetched after an invocation has ended."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "integer",
-                        "example": None,
-                        "default": "250",
-                    },
-                },
-            },
-        },
+        "config": {"kernel": _CONFIG},
         "connection-types": [
             {
                 "connection-type": "kernel",
