@@ -10,6 +10,8 @@ class Search(BaseOperator):
     def execute(self, context):
         with KernelHook() as hook:
             started = hook.invoke("demo", "echo", {"city": "Lisbon", "nights": 2})
+        # By this, the trigger sees that the task still waits for it.
+        context["ti"].xcom_push(key="invocation_id", value=started.id)
         self.defer(
             trigger=KernelInvocationTrigger(invocation_id=started.id, poll_interval=1),
             method_name="go_on",
