@@ -50,7 +50,7 @@ def end_all(obligations: Sequence[Obligation], *, seconds: float, next_in_line: 
     """
     End objects that no process owns any more, and log how it went. Blocks until all are done or the time is over.
 
-    :param seconds: no new attempt starts later than this; each object gets at least one.
+    :param seconds: when the last attempts start. While Kernel hangs, objects that no thread is free for get none.
     :param next_in_line: who ends what could not be ended, for the log.
     :return: the reports, in the order of the obligations. A failure is in its report.
     """
