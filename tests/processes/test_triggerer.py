@@ -86,15 +86,25 @@ def triggerer(
         supervisor.kill(escalation_delay=10, force=True)
 
 
+@pytest.fixture
+def stop_during_a_cancel(triggerer, execution_api, kernel_emulator):
+    """Stop the triggerer while Kernel holds its answer to a cancel, as a fault says."""
+
+    def stop_during_a_cancel(fault):
+        kernel_emulator.add_fault(fault)
+        execution_api.task_state = "failed"
+        triggerer.cancel_trigger()
+        triggerer.service_until(lambda: kernel_emulator.requests("PATCH", ANY))
+        assert triggerer.stop() == 0
+        fault.release()
+
+    return stop_during_a_cancel
+
+
 def test_stop_of_a_triggerer_process_during_a_cancel_leaves_one_more_attempt(
-    triggerer, execution_api, kernel_emulator, invocation_id
+    triggerer, stop_during_a_cancel, kernel_emulator, invocation_id
 ):
-    fault = kernel_emulator.add_fault(Fault("PATCH", ANY, hold=True, status=500))
-    execution_api.task_state = "failed"
-    triggerer.cancel_trigger()
-    triggerer.service_until(lambda: kernel_emulator.requests("PATCH", ANY))
-    assert triggerer.stop() == 0
-    fault.release()
+    stop_during_a_cancel(Fault("PATCH", ANY, hold=True, status=500))
     assert kernel_emulator.invocation(invocation_id).status == "failed"
     log = triggerer.log.read_text()
     assert f"The process stops before invocation {invocation_id} is cancelled" in log
@@ -102,14 +112,9 @@ def test_stop_of_a_triggerer_process_during_a_cancel_leaves_one_more_attempt(
 
 
 def test_stop_of_a_triggerer_process_while_kernel_hangs_logs_who_is_next(
-    triggerer, execution_api, kernel_emulator, invocation_id
+    triggerer, stop_during_a_cancel, kernel_emulator, invocation_id
 ):
-    fault = kernel_emulator.add_fault(Fault("PATCH", ANY, nth=None, hold=True, status=500))
-    execution_api.task_state = "failed"
-    triggerer.cancel_trigger()
-    triggerer.service_until(lambda: kernel_emulator.requests("PATCH", ANY))
-    assert triggerer.stop() == 0
-    fault.release()
+    stop_during_a_cancel(Fault("PATCH", ANY, nth=None, hold=True, status=500))
     assert kernel_emulator.invocation(invocation_id).status == "running"
     assert "Next in line: the next try after a clear, " in triggerer.log.read_text()
 

@@ -17,6 +17,17 @@ def execution_api() -> ExecutionAPI:
     return ExecutionAPI()
 
 
+@pytest.fixture
+def supervisor(monkeypatch):
+    """Let what calls Airflow in this process get its answers from a stand-in."""
+    from airflow.sdk.execution_time import task_runner
+    from support.triggerer import Supervisor
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    return supervisor
+
+
 @dataclass
 class TaskTry:
     """

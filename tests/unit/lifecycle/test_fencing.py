@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from support.triggerer import Supervisor, task_instance
+from support.triggerer import task_instance
 
 from airflow_provider_kernel.lifecycle.fencing import ASK_SECONDS, Fence, may_end
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
@@ -86,11 +86,8 @@ def test_fencing_table_has_a_row_for_every_task_state():
 
 
 @pytest.fixture
-def supervisor(monkeypatch):
-    from airflow.sdk.execution_time import task_runner
-
-    supervisor = Supervisor(states={"t": "running"})
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+def supervisor(supervisor):
+    supervisor.states["t"] = "running"
     return supervisor
 
 

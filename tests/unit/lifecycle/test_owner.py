@@ -77,6 +77,14 @@ def retries():
     logger.removeHandler(handler)
 
 
+def collect_kill(errors, owner, record, mark):
+    """Start the object; note the error of a kill."""
+    try:
+        owner.start(record, mark)
+    except KernelInvocationKilledError as error:
+        errors.append(error)
+
+
 def in_thread(function, *arguments):
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
@@ -247,14 +255,7 @@ def test_kill_abandons_the_backoff_of_a_start(make_owner, kernel_emulator, retri
     owner, record, mark = make_owner()
     kernel_emulator.add_fault(Fault("POST", "/invocations", status=429, headers={"Retry-After": "60"}))
     errors = []
-
-    def start():
-        try:
-            owner.start(record, mark)
-        except KernelInvocationKilledError as error:
-            errors.append(error)
-
-    starting = in_thread(start)
+    starting = in_thread(lambda: collect_kill(errors, owner, record, mark))
     assert retries.wait(LONG)
     assert duration(owner.kill) < IN_FLIGHT_SECONDS
     starting.join(LONG)
@@ -564,14 +565,7 @@ def test_start_that_another_try_has_taken_over_is_not_returned_to_be_recorded(ma
     fence.may_end = False
     held = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
     errors = []
-
-    def start():
-        try:
-            owner.start(record, mark)
-        except KernelInvocationKilledError as error:
-            errors.append(error)
-
-    starting = in_thread(start)
+    starting = in_thread(lambda: collect_kill(errors, owner, record, mark))
     (invocation,) = kernel_emulator.wait_for_invocations()
     owner.kill()
     held.release()

@@ -6,7 +6,7 @@ import threading
 import pytest
 from airflow.sdk.execution_time import comms
 from airflow.utils.state import State, TaskInstanceState
-from support.triggerer import Supervisor, held_back, task_instance
+from support.triggerer import held_back, task_instance
 
 from airflow_provider_kernel.lifecycle import task_instances
 from airflow_provider_kernel.lifecycle.task_instances import (
@@ -16,15 +16,6 @@ from airflow_provider_kernel.lifecycle.task_instances import (
     is_deferred_on,
     preload_state_api,
 )
-
-
-@pytest.fixture
-def supervisor(monkeypatch):
-    from airflow.sdk.execution_time import task_runner
-
-    supervisor = Supervisor()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    return supervisor
 
 
 @pytest.fixture

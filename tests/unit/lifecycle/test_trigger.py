@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from support.triggerer import Supervisor, task_instance
+from support.triggerer import task_instance
 
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
@@ -35,15 +35,6 @@ class ErrandTrigger(OwningTrigger):
     async def run(self):
         raise NotImplementedError
         yield
-
-
-@pytest.fixture
-def supervisor(monkeypatch):
-    from airflow.sdk.execution_time import task_runner
-
-    supervisor = Supervisor()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    return supervisor
 
 
 @pytest.fixture

@@ -249,28 +249,22 @@ class TestAfterACrash:
 
 class TestAfterAClear:
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_try_after_a_clear_cancels_the_running_invocation_and_starts_anew(self, crash, kernel_emulator):
+    @pytest.mark.parametrize(
+        "clear",
+        # The second raises no number of tries, and the killed process has closed no record.
+        [{"cleared": True}, {"cleared_while_running": True}],
+        ids=["not running", "running, and its end failed"],
+    )
+    def test_try_after_a_clear_cancels_the_running_invocation_and_starts_anew(self, clear, crash, kernel_emulator):
         task = crash()
         (old,) = kernel_emulator.invocations
-        again = task.next_try(cleared=True)
+        again = task.next_try(**clear)
         again.task.deferrable = True
         assert again.run().state == "deferred"
         new = kernel_emulator.invocations[1]
         assert kernel_emulator.invocation(old.id).status == "failed"
-        assert active(kernel_emulator) == [new.id]
-        assert kernel_emulator.most_active_at_once() == 1
-
-    @pytest.mark.needs_airflow("3.3", REMEMBERS)
-    def test_try_after_the_clear_of_a_running_task_whose_end_failed_starts_anew(self, crash, kernel_emulator):
-        """Such a clear raises no number of tries, and the killed process has closed no record."""
-        task = crash()
-        (old,) = kernel_emulator.invocations
-        again = task.next_try(cleared_while_running=True)
-        again.task.deferrable = True
-        assert again.run().state == "deferred"
-        assert kernel_emulator.invocation(old.id).status == "failed"
         assert EndReason.TASK_CLEARED in kernel_emulator.invocation(old.id).output
-        assert len(active(kernel_emulator)) == 1
+        assert active(kernel_emulator) == [new.id]
         assert kernel_emulator.most_active_at_once() == 1
 
     @pytest.mark.needs_airflow("3.3", REMEMBERS)

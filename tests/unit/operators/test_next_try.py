@@ -47,35 +47,6 @@ def test_next_try_starts_anew_after_a_cancel_that_failed(meanwhile, make_task, k
 
 
 @pytest.mark.usefixtures("kernel_refuses_every_end")
-def test_next_try_polls_a_list_that_lags_for_what_the_crashed_one_started(
-    make_task, kernel_emulator, execution_api
-):
-    """The crash came between the answer to the start and storing its id."""
-    stored = []
-
-    def crash_before_the_id_is_stored(method, path):
-        if method == "PUT" and "/store/" in path:
-            stored.append(path)
-            if len(stored) > 1:
-                raise ConnectionError("nothing of this process reaches Airflow any more")
-
-    execution_api.hold = crash_before_the_id_is_stored
-    task = make_task(KernelInvokeOperator, **HANG)
-    task.run()
-    (first,) = kernel_emulator.invocations
-    assert not first.finished
-    kernel_emulator.clear_faults()
-    execution_api.hold = lambda method, path: None
-    kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
-    again = task.next_try()
-    again.task.deferrable = True
-    result = again.run()
-    assert result.state == "deferred"
-    assert result.msg.trigger_kwargs["invocation_id"] == first.id
-    assert len(kernel_emulator.invocations) == 1
-
-
-@pytest.mark.usefixtures("kernel_refuses_every_end")
 def test_next_try_ends_what_a_try_could_neither_record_nor_end(make_task, kernel_emulator, capfd):
     """The try times out in the create request, and Kernel refuses to end what that started."""
     kernel_emulator.add_fault(Fault("POST", "/invocations", delay_answer=2))
@@ -133,7 +104,7 @@ def test_try_after_an_ambiguous_start_and_a_clear_starts_anew(make_task, kernel_
 
 
 @pytest.fixture
-def lost_start(make_task, kernel_emulator, execution_api):
+def lost_start(make_task, kernel_emulator, kernel_refuses_every_end, execution_api):
     """Run a try whose process is lost between the answer to its start and storing the id."""
     stored = []
 
@@ -144,7 +115,6 @@ def lost_start(make_task, kernel_emulator, execution_api):
             raise ConnectionError("nothing of this process reaches Airflow any more")
 
     execution_api.hold = lose
-    kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=400))
     task = make_task(KernelInvokeOperator, max_tries=2, **HANG)
     task.run()
     kernel_emulator.clear_faults()
@@ -152,6 +122,17 @@ def lost_start(make_task, kernel_emulator, execution_api):
     (first,) = kernel_emulator.invocations
     assert not first.finished
     return task
+
+
+def test_next_try_polls_a_list_that_lags_for_what_the_crashed_one_started(lost_start, kernel_emulator):
+    (first,) = kernel_emulator.invocations
+    kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
+    again = lost_start.next_try()
+    again.task.deferrable = True
+    result = again.run()
+    assert result.state == "deferred"
+    assert result.msg.trigger_kwargs["invocation_id"] == first.id
+    assert len(kernel_emulator.invocations) == 1
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from support.triggerer import Supervisor, task_instance
+from support.triggerer import task_instance
 
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -16,11 +16,8 @@ from airflow_provider_kernel.testing import Fault
 
 
 @pytest.fixture
-def supervisor(monkeypatch):
-    from airflow.sdk.execution_time import task_runner
-
-    supervisor = Supervisor(states={"t": "running"})
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+def supervisor(supervisor):
+    supervisor.states["t"] = "running"
     return supervisor
 
 

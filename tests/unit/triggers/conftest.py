@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from support.invocation_trigger import ANY
-from support.triggerer import Supervisor, Triggerer, task_instance
+from support.triggerer import Triggerer, task_instance
 
 from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
@@ -15,16 +15,6 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.triggers._polling.shared_poller import _pollers
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
-
-
-@pytest.fixture
-def supervisor(monkeypatch):
-    """What Airflow says."""
-    from airflow.sdk.execution_time import task_runner
-
-    supervisor = Supervisor()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    return supervisor
 
 
 @pytest.fixture
