@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-_NAME_LIMIT = 200
+from airflow_provider_kernel.client.bounds import MAX_NAME_LENGTH
 
 
 def _as_json_text(value: Any) -> Any:
@@ -17,8 +17,8 @@ def _as_json_text(value: Any) -> Any:
 
 def _check_name(value: str) -> str:
     # Names go into messages and log lines, ids into paths too.
-    if len(value) > _NAME_LIMIT or not value.isprintable():
-        raise ValueError(f"takes printable text of at most {_NAME_LIMIT} characters")
+    if len(value) > MAX_NAME_LENGTH or not value.isprintable():
+        raise ValueError(f"takes printable text of at most {MAX_NAME_LENGTH} characters")
     return value
 
 

@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.bounds import MAX_ERROR_DETAILS
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.timestamps import usable_time
 
 T = TypeVar("T")
-
-_DETAILS_LIMIT = 10
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def error_from(response: Response) -> errors.KernelAPIError:
         message,
         status_code=response.status_code,
         code=code,
-        details=details[:_DETAILS_LIMIT],
+        details=details[:MAX_ERROR_DETAILS],
         retry_after=parse_retry_after(response.headers.get("retry-after")),
         request_id=_text_or_none(response.headers.get("x-request-id")),
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 
+from airflow_provider_kernel.client.bounds import MAX_RESPONSE_BYTES
 from airflow_provider_kernel.client.errors import KernelResponseError
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.sanitize import sanitize_line
 
-#: No answer of the API comes near this; a larger one is refused before it fills the memory.
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 #: The one compression that requests ask for and :class:`ContentDecoder` reads.
 ACCEPTED_ENCODING = "gzip"
 #: Data is decompressed in parts of this size: it may expand a thousandfold.

@@ -6,10 +6,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
+from airflow_provider_kernel.client.bounds import MAX_EVENT_BYTES
 from airflow_provider_kernel.client.errors import KernelResponseError, KernelTimeoutError
 
-#: More than any event of the API: a log line has 64 KiB, a state holds payload and output.
-MAX_EVENT_BYTES = 32 * 1024 * 1024
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
