@@ -66,6 +66,17 @@ def requested_pause(error: BaseException | None, *, at_most: float = math.inf) -
     return min(error.retry_after, at_most)
 
 
+def pause_after(error: BaseException | None, growing: float, *, at_most: float = math.inf) -> float:
+    """
+    How long to wait before the next request. A ``Retry-After`` makes the pause longer, never shorter.
+
+    :param growing: the pause that grows with each failure, in seconds.
+    :param at_most: the longest ``Retry-After`` that is obeyed, in seconds.
+    :return: seconds.
+    """
+    return max(growing, requested_pause(error, at_most=at_most) or 0.0)
+
+
 def was_refused(error: BaseException) -> bool:
     """
     Tell whether the server provably did not act on the request.
@@ -114,8 +125,9 @@ class RetryPolicy:
     How often, how long and how patiently a request is sent again.
 
     The wait before attempt *n + 1* is drawn evenly from 0 to ``base_seconds * 2 ** n`` ("full jitter"), at most
-    ``cap_seconds``; where the server names a time (``Retry-After``), it is that time and the jitter on top. When
-    that would go past ``max_seconds``, the client gives up at once rather than wait for nothing.
+    ``cap_seconds``; where the server names a longer time (``Retry-After``), it is that time. Then up to
+    ``base_seconds`` are added. When that would go past ``max_seconds``, the client gives up at once rather than
+    wait for nothing.
 
     :param max_attempts: sendings in all, at least 1.
     :param max_seconds: no new attempt starts later than this after the first, in seconds.
@@ -139,11 +151,11 @@ class RetryPolicy:
     def wait(self, state: RetryCallState) -> float:
         """Give the seconds to wait before the next attempt."""
         error = state.outcome.exception() if state.outcome else None
-        requested = requested_pause(error)
-        if requested is None:
-            return wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
+        drawn = wait_random_exponential(multiplier=self.base_seconds * 2, max=self.cap_seconds)(state)
+        if requested_pause(error) is None:
+            return drawn
         # Jitter on top of what the server asked for: clients that got the same time must not return at once.
-        return requested + wait_random(0, self.base_seconds)(state)
+        return pause_after(error, drawn) + wait_random(0, self.base_seconds)(state)
 
     def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:
         """

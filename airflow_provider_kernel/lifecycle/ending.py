@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError, KernelNotFoundError
 from airflow_provider_kernel.client.flow import Flow, repeat
-from airflow_provider_kernel.client.retry import RetryPolicy, requested_pause
+from airflow_provider_kernel.client.retry import RetryPolicy, pause_after
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReport, end_failed
 
@@ -117,9 +117,8 @@ def _wait(most: float, seconds: float) -> Callable[[RetryCallState], float]:
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        pause = requested_pause(error, at_most=most)
         left = seconds - (state.seconds_since_start or 0.0)
-        return min(drawn(state) if pause is None else pause, max(0.0, left))
+        return min(pause_after(error, drawn(state), at_most=most), max(0.0, left))
 
     return wait
 

@@ -98,7 +98,9 @@ def error_from(response: Response) -> errors.KernelAPIError:
         status_code=response.status_code,
         code=code,
         details=details[:MAX_ERROR_DETAILS],
-        retry_after=parse_retry_after(response.headers.get("retry-after")),
+        retry_after=parse_retry_after(
+            response.headers.get("retry-after"), now=parse_http_date(response.headers.get("date"))
+        ),
         request_id=_text_or_none(response.headers.get("x-request-id")),
     )
 
@@ -107,7 +109,8 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
     """
     Read a ``Retry-After`` header: seconds, or an HTTP date.
 
-    :return: seconds from now, never below 0; ``None`` when it is absent or makes no sense.
+    :param now: when the server sent the answer, by its own clock; without it, this machine's clock counts.
+    :return: seconds from then, never below 0; ``None`` when it is absent or makes no sense.
     """
     if value is None:
         return None

@@ -12,7 +12,14 @@ from airflow_provider_kernel.client.errors import ConnectionProblem, KernelConfi
 from airflow_provider_kernel.client.flow import Sleep, with_retries
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, error_from
-from airflow_provider_kernel.client.retry import Resend, RetryPolicy, may_have_acted, may_resend, was_refused
+from airflow_provider_kernel.client.retry import (
+    Resend,
+    RetryPolicy,
+    may_have_acted,
+    may_resend,
+    pause_after,
+    was_refused,
+)
 
 
 def http(status, retry_after=None):
@@ -222,9 +229,12 @@ class TestWaits:
         assert all(seconds <= wait <= seconds + 0.5 for wait in runs)
         assert max(runs) - min(runs) > 0.3
 
-    def test_retry_after_0_still_has_a_jitter(self, server):
-        runs = [self.waits(server, RetryPolicy(max_attempts=2), http(429, 0), 2)[0] for _ in range(100)]
-        assert 0 <= min(runs) < max(runs) <= 0.5
+    @pytest.mark.parametrize("seconds", [0, "Wed, 21 Oct 2015 07:28:00 GMT", 0.01], ids=str)
+    def test_waits_grow_although_the_server_asks_for_next_to_none(self, server, seconds):
+        policy = RetryPolicy(max_attempts=6, max_seconds=1000, base_seconds=0.5, cap_seconds=16)
+        runs = [self.waits(server, policy, http(503, seconds), 6) for _ in range(300)]
+        for waits, upper in zip(zip(*runs, strict=True), [1, 2, 4, 8, 16], strict=True):
+            assert max(waits) > 0.9 * upper
 
     def test_retry_after_may_exceed_the_cap(self, server):
         policy = RetryPolicy(max_attempts=2, cap_seconds=1)
@@ -235,6 +245,16 @@ class TestWaits:
         api.run(RetryPolicy(base_seconds=0.5))
         assert api.slept[0] >= 50
         assert api.slept[1] <= 2
+
+    @pytest.mark.parametrize(
+        ("asked", "pause"), [(None, 7), (0, 7), (6, 7), (8, 8), (3600, 300)], ids=lambda value: str(value)
+    )
+    def test_retry_after_makes_a_pause_longer_and_never_shorter(self, asked, pause):
+        assert pause_after(http(429, asked), 7, at_most=300) == pause
+
+    @pytest.mark.parametrize("error", [None, RESET, http(503, "-5"), http(503, "soon")], ids=str)
+    def test_pause_is_the_growing_one_without_a_usable_retry_after(self, error):
+        assert pause_after(error, 7) == 7
 
     def test_policy_without_waits_does_not_wait(self, server):
         policy = RetryPolicy(max_attempts=3, base_seconds=0)

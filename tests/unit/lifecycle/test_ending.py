@@ -131,6 +131,12 @@ def test_end_waits_no_longer_than_its_own_longest_pause_whatever_kernel_asks_for
     assert took == longest
 
 
+@pytest.mark.parametrize("failure", [api_error(503), api_error(503, retry_after=0.0)], ids=["no", "0"])
+def test_retry_after_0_does_not_multiply_the_requests_of_an_end(end, failure):
+    _, _, requests = end(itertools.repeat(failure))
+    assert requests < 200
+
+
 def test_end_logs_once_that_it_goes_on_and_the_report_names_who_is_next(end, caplog):
     failures = itertools.repeat(api_error(500))
     report, *_ = end(failures, next_in_line="the safety net of the DAG")

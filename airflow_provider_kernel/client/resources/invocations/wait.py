@@ -29,7 +29,7 @@ from airflow_provider_kernel.client.retry import (
     MAX_RETRY_AFTER_SECONDS,
     TRANSIENT_STATUSES,
     Resend,
-    requested_pause,
+    pause_after,
 )
 
 #: The first pause between polls: many runs are short.
@@ -103,7 +103,7 @@ def wait_for_invocation(
                     f"Lost contact with invocation {invocation_id}: {failed_polls} polls in a row failed, "
                     f"over {out_of_contact:.0f} seconds; the last: {error}"
                 ) from error
-            wait = max(delay, requested_pause(error, at_most=MAX_RETRY_AFTER_SECONDS) or 0.0)
+            wait = pause_after(error, delay, at_most=MAX_RETRY_AFTER_SECONDS)
         else:
             failed_polls, in_contact = 0, time.time()
             if invocation.status != status:

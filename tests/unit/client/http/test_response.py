@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 
@@ -183,6 +184,19 @@ class TestRetryAfter:
     def test_retry_after_date_counts_from_the_present(self):
         in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
         assert parse_retry_after(in_an_hour.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(3600, abs=5)
+
+    @pytest.mark.parametrize("hours", [-1, 0, 24 * 365])
+    def test_retry_after_date_counts_from_the_answers_own_date(self, hours):
+        """The server's clock may be wrong: the difference of its two dates is right."""
+        sent = datetime.now(timezone.utc) + timedelta(hours=hours)
+        headers = {"date": format_datetime(sent, usegmt=True)}
+        headers["retry-after"] = format_datetime(sent + timedelta(seconds=30), usegmt=True)
+        assert error_from(answer(503, "", **headers)).retry_after == 30
+
+    def test_retry_after_date_counts_from_this_clock_if_the_answers_date_cannot_be_read(self):
+        soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
+        error = error_from(answer(503, "", **{"date": "now", "retry-after": soon}))
+        assert error.retry_after == pytest.approx(30, abs=5)
 
     @pytest.mark.parametrize(("headers", "seconds"), [({}, None), ({"retry-after": "90"}, 90.0)])
     def test_retry_after_is_an_attribute_of_the_error(self, headers, seconds):
