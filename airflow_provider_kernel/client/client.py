@@ -8,7 +8,6 @@ What to send, what an answer means and whether to send again is decided in flows
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from typing import Any, TypeVar
@@ -28,19 +27,18 @@ from airflow_provider_kernel.client.http.response import is_event_stream
 from airflow_provider_kernel.client.http.response_body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import AsyncHttpClient, Transport, headers_of, response_of
+from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
 
 T = TypeVar("T")
 E = TypeVar("E")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class _BaseClient:
     """What does not differ between the two clients: everything but sending and sleeping."""
 
-    def __init__(
-        self, config: KernelConfig, trace: Callable[..., Any] | None, logger: logging.Logger | None
-    ) -> None:
+    def __init__(self, config: KernelConfig, trace: Callable[..., Any] | None, logger: SafeLogger | None) -> None:
         self.config = config
         self._transport = Transport(config, trace)
         self._logger = logger
@@ -79,7 +77,7 @@ class KernelClient(_BaseClient):
         config: KernelConfig,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        logger: logging.Logger | None = log,
+        logger: SafeLogger | None = log,
     ) -> None:
         super().__init__(config, deadline.trace, logger)
         self._sleep = sleep
@@ -198,7 +196,7 @@ class AsyncKernelClient(_BaseClient):
         config: KernelConfig,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        logger: logging.Logger | None = log,
+        logger: SafeLogger | None = log,
     ) -> None:
         super().__init__(config, None, logger)
         self._sleep = sleep

@@ -68,6 +68,6 @@ def dashboard_link(
             above = urlsplit(link)
             return f"{above.scheme}://{above.netloc}{above.path[: above.path.rfind('/') + 1] or '/'}"
         # A slash is quoted too: a value is one segment of the path.
-        link += quote(value, safe="")
+        link += quote(value, safe="", errors="replace")
         end = place.end()
     return link + template[end:]

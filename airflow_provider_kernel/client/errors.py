@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kernel.client.sanitize import escape_untrusted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -76,7 +78,8 @@ class KernelError(Exception):
             text = f"{text} ({self.attempts})"
         if self.advice:
             text = f"{text}. {self.advice}"
-        return text
+        # A message may quote an answer, a template or a file name, and Airflow logs it.
+        return escape_untrusted(text)
 
 
 class KernelConfigurationError(KernelError, ValueError):

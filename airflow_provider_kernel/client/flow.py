@@ -18,7 +18,6 @@ A stream is a flow that also hands on items as it goes (:class:`Emit`) and may r
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from airflow_provider_kernel.client.errors import Attempts, KernelError
 from airflow_provider_kernel.client.http.pagination import Page, next_page
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
 from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.safe_logger import SafeLogger
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -75,7 +75,7 @@ Flow = Generator[Request[Any] | Sleep, Any, T]
 Stream = Generator[Request[Any] | Sleep | EventStream[Any] | Emit[T], Any, None]
 
 
-def with_retries(request: Request[T], policy: RetryPolicy, *, logger: logging.Logger | None = None) -> Flow[T]:
+def with_retries(request: Request[T], policy: RetryPolicy, *, logger: SafeLogger | None = None) -> Flow[T]:
     """
     Send a request, again where its rule and the policy allow it: one yield of the request is one attempt.
 

@@ -32,7 +32,7 @@ from airflow_provider_kernel.client.errors import (
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
 
 if TYPE_CHECKING:
-    import logging
+    from airflow_provider_kernel.client.safe_logger import SafeLogger
 
 
 class Resend(Enum):
@@ -157,7 +157,7 @@ class RetryPolicy:
         # Jitter on top of what the server asked for: clients that got the same time must not return at once.
         return pause_after(error, drawn) + wait_random(0, self.base_seconds)(state)
 
-    def retrying(self, resend: Resend, *, name: str, logger: logging.Logger | None) -> Retrying:
+    def retrying(self, resend: Resend, *, name: str, logger: SafeLogger | None) -> Retrying:
         """
         Build tenacity's object that decides about the attempts of one request; one flow drives it.
 

@@ -23,6 +23,7 @@ from airflow_provider_kernel.client.resources.invocations.models import Browser,
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
@@ -31,7 +32,7 @@ from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
 
-class KernelHook(BaseHook):
+class KernelHook(SafeLogMixin, BaseHook):
     """
     Call the Kernel API with the settings of an Airflow connection.
 
@@ -218,7 +219,7 @@ class KernelHook(BaseHook):
         :param deadline: when to give up, in seconds since the epoch (``time.time()``). Default: never.
         :param is_new: whether it has just been started; it may then be "not found" at first.
         :param on_browser: called once, with its first browser, if one is found while it runs. Without it, browsers
-            are not fetched.
+            are not fetched. If it fails, that is logged, and the wait goes on.
         :return: the invocation, succeeded or failed.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
         :raises KernelLostContactError: when the last 20 polls and all polls of the last two minutes failed.

@@ -7,7 +7,6 @@ The threads are daemons, and the caller does not wait for one that hangs: it mus
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -17,11 +16,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from airflow_provider_kernel.client.client import KernelClient
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ending import end_within
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReport, end_failed
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: The timeout of one request, in seconds. An end takes up to three of them.
 REQUEST_SECONDS = 3.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ending import end_within, for_ending
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
@@ -19,7 +19,7 @@ from airflow_provider_kernel.lifecycle.resource import EndableResource, EndRepor
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class TakenOverError(Exception):

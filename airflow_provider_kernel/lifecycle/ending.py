@@ -21,10 +21,11 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError, KernelNotFoundError
 from airflow_provider_kernel.client.flow import Flow, repeat
 from airflow_provider_kernel.client.retry import RetryPolicy, pause_after
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReport, end_failed
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: How long a worker tries to end an object, when nobody is about to kill its process.
 WORKER_END_SECONDS = 120.0

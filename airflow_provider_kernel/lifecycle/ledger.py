@@ -13,16 +13,16 @@ are the mixin's: external id, reconnect, durable.
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: The version of the record's format. A record of another version is not readable.
 RECORD_VERSION = 1

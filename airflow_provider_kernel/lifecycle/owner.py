@@ -10,7 +10,6 @@ order, the second one beside it when the first may be held up by an answer or a 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from airflow_provider_kernel.client.errors import (
     KernelInvocationKilledError,
 )
 from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS
 from airflow_provider_kernel.lifecycle.event_thread import EventThread
@@ -43,7 +43,7 @@ from airflow_provider_kernel.lifecycle.resource import (
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread
 from airflow_provider_kernel.lifecycle.transitions import END_IS_UNDER_WAY, TRANSITIONS, Action, Event, State
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 R = TypeVar("R")
 Lines = tuple[tuple[int, str], ...]

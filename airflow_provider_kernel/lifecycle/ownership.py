@@ -7,13 +7,13 @@ wipes the XComs of a task when a try starts, so each try writes its record as it
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class OwnershipRecord(NamedTuple):

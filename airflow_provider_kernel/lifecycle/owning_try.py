@@ -8,7 +8,6 @@ what an earlier try left before the first request to Kernel, and the ledger name
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout
@@ -18,6 +17,7 @@ from airflow_provider_kernel.client.errors import (
     KernelInvocationKilledError,
     KernelLostContactError,
 )
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.fencing import Fence
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
@@ -30,7 +30,7 @@ from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 R = TypeVar("R")
 

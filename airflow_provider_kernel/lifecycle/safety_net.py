@@ -7,7 +7,6 @@ serves every kind of object; see :mod:`airflow_provider_kernel.owned`.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -20,6 +19,7 @@ from airflow_provider_kernel._compat import conf
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import for_ending
@@ -38,7 +38,7 @@ from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_ta
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Airflow's default of ``[dag_processor] dag_file_processor_timeout``.
 _DEFAULT_TIMEOUT_SECONDS = 50

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
@@ -13,11 +12,12 @@ from airflow_provider_kernel.client.errors import (
     KernelLostContactError,
     KernelNotFoundError,
 )
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.resource import EndReason, StartMark
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 R = TypeVar("R")
 

@@ -8,13 +8,13 @@ Airflow started, and what cannot be decided, is left alone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS, for_ending
@@ -22,7 +22,7 @@ from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SWEEP
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, ListedResource
 from airflow_provider_kernel.lifecycle.unmarked import Owned, find_owners, run_is_over
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 R = TypeVar("R")
 

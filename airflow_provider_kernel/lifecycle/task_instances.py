@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.safe_logger import get_logger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -23,6 +23,7 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
@@ -72,7 +73,7 @@ _OVERDUE = _Order(
 _INLINE = _Order(EndReason.TASK_KILLED, _INLINE_SECONDS, _LAST_ATTEMPT_SECONDS, next_in_line.KERNEL, urgent=True)
 
 
-class OwningTrigger(BaseTrigger):
+class OwningTrigger(SafeLogMixin, BaseTrigger):
     """
     Own the object of a deferred task.
 

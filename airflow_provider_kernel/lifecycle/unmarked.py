@@ -8,7 +8,6 @@ found. How many finished runs are read is bounded by the time in their ids.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, fetch_ownership, fetch_ownerships
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _RUN_IS_OVER = frozenset({"success", "failed"})
 _TASK_IS_OVER = frozenset(state.value for state in TaskState if state.is_over)

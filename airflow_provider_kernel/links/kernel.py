@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from airflow_provider_kernel.client.safe_logger import side_information
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
@@ -28,15 +30,15 @@ class _StoredLink(BaseOperatorLink):
         stored = XCom.get_one(key=self.xcom_key, **_xcom_address(ti_key))
         return stored if isinstance(stored, str) else ""
 
-    def write(self, ti: Any, address: str, *, log: Any) -> None:
+    def write(self, ti: Any, address: str | None, *, log: Any) -> None:
         """Store the link, on a worker or in the triggerer. A failure is logged and does not fail the task."""
+        with side_information(f"Airflow did not store the link {self.name!r}", log):
+            self._store(ti, address)
+
+    def _store(self, ti: Any, address: str | None) -> None:
         from airflow.sdk.execution_time.xcom import XCom
 
-        try:
-            XCom.set(key=self.xcom_key, value=address, **_xcom_address(ti))
-        except Exception as error:  # noqa: BLE001 (the task goes on without the link)
-            # The address is left out: that of a live view is a secret.
-            log.warning("Airflow did not store the link %r: %s", self.name, type(error).__name__)
+        XCom.set(key=self.xcom_key, value=address, **_xcom_address(ti))
 
 
 class KernelDashboardLink(_StoredLink):
@@ -59,10 +61,10 @@ class KernelLiveViewLink(_StoredLink):
 
     name = "Kernel live view"
 
-    def write(self, ti: Any, address: str | None, *, log: Any) -> None:
+    def _store(self, ti: Any, address: str | None) -> None:
         """Store an http or https URL. A headless browser has no live view, and so no URL."""
         if address and urlsplit(address).scheme in ("http", "https"):
-            super().write(ti, address, log=log)
+            super()._store(ti, address)
 
 
 DASHBOARD = KernelDashboardLink()

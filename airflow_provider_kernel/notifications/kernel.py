@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from airflow.sdk import BaseNotifier
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Max seconds of retries. The DAG processor kills a callback after 50 s by default, parsing included.
 _MAX_RETRY_SECONDS = 25.0
 
 
-class KernelInvocationNotifier(BaseNotifier):
+class KernelInvocationNotifier(SafeLogMixin, BaseNotifier):
     """
     End the invocation that waits for a DAG run, when the run is over.
 

@@ -23,6 +23,7 @@ from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
@@ -39,7 +40,7 @@ from airflow_provider_kernel.lifecycle.resource import EndReport
 from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent, WorkerThread
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: The kind of the ownership record: which try is to respond. It is not the invocation that is owned.
 _KIND = "response"

@@ -14,6 +14,7 @@ from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
-class KernelClientMixin:
+class KernelClientMixin(SafeLogMixin):
     """
     Calls the Kernel API from an operator or a sensor.
 
@@ -53,14 +54,14 @@ class KernelClientMixin:
 
     def show_dashboard(
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
-    ) -> str:
-        """Put the link to the dashboard on the task's page, and return it."""
-        template = self.hook.config.dashboard_url
-        link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
-        if link != self.dashboard:
-            self.dashboard = link
-            DASHBOARD.write(ti, link, log=self.log)  # type: ignore[attr-defined]
-        return link
+    ) -> None:
+        """Put the link to the dashboard on the task's page."""
+        template = self.hook.config.dashboard_url  # an error of the connection is the task's
+        with side_information("The task has no link to the dashboard", self.log):
+            link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
+            if link != self.dashboard:
+                self.dashboard = link
+                DASHBOARD.write(ti, link, log=self.log)
 
     def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str:
         """Return the URL of the dashboard, also after a deferral: then another process has written the link."""
@@ -76,21 +77,21 @@ class KernelClientMixin:
         self, invocation_id: str, why: str, started: datetime | None, *, app_name: str | None = None
     ) -> None:
         """Log that the task ends before its invocation, and the link to it."""
-        duration = "" if started is None else f" after {time.time() - started.timestamp():.1f} s"
-        link = self.dashboard_of(invocation_id, app_name=app_name)
-        self.log.info(  # type: ignore[attr-defined]
-            "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
-        )
+        with side_information("The task's early end could not be logged", self.log):
+            duration = "" if started is None else f" after {time.time() - started.timestamp():.1f} s"
+            link = self.dashboard_of(invocation_id, app_name=app_name)
+            self.log.info(
+                "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
+            )
 
     def result_of(self, invocation: Invocation, *, app_name: str | None, max_output_bytes: int) -> Any:
         """Log how an invocation ended, and the link to it. Return its output, or raise its error."""
         from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
 
-        duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
-        link = self.dashboard_of(invocation.id, app_name=app_name)
-        self.log.info(  # type: ignore[attr-defined]
-            "Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link
-        )
+        with side_information("The invocation's end could not be logged", self.log):
+            duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
+            link = self.dashboard_of(invocation.id, app_name=app_name)
+            self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link)
         return unwrap_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
 
     @contextmanager

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.task_log.writer import InvocationLog
+from airflow_provider_kernel.client.safe_logger import side_information
+from airflow_provider_kernel.task_log.writer import NOT_SHOWN, InvocationLog
 from airflow_provider_kernel.triggers._polling import stream_limiter
 
 
@@ -30,11 +31,12 @@ class AsyncLogStream:
         self._on_end = on_end
 
     async def __aenter__(self) -> AsyncLogStream:
-        limiter = stream_limiter()
-        if limiter.is_full():
-            self._log.announce_delay(
-                f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use"
-            )
+        with side_information(NOT_SHOWN, self._log.logger):  # such as a max_streams that is no number
+            limiter = stream_limiter()
+            if limiter.is_full():
+                self._log.announce_delay(
+                    f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use"
+                )
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._follow())
         return self
@@ -51,10 +53,13 @@ class AsyncLogStream:
 
     async def _follow(self) -> None:
         try:
-            async with stream_limiter().slot(self._ended):
-                async for news in self._client.follow(self._follower):
-                    self._log.write(news)
+            with side_information(NOT_SHOWN, self._log.logger):
+                try:
+                    async with stream_limiter().slot(self._ended):
+                        async for news in self._client.follow(self._follower):
+                            self._log.write(news)
+                finally:
+                    self._log.end(self._follower.given_up)
         finally:
-            self._log.end(self._follower.given_up)
             if self._follower.is_final:
                 self._on_end()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.task_log.writer import InvocationLog
+from airflow_provider_kernel.client.safe_logger import side_information
+from airflow_provider_kernel.task_log.writer import NOT_SHOWN, InvocationLog
 
 
 class LogStream:
@@ -30,7 +31,8 @@ class LogStream:
         self._thread = threading.Thread(target=self._follow, name="kernel-log-stream", daemon=True)
 
     def __enter__(self) -> LogStream:
-        self._thread.start()
+        with side_information(NOT_SHOWN, self._log.logger):
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -41,12 +43,15 @@ class LogStream:
         self._log.end(self._follower.given_up)
 
     def _follow(self) -> None:
-        with KernelClient(self._config, sleep=self._pause) as client:
-            for news in client.follow(self._follower):
-                if self._stopped.is_set():
-                    break
-                self._log.write(news)
-        self._log.end(self._follower.given_up)
+        with side_information(NOT_SHOWN, self._log.logger):
+            try:
+                with KernelClient(self._config, sleep=self._pause) as client:
+                    for news in client.follow(self._follower):
+                        if self._stopped.is_set():
+                            break
+                        self._log.write(news)
+            finally:
+                self._log.end(self._follower.given_up)
         if self._follower.is_final:
             self._on_end()
 

@@ -1,42 +1,22 @@
-"""Write an invocation's log lines into a task's log: escaped, bounded, and in one group."""
+"""Write an invocation's log lines into a task's log: bounded, and in one group. The logger escapes them."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
+from airflow_provider_kernel.client.safe_logger import SafeLogger
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES
 
-#: Kernel itself cuts lines here.
-MAX_LINE_LENGTH = 64 * 1024
 #: After the end, keep reading until no line arrives for ``DRAIN_SECONDS``, at most ``LONGEST_DRAIN_SECONDS``.
 DRAIN_SECONDS = 5.0
 LONGEST_DRAIN_SECONDS = 60.0
 
-#: Airflow's log page folds the lines between these two marks, wherever in a line they are.
-_GROUP, _GROUP_END = "::group::", "::endgroup::"
-_GROUP_MARK = re.compile(r":(?=:(?:end)?group::)")
-
-
-def escape_untrusted(text: str) -> str:
-    """
-    Escape a line of the action, so that it is one record of the log of at most ``MAX_LINE_LENGTH``.
-
-    Characters that are not printable (line breaks, terminal controls, writing direction) are escaped, as are
-    Airflow's marks for folding.
-    """
-    text = text.rstrip("\r\n")
-    left_out = len(text) - MAX_LINE_LENGTH
-    if left_out > 0:
-        text = text[:MAX_LINE_LENGTH]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
-    text = _GROUP_MARK.sub(r"\\x3a", text)
-    return f"{text}… ({left_out} more characters)" if left_out > 0 else text
+#: What is logged when the lines cannot be had any more.
+NOT_SHOWN = "The invocation's log lines are not shown from here on"
 
 
 class InvocationLog:
@@ -50,7 +30,7 @@ class InvocationLog:
     """
 
     def __init__(self, logger: Any, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
-        self._logger = logger
+        self.logger = SafeLogger.of(logger)
         self._invocation_id = invocation_id
         self._max_lines = max_lines
         self._in_group = False
@@ -66,12 +46,12 @@ class InvocationLog:
                 return
             if not self._in_group:
                 self._in_group = True
-                self._logger.info("%sLog of invocation %s", _GROUP, escape_untrusted(self._invocation_id))
+                self.logger.begin_group("Log of invocation %s", self._invocation_id)
             # The prefix marks the rest as the action's, even if it looks like a record of ours.
             if isinstance(news, LogLine):
-                self._logger.info("kernel | %s", escape_untrusted(news.message))
+                self.logger.info("kernel | %s", news.message.rstrip("\r\n"))
             else:
-                self._logger.warning("kernel | error in the event stream: %s", escape_untrusted(str(news)))
+                self.logger.warning("kernel | error in the event stream: %s", news)
 
     def drain(self, is_read: Callable[[], bool]) -> Iterator[float]:
         """Yield how long to wait for more lines, until the stream is read or no more arrive."""
@@ -83,7 +63,7 @@ class InvocationLog:
 
     def announce_delay(self, why: str) -> None:
         """Log that the lines come later, and why."""
-        self._logger.info("The invocation's log lines come later, at its end at the latest: %s", why)
+        self.logger.info("The invocation's log lines come later, at its end at the latest: %s", why)
 
     def end(self, given_up: str | None = None) -> None:
         """End the group and log what is missing. Later calls do nothing."""
@@ -92,14 +72,12 @@ class InvocationLog:
                 return
             self._ended = True
             if self._in_group:
-                self._logger.info(_GROUP_END)
+                self.logger.end_group()
             if self.lines > self._max_lines:
-                self._logger.info(
+                self.logger.info(
                     "%d more lines of the invocation were left out (max_log_lines is %d)",
                     self.lines - self._max_lines,
                     self._max_lines,
                 )
             if given_up is not None:
-                self._logger.warning(
-                    "The invocation's log lines are not shown from here on: %s", escape_untrusted(given_up)
-                )
+                self.logger.warning("%s: %s", NOT_SHOWN, given_up)

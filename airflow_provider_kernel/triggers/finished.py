@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from airflow_provider_kernel.client.resources.invocations.completions import (
     Snapshot,
 )
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -30,7 +30,7 @@ from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL, check_poll
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _STATE_KEY = "kernel_invocation_finished"
 #: Max age of the stored cursor while nothing finishes. After a restart, the list is read back to it.
@@ -38,7 +38,7 @@ _STORE_EVERY = timedelta(minutes=5)
 _STORE_RETRY_SECONDS = 10.0
 
 
-class KernelInvocationFinishedTrigger(BaseEventTrigger):
+class KernelInvocationFinishedTrigger(SafeLogMixin, BaseEventTrigger):
     """
     Fire an event for each invocation that finishes, once.
 

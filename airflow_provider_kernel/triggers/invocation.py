@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
@@ -127,8 +128,9 @@ class KernelInvocationTrigger(OwningTrigger):
 
         async def pause(seconds: float) -> None:
             while found:
-                # In a thread: the call waits for the triggerer's supervisor, and the event loop must not.
-                await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
+                with side_information("The task has no link to its browser", self.log):
+                    # In a thread: the call waits for the triggerer's supervisor, and the event loop must not.
+                    await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
             await subscription.sleep(seconds)
 
         with poller.subscribe(

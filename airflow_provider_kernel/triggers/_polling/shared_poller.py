@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -16,11 +15,12 @@ from airflow_provider_kernel.client.errors import KernelError, KernelTimeoutErro
 from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
 from airflow_provider_kernel.client.resources.invocations.wait import Poll, poll_request
 from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, requested_pause
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _NEVER = float("inf")
 #: A shorter interval counts as this, in seconds.

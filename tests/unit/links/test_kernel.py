@@ -293,9 +293,9 @@ class TestFailures:
         monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.set", fail)
         ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": None})
         LIVE_VIEW.write(ti, "https://live.example?jwt=secret", log=logging.getLogger("a.task"))
-        assert [r.getMessage() for r in caplog.records] == [
-            "Airflow did not store the link 'Kernel live view': RuntimeError"
-        ]
+        (record,) = caplog.records
+        assert record.getMessage().startswith("Airflow did not store the link 'Kernel live view': RuntimeError in ")
+        assert "secret" not in record.getMessage()
 
 
 class TestLiveView:
@@ -364,6 +364,19 @@ class TestLiveView:
         assert found.startswith("https://d.example/browsers/")
         assert found != "https://d.example/browsers/"
         assert LIVE_KEY not in execution_api.xcoms
+
+    @pytest.mark.parametrize("address", ["http://[", "https://[::1", "//[", "https://a]b/"])
+    def test_task_succeeds_when_the_address_of_its_live_view_is_no_url(
+        self, address, run, execution_api, kernel_emulator
+    ):
+        found = {"browsers": [{"session_id": "s", "browser_live_view_url": address}]}
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*/browsers", None, status=200, body=found))
+        kernel_emulator.register("app", "slow", lambda ctx: ctx.wait(0.3))
+        arguments = {"app_name": "app", "action_name": "slow", "poll_interval": 0.01}
+        assert run(KernelInvokeOperator, live_view_link=True, **arguments).state == "success"
+        assert kernel_emulator.requests("GET", "/invocations/*/browsers")
+        assert kernel_emulator.requests("PATCH") == ()
+        assert execution_api.xcoms[LIVE_KEY] == ""
 
     @pytest.mark.parametrize("address", [None, "", "javascript:alert(1)", "wss://x", "/live"])
     def test_live_view_link_with_another_scheme_than_http_is_not_stored(self, address):

@@ -4,46 +4,16 @@ import io
 import json
 import logging
 import threading
-import unicodedata
 
 import pytest
 import structlog
 from airflow.sdk import BaseHook
 from airflow.sdk.log import logging_processors
+from support.hostile_text import HOSTILE
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
-from airflow_provider_kernel.task_log.writer import MAX_LINE_LENGTH, InvocationLog, escape_untrusted
-
-#: Lines that want to be more than a line.
-HOSTILE = {
-    "newline": "a\nb",
-    "CRLF": "a\r\nb",
-    "CR": "password: \rall is well",
-    "ANSI": "\x1b[31mred\x1b[0m\x1b[2J\x1b]0;title\x07",
-    "C1": "a\x9b31mb\x85c",
-    "NUL": "a\x00b",
-    "BEL": "a\x07b",
-    "backspace": "abc\b\b\bxyz",
-    "vertical tab": "a\vb\fc\x1cd",
-    "delete": "a\x7fb",
-    "bidi": "abc\u202egpj.exe\u202c\u2066x\u2069\u200f",
-    "U+2028": "a\u2028b",
-    "U+2029": "a\u2029b",
-    "U+0085": "a\x85b",
-    "surrogates": "a\ud800b\udfffc",
-    "BOM": "\ufeffa",
-    "zero width": "a\u200bb\u2060",
-    "noncharacter": "a\ufffeb\U000e0001",
-    "fake record": "ok\n[2026-01-01 00:00:00] ERROR - disk is full",
-    "fake mark": "ok\nkernel | error in the event stream: none",
-    "format": "100%s %d %(name)s {0} {name} %",
-    "markup": "[bold red]x[/] <b>",
-    "escapes": "\\n \\x1b",
-    "group": "::endgroup::",
-    "groups": ":::group::::endgroup::group::x",
-    "group with nothing in it": "::gr\x00oup::",
-}
-
+from airflow_provider_kernel.client.sanitize import escape_untrusted
+from airflow_provider_kernel.task_log.writer import InvocationLog
 
 BEGIN = ("info", "::group::Log of invocation abc")
 END = ("info", "::endgroup::")
@@ -51,81 +21,6 @@ END = ("info", "::endgroup::")
 
 def error(**fields):
     return StreamError.model_validate({"error": fields})
-
-
-class TestHarmless:
-    @pytest.mark.parametrize(
-        ("text", "shown"),
-        [
-            ("a\nb", r"a\nb"),
-            ("a\r\nb", r"a\r\nb"),
-            ("a\rb", r"a\rb"),
-            ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
-            ("a\x9b31m", r"a\x9b31m"),
-            ("a\x00b", r"a\x00b"),
-            ("a\x07b", r"a\x07b"),
-            ("a\bb", r"a\x08b"),
-            ("a\x7fb", r"a\x7fb"),
-            ("a\u202eb\u2066c", r"a\u202eb\u2066c"),
-            ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
-            ("a\ud800b\udfff", r"a\ud800b\udfff"),
-            ("\U000e0001", r"\U000e0001"),
-            ("a\tb\n\tc", "a\tb\\n\tc"),
-            ("::group::mine", r"\x3a:group::mine"),
-            ("x::endgroup::::group::y", r"x\x3a:endgroup::\x3a:group::y"),
-            ("::endgroup::group::", r"\x3a:endgroup\x3a:group::"),
-            ("a::b group:: ::groups::", "a::b group:: ::groups::"),
-        ],
-        ids=ascii,
-    )
-    def test_what_is_not_plainly_visible_becomes_an_escape(self, text, shown):
-        assert escape_untrusted(text) == shown
-
-    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-    def test_whatever_it_holds_is_one_visible_line(self, text):
-        shown = escape_untrusted(text)
-        assert shown.replace("\t", "").isprintable()
-        assert len(shown.splitlines()) == 1
-        assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-        shown.encode()
-        assert "::group::" not in shown
-        assert "::endgroup::" not in shown
-
-    def test_no_character_at_all_breaks_a_line(self):
-        every = "".join(map(chr, range(1, 0x3000))) + "".join(map(chr, range(0xD7F0, 0xE010))) + "\uffff\U0010ffff"
-        for start in range(0, len(every), 1000):
-            shown = escape_untrusted(f"<{every[start : start + 1000]}>")
-            assert len(shown.splitlines()) == 1
-            assert shown.replace("\t", "").isprintable()
-            assert (shown[0], shown[-1]) == ("<", ">")
-
-    @pytest.mark.parametrize(
-        "text", ["", " ", "plain", "Grüße, 世界, Привет", "😀🇩🇪", "\ta\tb\t", "100 %s", "\\n", "€ ½ … — “x”"]
-    )
-    def test_what_is_visible_is_kept(self, text):
-        assert escape_untrusted(text) == text
-
-    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
-    def test_the_final_line_break_is_none_of_it(self, end):
-        assert escape_untrusted(f"a {end}") == "a "
-        assert escape_untrusted(end) == ""
-
-    def test_a_long_line_is_cut_and_that_is_said(self):
-        shown = escape_untrusted("x" * 1_000_000 + "\n")
-        assert shown == "x" * 65_536 + "… (934464 more characters)"
-
-    @pytest.mark.parametrize("more", [0, 1])
-    def test_one_that_just_fits_is_not_cut(self, more):
-        shown = escape_untrusted("ü" * (MAX_LINE_LENGTH + more) + "\r\n")
-        assert shown == "ü" * MAX_LINE_LENGTH + "… (1 more characters)" * more
-
-    def test_a_long_line_of_controls_is_bounded_too(self):
-        shown = escape_untrusted("\x00" * 1_000_000)
-        assert shown == r"\x00" * MAX_LINE_LENGTH + "… (934464 more characters)"
-
-    def test_a_fake_record_stays_in_the_line(self):
-        assert escape_untrusted("[2026-01-01 00:00:00] ERROR - no\n") == "[2026-01-01 00:00:00] ERROR - no"
-        assert escape_untrusted(HOSTILE["fake record"]) == r"ok\n[2026-01-01 00:00:00] ERROR - disk is full"
 
 
 @pytest.fixture(params=["stdlib", "Airflow, JSON", "Airflow, console"])
@@ -199,7 +94,7 @@ class TestInvocationLog:
         log.write(LogLine(message="x\n" * 500_000))
         _, (level, text) = records()
         assert level == "info"
-        assert text.endswith("… (934463 more characters)")
+        assert text.endswith("… (933448 more characters)")
         assert len(text) < 100_000
 
     def test_an_error_is_a_warning(self, make_log):
@@ -270,7 +165,7 @@ class TestInvocationLog:
             (
                 "warning",
                 "The invocation's log lines are not shown from here on: "
-                r"GET /invocations/abc/events: 404 not_found: \x1b[31mgone",
+                r"GET /invocations/abc/events: 404 not_found: \x1b[31mgone\n",
             ),
         ]
 

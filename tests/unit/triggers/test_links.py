@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk.execution_time import comms
 from support.triggerer import task_instance
 
+from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
 BROWSERS = "/invocations/*/browsers"
@@ -69,7 +70,16 @@ async def test_link_that_cannot_be_stored_does_not_fail_the_trigger(wait_for_bro
 
     supervisor.hold = refuse
     assert await wait_for_browser(live_view_link=True) == {}
-    assert ("WARNING", "Airflow did not store the link 'Kernel live view': ConnectionError") in log()
+    told = [text for level, text in log() if level == "WARNING"]
+    assert len(told) == 1
+    assert told[0].startswith("Airflow did not store the link 'Kernel live view': ConnectionError in ")
+
+
+async def test_live_view_that_is_no_url_does_not_fail_the_trigger(wait_for_browser, kernel_emulator, log):
+    found = {"browsers": [{"session_id": "s", "browser_live_view_url": "https://[x"}]}
+    kernel_emulator.add_fault(Fault("GET", BROWSERS, None, status=200, body=found))
+    assert await wait_for_browser(live_view_link=True) == {}
+    assert [text for _, text in log() if "did not store the link 'Kernel live view': ValueError" in text]
 
 
 async def test_trigger_without_a_task_writes_no_link(start, triggerer, kernel_emulator, supervisor):

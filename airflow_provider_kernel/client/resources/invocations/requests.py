@@ -7,7 +7,6 @@ argument.
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timezone
 from typing import Any
 
@@ -41,11 +40,12 @@ from airflow_provider_kernel.client.resources.invocations.time_limits import (
     MIN_ASYNC_TIMEOUT_SECONDS,
 )
 from airflow_provider_kernel.client.retry import Resend
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import is_whole_number
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _invocation = json_of(Invocation)
 _browsers = json_of(BrowserList)

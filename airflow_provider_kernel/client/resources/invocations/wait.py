@@ -31,6 +31,9 @@ from airflow_provider_kernel.client.retry import (
     Resend,
     pause_after,
 )
+from airflow_provider_kernel.client.safe_logger import get_logger, only_informs
+
+log = get_logger(__name__)
 
 #: The first pause between polls: many runs are short.
 _FIRST_SECONDS = 0.5
@@ -68,7 +71,7 @@ def wait_for_invocation(
     on_browser: Callable[[Invocation, Browser], None] | None = None,
 ) -> Flow[Invocation]:
     """
-    Poll an invocation until it has ended.
+    Poll an invocation until it has ended. A callback that fails is logged, and the wait goes on.
 
     :param poll_interval: seconds between two polls in the long run.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
@@ -81,6 +84,8 @@ def wait_for_invocation(
     :raises KernelLostContactError: when 20 polls in a row failed, and none succeeded for two minutes.
     :raises KernelError: when a poll failed with an error that will not pass.
     """
+    on_change = only_informs(on_change, "The new status could not be reported", log)
+    on_poll_error = only_informs(on_poll_error, "The failed poll could not be reported", log)
     poll = poll_request(invocation_id)
     began = time.time()
     status: str | None = None
@@ -116,7 +121,7 @@ def wait_for_invocation(
                 browser = yield from _first_browser(invocation_id)
                 if browser is not None:
                     browser_polls = 0
-                    on_browser(invocation, browser)
+                    only_informs(on_browser, "The browser could not be reported", log)(invocation, browser)
         if deadline is not None:
             left = deadline - time.time()
             if left <= 0:
