@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 #: What to call for an object that an inline trigger waits for, by its id.
 _stops: dict[str, Callable[[], object]] = {}
@@ -23,6 +24,12 @@ def stop_inline_trigger(external_id: str) -> None:
     stop = _stops.get(external_id)
     if stop is not None:
         stop()
+
+
+def stop_on_signal(external_id: str) -> Callable[[], None]:
+    """Return what calls :func:`stop_inline_trigger` on a signal. What came for an earlier trigger is forgotten."""
+    _signalled.discard(external_id)
+    return partial(stop_inline_trigger, external_id)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -17,6 +16,7 @@ from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._run import Run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,19 +38,47 @@ class KernelClientMixin(SafeLogMixin):
     #: The Airflow connection.
     kernel_conn_id: str
     do_xcom_push: bool
-    #: The URL of the link on the task's page, once it is known.
-    dashboard: str | None = None
 
-    @cached_property
+    @property
     def hook(self) -> KernelHook:
-        # Imported late: a DAG file is parsed far more often than its tasks run.
-        from airflow_provider_kernel.hooks.kernel import KernelHook
+        """The hook of the present run."""
+        run = self._run
+        if run.hook is None:
+            # Imported late: a DAG file is parsed far more often than its tasks run.
+            from airflow_provider_kernel.hooks.kernel import KernelHook
 
-        return KernelHook(self.kernel_conn_id, sleep=self.sleep)
+            run.hook = KernelHook(self.kernel_conn_id, sleep=self.sleep)
+        return run.hook
+
+    @property
+    def dashboard(self) -> str | None:
+        """The URL of the link on the task's page, once it is known."""
+        return self._run.dashboard
 
     def sleep(self, seconds: float) -> None:
-        """Wait before a request is sent again."""
-        time.sleep(seconds)
+        """Wait before a request is sent again; a kill may end it with an error."""
+        self._run.sleep(seconds)
+
+    @property
+    def _run(self) -> Run:
+        # In one step: a signal handler may ask for it, too.
+        run: Run = self.__dict__.setdefault("_present_run", Run())
+        return run
+
+    def _begin_run(self, *, is_resumed: bool = False) -> None:
+        """
+        Make the state of a run. The first act of ``execute``, and of what goes on after a deferral.
+
+        :param is_resumed: whether the task goes on after a deferral.
+        """
+        last = self._run
+        self._present_run = Run(has_begun=True)
+        self._present_run.take_over(last, is_resumed=is_resumed)
+
+    def __getstate__(self) -> Any:
+        state = super().__getstate__()  # type: ignore[misc]
+        state.pop("_present_run", None)  # it holds the key, threads and connections
+        return state
 
     def show_dashboard(
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
@@ -60,7 +88,7 @@ class KernelClientMixin(SafeLogMixin):
         with side_information("The task has no link to the dashboard", self.log):
             link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
             if link != self.dashboard:
-                self.dashboard = link
+                self._run.dashboard = link
                 DASHBOARD.write(ti, link, log=self.log)
 
     def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str:
@@ -123,6 +151,7 @@ class KernelBaseOperator(KernelClientMixin, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the task. An error that a retry cannot mend becomes an ``AirflowFailException``."""
+        self._begin_run()
         with self.calling_kernel():
             return self.run_with_hook(context)
 

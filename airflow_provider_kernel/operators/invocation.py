@@ -7,7 +7,7 @@ Those that end what something else started stand in :mod:`airflow_provider_kerne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -163,9 +163,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         check_poll_interval(poll_interval)
         check_whole_number("max_output_bytes", max_output_bytes)
         check_whole_number("max_log_lines", max_log_lines)
-        self._owned: OwningTry[Invocation] | None = None
-        self._killed = False
-        self._stop_inline_trigger: Callable[[], None] | None = None
 
     def run_with_hook(self, context: Context) -> Any:
         """
@@ -195,6 +192,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         """Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end."""
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
+        self._begin_run(is_resumed=True)
         with self.calling_kernel():
             owned = self._own(context, is_resumed=True)
             try:
@@ -214,6 +212,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
 
+            self._begin_run(is_resumed=True)
             with self.calling_kernel():
                 owned = self._own(context, is_resumed=True)
                 invocation_id = published_id(self.owned_kind, context["ti"])
@@ -228,18 +227,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def on_kill(self) -> None:
         """Cancel the invocation. Runs in a signal handler; see :mod:`airflow_provider_kernel.lifecycle.owner`."""
-        self._killed = True
-        if self._owned is not None:
-            self._owned.kill()
-        if self._stop_inline_trigger is not None:
-            self._stop_inline_trigger()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait before a request is sent again; a kill ends it with an error."""
-        if self._owned is None:
-            super().sleep(seconds)
-        else:
-            self._owned.owner.wait(seconds)
+        self._run.kill()
 
     # --- the start ----------------------------------------------------------------------------------------------
 
@@ -247,7 +235,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         """Make what owns the invocation in this process."""
         from airflow_provider_kernel.lifecycle.owning_try import OwningTry
 
-        owned = self._owned = OwningTry(
+        owned = OwningTry(
             self._resource(context),
             self.hook,
             context,
@@ -256,8 +244,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             durable=self.durable,
             is_resumed=is_resumed,
         )
-        if self._killed:  # by a signal that came before
-            owned.kill()
+        self._run.sleep = lambda seconds: owned.owner.wait(seconds)
+        self._run.on_kill(owned.kill)
         return owned
 
     def _start(self, owned: OwningTry[Invocation], context: Context) -> str:
@@ -303,10 +291,10 @@ class KernelInvokeOperator(KernelBaseOperator):
                 invocation = poll(time.time() + FIRST_POLL_SECONDS)
                 with self._log_stream(owner, invocation_id):
                     return invocation
-            from airflow_provider_kernel.lifecycle.inline import stop_inline_trigger
+            from airflow_provider_kernel.lifecycle.inline import stop_on_signal
             from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
-            self._stop_inline_trigger = partial(stop_inline_trigger, invocation_id)
+            self._run.defer(stop_on_signal(invocation_id))
             check_still_running(context["ti"])
             owner.release()  # to the trigger
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.

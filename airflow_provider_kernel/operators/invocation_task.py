@@ -129,8 +129,6 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         self.include_traceback = include_traceback
         self.max_output_bytes = max_output_bytes
         self.kernel_conn_id = kernel_conn_id
-        self._responder: InvocationResponder | None = None
-        self._killed = False
 
     def execute(self, context: Context) -> Any:
         """
@@ -142,10 +140,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
         from airflow_provider_kernel.operators._responder import InvocationResponder
 
+        self._begin_run()
         with self.calling_kernel():
             self._require_an_id()
             retries_left = has_retries_left(context["ti"])
-            responder = self._responder = InvocationResponder(
+            responder = InvocationResponder(
                 self.hook.config,
                 self.invocation_id,
                 ti=context["ti"],
@@ -153,19 +152,16 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
                 retries_left=retries_left,
             )
             try:
-                if self._killed:  # by a signal that came before the responder was there
-                    responder.kill()
-                return self._run(responder, context)
+                self._run.on_kill(responder.kill)
+                return self._respond(responder, context)
             finally:
                 responder.close()
 
     def on_kill(self) -> None:
         """End the invocation, or leave it to the next try. Runs in a signal handler."""
-        self._killed = True
-        if self._responder is not None:
-            self._responder.kill()
+        self._run.kill()
 
-    def _run(self, responder: InvocationResponder, context: Context) -> Any:
+    def _respond(self, responder: InvocationResponder, context: Context) -> Any:
         from airflow_provider_kernel.lifecycle.ledger import Ledger, fingerprint
         from airflow_provider_kernel.owned.invocation import EndableInvocation
 
@@ -200,9 +196,15 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     def _call(self, responder: InvocationResponder, context: Context) -> Any:
         waiting = WaitingInvocation(responder)
         context["kernel_invocation"] = waiting  # type: ignore[typeddict-unknown-key]
-        if "kernel_invocation" in self.op_kwargs:
-            self.op_kwargs = {**self.op_kwargs, "kernel_invocation": waiting}
-        return super().execute(context)
+        given = self.op_kwargs
+        if "kernel_invocation" in given:
+            self.op_kwargs = {**given, "kernel_invocation": waiting}
+        try:
+            return super().execute(context)
+        finally:
+            # PythonOperator keeps the context in them, which the function would get in the next run, too.
+            self.op_kwargs = given
+            vars(self).pop("_PythonOperator__prepare_execution", None)
 
     def _end_after_error(self, responder: InvocationResponder, error: BaseException, context: Context) -> None:
         """Leave the invocation to the next try, or end it."""

@@ -97,6 +97,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
+        self._begin_run()
         self.log.info("Waiting for invocation %s", self.invocation_id)
         if not self.deferrable:
             return super().execute(context)
@@ -131,6 +132,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         """Resume after the deferral, and do what :meth:`execute` does in the end."""
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
+        self._begin_run(is_resumed=True)
         try:
             with self.calling_kernel():
                 return self._return_output(fetch_after_deferral(self.hook, event, self.invocation_id))

@@ -63,6 +63,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
+        "airflow_provider_kernel.operators._run",
         "airflow_provider_kernel.operators.base",
         "airflow_provider_kernel.operators.end_invocation",
         "airflow_provider_kernel.operators.invocation",

@@ -224,7 +224,7 @@ class TestAfterTheDeferral:
         def kill(operator, seconds):
             operator.on_kill()
             states.extend(invocation.status for invocation in kernel_emulator.invocations)
-            operator._owned.owner.wait(seconds)
+            operator._run.sleep(seconds)
 
         monkeypatch.setattr(KernelInvokeOperator, "sleep", kill)
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))

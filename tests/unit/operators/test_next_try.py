@@ -179,7 +179,7 @@ def test_try_killed_while_it_searches_for_a_crashed_start_leaves_it_to_the_next_
 ):
     def kill(operator, seconds):
         operator.on_kill()
-        operator._owned.owner.wait(seconds)
+        operator._run.sleep(seconds)
 
     list_fails()
     second = lost_start.next_try()
@@ -347,7 +347,7 @@ def test_kill_while_an_earlier_invocation_is_fetched_ends_it_at_once(
     def kill(operator, seconds):
         operator.on_kill()
         killed.extend(invocation.status for invocation in kernel_emulator.invocations)
-        operator._owned.owner.wait(seconds)
+        operator._run.sleep(seconds)
 
     kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
     monkeypatch.setattr(KernelInvokeOperator, "sleep", kill)

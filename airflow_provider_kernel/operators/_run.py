@@ -1,0 +1,69 @@
+"""The state of one run of an operator: neither the operator's next run nor a copy of the operator shares it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.hooks.kernel import KernelHook
+
+
+class Run:
+    """
+    What an operator knows of one run of its task.
+
+    ``execute`` makes it, and so does what goes on after a deferral. Before, an operator has a run that has not
+    begun: it notes a signal that comes first.
+
+    :param has_begun: whether this is more than the note of a signal.
+    """
+
+    def __init__(self, *, has_begun: bool = False) -> None:
+        #: Whether the run was killed. Written in a signal handler.
+        self.killed = False
+        self.hook: KernelHook | None = None
+        #: The URL of the link on the task's page, once it is known.
+        self.dashboard: str | None = None
+        #: Waits before a request is sent again, in seconds.
+        self.sleep: Callable[[float], object] = time.sleep
+        self._has_begun = has_begun
+        self._has_deferred = False
+        self._pid = os.getpid()
+        self._kills: list[Callable[[], object]] = []
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one that runs the task. It owns nothing."""
+        return self._has_begun and self._pid != os.getpid()
+
+    def take_over(self, last: Run, *, is_resumed: bool) -> None:
+        """Take over a signal that came before this run. To be called once a signal handler finds this run."""
+        is_continued = not last._has_begun or (is_resumed and last._has_deferred)
+        if is_continued and last.killed:
+            self.killed = True
+
+    def on_kill(self, kill: Callable[[], object]) -> None:
+        """Call ``kill`` on each kill, in a signal handler; at once if one has come before."""
+        self._kills.append(kill)
+        if self.killed:
+            kill()
+
+    def defer(self, kill: Callable[[], object]) -> None:
+        """Note that the task defers; from now on a kill also calls ``kill``."""
+        self._has_deferred = True
+        self._kills.append(kill)
+
+    def kill(self) -> None:
+        """Handle a kill from a signal handler. May be called at any time, and again."""
+        if self.is_of_another_process:
+            return
+        self.killed = True
+        for kill in tuple(self._kills):
+            kill()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of an operator has not run.
+        return Run, ()

@@ -1,0 +1,194 @@
+"""One operator object that is executed more than once, and copies of one that was: no run sees another one."""
+
+import copy
+import os
+import pickle
+
+import pytest
+from airflow.sdk import BaseOperator, task as task_decorators
+
+from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.lifecycle import inline
+from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._run import Run
+from airflow_provider_kernel.operators.invocation import (
+    KernelCancelInvocationOperator,
+    KernelInvokeOperator,
+)
+from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
+from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
+
+ECHO = {"app_name": "demo", "action_name": "echo", "payload": 1, "poll_interval": 0.01, "stream_logs": False}
+HANG = {**ECHO, "action_name": "hang"}
+
+
+def return_one():
+    return 1
+
+
+def return_the_number_of_the_try(ti):
+    return ti.try_number
+
+
+@pytest.fixture(autouse=True)
+def airflow_runs_the_object_itself(monkeypatch):
+    """Airflow executes a copy of the task; tests and runners of one's own execute the object."""
+    monkeypatch.setattr(BaseOperator, "prepare_for_execution", lambda task: task)
+
+
+@pytest.fixture
+def start(kernel_connection):
+    def start():
+        with KernelHook() as hook:
+            return hook.invoke("demo", "hang").id
+
+    return start
+
+
+@pytest.fixture
+def first_run(make_task, start, kernel_emulator):
+    """Make the first run of a task with each operator."""
+
+    def first_run(kind):
+        if kind == "invoke":
+            return make_task(KernelInvokeOperator, **ECHO)
+        if kind == "respond":
+            return make_task(KernelInvocationTaskOperator, python_callable=return_one, invocation_id=start())
+        if kind == "cancel":
+            return make_task(KernelCancelInvocationOperator, invocation_id=start(), if_finished="ignore")
+        if kind == "orphans":
+            return make_task(KernelCancelOrphansOperator, app_name="demo")
+        invocation_id = start()
+        kernel_emulator.finish(invocation_id, output=1)
+        return make_task(KernelInvocationSensor, invocation_id=invocation_id)
+
+    return first_run
+
+
+@pytest.mark.parametrize("kind", ["invoke", "respond", "cancel", "sensor"])
+def test_each_run_writes_the_link(kind, first_run, execution_api, start):
+    first = first_run(kind)
+    assert first.run().state == "success"
+    link = execution_api.xcoms[DASHBOARD.xcom_key]
+    second = first.next_try()
+    if kind == "respond":
+        second.task.invocation_id = start()
+    assert second.run().state == "success"
+    assert execution_api.xcoms[DASHBOARD.xcom_key] == link != ""
+
+
+@pytest.mark.parametrize("kind", ["invoke", "respond"])
+def test_kill_after_the_end_of_a_run_does_not_reach_the_next_one(kind, first_run, start):
+    first = first_run(kind)
+    first.run()
+    first.task.on_kill()
+    second = first.next_try()
+    if kind == "respond":
+        second.task.invocation_id = start()
+    assert second.run().state == "success"
+
+
+@pytest.mark.parametrize("kind", ["invoke", "respond"])
+def test_kill_before_execute_kills_the_run_that_comes(kind, first_run, kernel_emulator):
+    first = first_run(kind)
+    started = kernel_emulator.requests("POST")
+    first.task.on_kill()
+    assert isinstance(first.run().error, KernelInvocationKilledError)
+    assert kernel_emulator.requests("POST") == started
+
+
+def test_each_run_reads_the_connection_anew(first_run, monkeypatch):
+    first = first_run("invoke")
+    first.run()
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", '{"conn_type": "kernel"}')
+    assert "There is no API key" in str(first.next_try().run().error)
+
+
+def test_function_of_the_second_run_gets_the_context_of_the_second_run(make_task, start, kernel_emulator):
+    first = make_task(
+        KernelInvocationTaskOperator, python_callable=return_the_number_of_the_try, invocation_id=start()
+    )
+    first.run()
+    second = first.next_try()
+    second.task.invocation_id = invocation_id = start()
+    assert second.run().state == "success"
+    assert kernel_emulator.invocation(invocation_id).output_json == 2
+
+
+class TestDeferral:
+    @pytest.fixture
+    def deferred(self, make_task, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.02)
+        deferred = make_task(KernelInvokeOperator, deferrable=True, **HANG)
+        assert deferred.run().state == "deferred"
+        return deferred
+
+    @pytest.fixture(autouse=True)
+    def no_signal_is_left(self, monkeypatch):
+        monkeypatch.setattr(inline, "_signalled", set())
+
+    def test_kill_while_the_task_is_deferred_kills_what_resumes(self, deferred, kernel_emulator):
+        deferred.task.on_kill()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
+        event = {"invocation_id": kernel_emulator.invocations[0].id, "status": "finished"}
+        assert isinstance(deferred.resume("execute_complete", event=event).error, KernelInvocationKilledError)
+
+    def test_kill_while_the_task_is_deferred_does_not_reach_its_next_try(self, deferred):
+        deferred.task.on_kill()
+        assert deferred.next_try(cleared=True).run().state == "deferred"
+
+    def test_signal_for_an_earlier_trigger_does_not_stop_the_next_one_of_an_invocation(self):
+        inline.stop_on_signal("i")()
+        inline.stop_on_signal("i")
+        assert not inline._signalled
+
+
+def test_forked_child_that_gets_a_signal_kills_nothing(monkeypatch):
+    killed = []
+    run = Run(has_begun=True)
+    run.on_kill(lambda: killed.append(True))
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    run.kill()
+    assert not killed
+    assert not run.killed
+
+
+class TestCopies:
+    @pytest.fixture(params=["invoke", "respond", "cancel", "sensor", "orphans"])
+    def used(self, request, first_run):
+        """A task that was executed, killed afterwards, and whose hook is open."""
+        first = first_run(request.param)
+        assert first.run().state == "success"
+        first.task.hook.get_conn()
+        first.task.on_kill()
+        yield first
+        first.task.hook.close()
+
+    def test_pickle_of_a_used_operator_holds_no_key(self, used, kernel_emulator):
+        pickled = pickle.dumps(used.task)
+        assert kernel_emulator.api_key.encode() not in pickled
+        assert pickle.loads(pickled).task_id == "t"  # noqa: S301 (our own bytes)
+
+    @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+    def test_copy_of_a_used_operator_has_not_run(self, make, used, first_run, start):
+        copied = make(used.task)
+        assert copied.hook is not used.task.hook
+        assert copied.dashboard is None
+        if isinstance(copied, KernelInvocationTaskOperator):
+            copied.invocation_id = start()
+        used.task = copied
+        assert used.next_try().run().state == "success"
+
+
+def test_function_of_a_decorated_task_leaves_nothing_of_its_run_in_the_operator(make_task, start, kernel_emulator):
+    def function(kernel_invocation):
+        return kernel_invocation.id
+
+    invocation_id = start()
+    operator = task_decorators.kernel_invocation(invocation_id=invocation_id)(function).operator_class
+    first = make_task(operator, python_callable=function, invocation_id=invocation_id)
+    assert first.run().state == "success"
+    assert kernel_emulator.invocation(invocation_id).output_json == invocation_id
+    assert first.task.op_kwargs == {"kernel_invocation": None}
