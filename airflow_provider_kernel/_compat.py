@@ -36,6 +36,38 @@ except ImportError:  # Airflow 3.1
     from airflow.configuration import conf as conf  # type: ignore[assignment]
 
 
+def mask_secrets(secrets: list[str]) -> None:
+    """Make Airflow mask texts in the logs of this process, and in those that its supervisor writes for it."""
+    from airflow.sdk.log import mask_secret
+
+    mask_secret(secrets)  # type: ignore[arg-type]
+    _mask_in_core(secrets)
+
+
+async def amask_secrets(secrets: list[str]) -> None:
+    """Do what :func:`mask_secrets` does, without blocking the event loop."""
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:  # before Airflow 3.3
+        from airflow.sdk.log import mask_secret
+        from asgiref.sync import sync_to_async
+
+        # On a thread: it waits for the supervisor, whose answer the event loop reads.
+        await sync_to_async(mask_secret)(secrets)  # type: ignore[arg-type]
+    else:
+        await amask_secret(secrets)  # type: ignore[arg-type]
+    _mask_in_core(secrets)
+
+
+def _mask_in_core(secrets: list[str]) -> None:
+    """Register texts with the masker of the API server and the CLI, which is not that of the Task SDK."""
+    try:
+        from airflow._shared.secrets_masker import mask_secret
+    except ImportError:  # a worker without apache-airflow-core
+        return
+    mask_secret(secrets)  # type: ignore[arg-type]
+
+
 def load_dag_folder(folder: Path, bundle_name: str) -> Any:
     """Parse a folder of DAG files into Airflow's ``DagBag``, with ``dags`` and ``import_errors``."""
     try:

@@ -19,14 +19,14 @@ from airflow_provider_kernel.client.flow import EventStream, Flow, Follower, Sle
 from airflow_provider_kernel.client.http import deadline
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
 from airflow_provider_kernel.client.http.deadline import Deadline
-from airflow_provider_kernel.client.http.log_filter import keep_out_of_the_log, suppress_logs
+from airflow_provider_kernel.client.http.log_filter import suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
-from airflow_provider_kernel.client.http.redaction import mask_event
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
 from airflow_provider_kernel.client.http.response import is_event_stream
 from airflow_provider_kernel.client.http.response_body import BoundedBody, ContentDecoder
 from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import AsyncHttpClient, Transport, headers_of, response_of
+from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class _BaseClient:
         self.config = config
         self._transport = Transport(config, trace)
         self._logger = logger
-        keep_out_of_the_log(config.api_key)
+        register_key(config.api_key)
 
     def _with_retries(self, request: Request[T]) -> Flow[T]:
         return flows.with_retries(request, self.config.retry, logger=self._logger)
@@ -56,7 +56,7 @@ class _BaseClient:
         def feed(chunk: bytes) -> Iterator[E]:
             for part in content.feed(chunk):
                 for data in events.feed(part):
-                    yield stream.request.parse_event(mask_event(data, self.config.api_key))
+                    yield stream.request.parse_event(data)
 
         return feed
 

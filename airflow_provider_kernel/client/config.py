@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from airflow_provider_kernel.client.dashboard import check_template
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.redaction import MIN_KEY_LENGTH, register_key
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 from airflow_provider_kernel.client.validation import is_number
@@ -81,7 +82,7 @@ class KernelConfig:
     """
     How to reach the Kernel API, and as whom.
 
-    :param api_key: the API key; never shown in ``repr``, logs or errors.
+    :param api_key: the API key, of 8 characters at least; never shown in ``repr``, logs or errors.
     :param base_url: where the API is; with or without scheme.
     :param project: a project's id or exact name; ``None`` for the key's own, or the organization's default.
     :param connect_timeout: seconds to wait for a connection.
@@ -101,8 +102,6 @@ class KernelConfig:
     dashboard_url: str = DEFAULT_DASHBOARD_URL
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", normalise_base_url(self.base_url))
-        object.__setattr__(self, "dashboard_url", check_template(self.dashboard_url))
         if not isinstance(self.api_key, str) or not self.api_key.strip():
             raise KernelConfigurationError(
                 "There is no API key: put it into the API key (password) of the Airflow connection, "
@@ -111,6 +110,14 @@ class KernelConfig:
         # A key is often pasted with the line break behind it.
         object.__setattr__(self, "api_key", self.api_key.strip())
         _require_header_text("The API key", self.api_key, show=False)
+        if len(self.api_key) < MIN_KEY_LENGTH:
+            raise KernelConfigurationError(
+                f"The API key is too short: a key has {MIN_KEY_LENGTH} characters at least. Put the whole key into "
+                "the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
+            )
+        register_key(self.api_key)
+        object.__setattr__(self, "base_url", normalise_base_url(self.base_url))
+        object.__setattr__(self, "dashboard_url", check_template(self.dashboard_url))
         if self.project is not None:
             _require_header_text("project", self.project, show=True)
         for name in ("connect_timeout", "read_timeout"):

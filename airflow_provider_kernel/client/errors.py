@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Attempts:
 
 class KernelError(Exception):
     """
-    The root of all errors of this package.
+    The root of all errors of this package. No message shows an API key that this process uses.
 
     ``permanent`` says that trying the same again cannot help: a task that meets such an error fails without
     using up its retries.
@@ -68,7 +69,7 @@ class KernelError(Exception):
     attempts: Attempts | None = None
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message)
+        super().__init__(mask(message))
 
     def __str__(self) -> str:
         text = str(self.args[0]) if self.args else ""
@@ -161,12 +162,12 @@ class KernelAPIError(KernelError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = mask(message)
         self.status_code = status_code
-        self.code = code
-        self.details = tuple(details)
+        self.code = code and mask(code)
+        self.details = tuple((code and mask(code), text and mask(text)) for code, text in details)
         self.retry_after = retry_after
-        self.request_id = request_id
+        self.request_id = request_id and mask(request_id)
         self.args = (self._describe(),)
 
     def _describe(self) -> str:

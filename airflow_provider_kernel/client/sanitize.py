@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from airflow_provider_kernel.client.redaction import mask_start
+
 #: The most characters of a text that are kept. Kernel cuts log lines at 64 KiB; the rest is for what goes with one.
 MAX_LENGTH = 64 * 1024 + 1024
 
@@ -37,14 +39,14 @@ _COMMAND = (
 def escape_untrusted(text: str) -> str:
     r"""
     Escape a text, so that it is one line which shows all that it holds, of at most :data:`MAX_LENGTH` characters.
+    API keys of this process become ``***``.
 
     Characters that cannot be seen (line breaks, terminal controls, writing direction, zero width) become escapes
     such as ``\n`` and ``\u202e``; so does the first character of a command to a log page or a CI runner. Tabs stay.
     A text that is escaped already stays as it is.
     """
     left_out = len(text) - MAX_LENGTH
-    if left_out > 0:
-        text = text[:MAX_LENGTH]
+    text = mask_start(text, MAX_LENGTH)
     if not text.isprintable():
         text = "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
     if not text.isascii():
@@ -60,7 +62,7 @@ def sanitize_line(text: str, limit: int = 300) -> str:
     :param limit: the most characters to keep; what is cut is marked with an ellipsis.
     """
     # White space is folded, so more than the limit is read; not everything, which may be megabytes.
-    start = text[: 4 * limit]
+    start = mask_start(text, 4 * limit)
     line = escape_untrusted(" ".join("".join(c if c.isprintable() else " " for c in start).split()))
     return line if len(line) <= limit else f"{line[:limit]}…"
 
@@ -72,6 +74,7 @@ def short_repr(value: Any) -> str:
     except (ValueError, RecursionError):
         # repr() of an int of thousands of digits is an error.
         return f"a value of type {type(value).__name__}"
+    text = mask_start(text, _SHOWN_LIMIT + 1)
     return text if len(text) <= _SHOWN_LIMIT else f"{text[:_SHOWN_LIMIT]}…"
 
 

@@ -12,6 +12,7 @@ from airflow_provider_kernel import __version__
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.redaction import printed_forms
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
@@ -19,6 +20,20 @@ from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+
+def forms_to_mask(connection: Connection | None) -> list[str]:
+    """
+    Give the forms of the API key that a log may hold and that Airflow does not mask itself.
+
+    Airflow masks the password of a connection as it is stored. It does not know a key of the environment, nor the
+    key without the line break behind it, nor how a key with special characters is printed.
+    """
+    stored = connection.password if connection else None
+    key = stored if connection else os.environ.get("KERNEL_API_KEY")
+    if not isinstance(key, str) or not key.strip():
+        return []
+    return [form for form in printed_forms(key.strip()) if form != stored]
 
 
 def config_from_connection(connection: Connection) -> KernelConfig:

@@ -15,6 +15,7 @@ from airflow_provider_kernel.client.errors import (
     KernelResponseError,
     KernelServerError,
 )
+from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.resources.auth import AuthContext
 
 _CONNECTION_PROBLEMS = {
@@ -29,12 +30,12 @@ _CONNECTION_PROBLEMS = {
 def describe_success(context: AuthContext, config: KernelConfig) -> str:
     where = f"project {context.project_id}" if context.project_id else "its default project"
     owner = context.organization.id
-    return f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}"
+    return mask(f"Connected to {config.base_url}: the key belongs to organization {owner} and acts in {where}")
 
 
 def describe_failure(error: KernelError, config: KernelConfig | None) -> str:
     """Name the cause, followed by the error itself. ``config`` is ``None`` if the connection itself is invalid."""
-    return str(error) if config is None else f"{_summarize_failure(error, config)}. {error}"
+    return str(error) if config is None else mask(f"{_summarize_failure(error, config)}. {error}")
 
 
 def _summarize_failure(error: KernelError, config: KernelConfig) -> str:

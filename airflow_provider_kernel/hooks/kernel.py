@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import BaseHook, Connection
 
-from airflow_provider_kernel._compat import AirflowNotFoundException
+from airflow_provider_kernel._compat import AirflowNotFoundException, amask_secrets, mask_secrets
 from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
@@ -26,7 +26,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
-from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment
+from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, forms_to_mask
 from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
@@ -111,6 +111,9 @@ class KernelHook(SafeLogMixin, BaseHook):
             connection = self.get_connection(self.kernel_conn_id)
         except AirflowNotFoundException:
             connection = None
+        # Before anything can fail with a traceback that shows it.
+        if forms := forms_to_mask(connection):
+            mask_secrets(forms)
         return self._build_config(connection)
 
     async def aget_config(self) -> KernelConfig:
@@ -120,6 +123,8 @@ class KernelHook(SafeLogMixin, BaseHook):
                 connection = await self.aget_connection(self.kernel_conn_id)
             except AirflowNotFoundException:
                 connection = None
+            if forms := forms_to_mask(connection):
+                await amask_secrets(forms)
             self._config = self._build_config(connection)
         return self._config
 

@@ -130,7 +130,7 @@ class TestTls:
 
     def test_tls_certificates_are_loaded_once_for_many_clients(self, connect, kernel_emulator, loaded):
         for number in range(5):
-            connect(kernel_emulator, api_key=f"sk-{number}")
+            connect(kernel_emulator, api_key=f"sk-test-{number}")
         assert loaded.count("httpx") == 1
         assert loaded.count("ssl") <= 1
 

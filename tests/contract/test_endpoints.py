@@ -280,8 +280,8 @@ class TestAuthContext:
 
     def test_auth_context_of_a_scoped_key_has_its_scope(self, connect, kernel_emulator):
         project = kernel_emulator.add_project("team")
-        kernel_emulator.add_key("sk-team", "team")
-        context = connect(kernel_emulator, api_key="sk-team").send(get_auth_context())
+        kernel_emulator.add_key("sk-team-key", "team")
+        context = connect(kernel_emulator, api_key="sk-team-key").send(get_auth_context())
         assert context.authorization.credential_scope.project_id == project.id
 
 

@@ -54,6 +54,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.resources.invocations.errors",
         "airflow_provider_kernel.client.resources.invocations.status",
         "airflow_provider_kernel.client.safe_logger",
+        "airflow_provider_kernel.client.redaction",
         "airflow_provider_kernel.client.sanitize",
         "airflow_provider_kernel.client.unset",
         "airflow_provider_kernel.client.validation",

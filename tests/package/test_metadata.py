@@ -189,7 +189,7 @@ def test_provider_info_names_existing_decorators_and_notifiers(info):
 def test_connection_form_shows_the_defaults_that_apply(info):
     (connection,) = info["connection-types"]
     shown = {name: field["schema"]["default"] for name, field in connection["conn-fields"].items()}
-    applied = KernelConfig(api_key="k")
+    applied = KernelConfig(api_key="sk-test-key")
     assert shown["connect_timeout"] == applied.connect_timeout
     assert shown["read_timeout"] == applied.read_timeout
     assert shown["max_attempts"] == RetryPolicy().max_attempts

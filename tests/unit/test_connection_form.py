@@ -101,7 +101,7 @@ def test_schema_holds_bounds_only_if_the_field_has_some():
 
 def test_form_defaults_equal_the_clients_defaults():
     defaults = {field.name: field.default for field in EXTRA_FIELDS}
-    config = KernelConfig("sk-test")
+    config = KernelConfig("sk-test-key")
     assert (
         defaults["project"],
         defaults["connect_timeout"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from airflow_provider_kernel.client.http.redaction import mask
+from airflow_provider_kernel.client.redaction import mask
 
 #: The loggers to which httpx and httpcore log every request.
 TRANSPORT_LOGGERS = (
@@ -19,28 +19,20 @@ TRANSPORT_LOGGERS = (
     "httpcore.socks",
 )
 _silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
-#: The keys of this process. At DEBUG, httpcore logs the headers of an answer, which may echo those of the request;
-#: Airflow masks the keys of its own connections only.
-_keys: set[str] = set()
 
 
 def _filter(record: logging.LogRecord) -> bool:
     if _silent.get():
         return False
+    # At DEBUG, httpcore logs the headers of an answer, which may echo those of the request.
     text = record.getMessage()
-    for key in tuple(_keys):  # clients are made on many threads
-        if key in text:
-            record.msg, record.args = mask(text, key), ()
+    if (masked := mask(text)) != text:
+        record.msg, record.args = masked, ()
     return True
 
 
 for _name in TRANSPORT_LOGGERS:
     logging.getLogger(_name).addFilter(_filter)
-
-
-def keep_out_of_the_log(key: str) -> None:
-    """Redact a key in the transport's log records in this process from now on."""
-    _keys.add(key)
 
 
 @contextmanager

@@ -19,14 +19,15 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import (
     KernelConfigurationError,
     KernelConnectionError,
+    KernelError,
     KernelResponseError,
     KernelTimeoutError,
 )
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
-from airflow_provider_kernel.client.http.redaction import mask_response, masked
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, nothing, read
 from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
+from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 
 #: Shorter than a load balancer's usual 60 s, so that this side closes an idle connection first.
@@ -104,7 +105,7 @@ class Transport:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turn httpx's errors into ours, without the key."""
-        with masked(self._config.api_key), _own_errors():
+        with _no_key_in_causes(), _own_errors():
             yield
 
 
@@ -128,9 +129,8 @@ def headers_of(answer: httpx.Response) -> dict[str, str]:
 
 
 def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) -> Response:
-    """Turn httpx's answer into a response, with the key redacted."""
-    key = answer.request.headers["Authorization"].removeprefix("Bearer ")
-    return mask_response(Response(answer.status_code, headers, body), key)
+    """Turn httpx's answer into a response."""
+    return Response(answer.status_code, headers, body)
 
 
 def _refuse_redirect(answer: httpx.Response) -> None:
@@ -141,6 +141,29 @@ def _refuse_redirect(answer: httpx.Response) -> None:
 
 async def _refuse_redirect_async(answer: httpx.Response) -> None:
     _refuse_redirect(answer)
+
+
+@contextmanager
+def _no_key_in_causes() -> Iterator[None]:
+    """Drop the cause of an error if it shows the key, as a traceback would. The message says what happened."""
+    try:
+        yield
+    except KernelError as error:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, KernelError):
+            texts = _all_texts(cause)
+            if mask(texts) != texts:
+                error.__cause__ = None
+                error.__suppress_context__ = True
+        raise
+
+
+def _all_texts(error: BaseException | None) -> str:
+    texts: list[str] = []
+    while error is not None and len(texts) < 20:
+        texts.append(f"{error} {error!r}")
+        error = error.__cause__ or error.__context__
+    return " ".join(texts)
 
 
 @contextmanager

@@ -106,6 +106,20 @@ class TestKey:
         with pytest.raises(KernelConfigurationError, match=r"There is no API key: .*password.*KERNEL_API_KEY"):
             KernelConfig(given)
 
+    @pytest.mark.parametrize("given", ["x", "test", "sk-shop", " sk-shop \n"], ids=repr)
+    def test_short_key_is_refused_without_showing_it(self, given):
+        """It would be masked in words that merely contain it."""
+        with pytest.raises(KernelConfigurationError) as raised:
+            KernelConfig(given)
+        assert str(raised.value) == (
+            "The API key is too short: a key has 8 characters at least. Put the whole key into the API key "
+            "(password) of the Airflow connection, or into KERNEL_API_KEY"
+        )
+        assert given.strip() not in repr(raised.value).replace("text", "")
+
+    def test_key_of_eight_characters_is_enough(self):
+        assert KernelConfig("sk-12345").api_key == "sk-12345"
+
     @pytest.mark.parametrize(
         "given",
         [
@@ -135,6 +149,9 @@ class TestKey:
         [
             {"project": "ä"},
             {"base_url": "x/y"},
+            {"base_url": f"https://{KEY}/y"},
+            {"dashboard_url": f"x/{KEY}"},
+            {"project": f"{KEY}\n"},
             {"connect_timeout": 0},
             {"read_timeout": None},
         ],

@@ -11,7 +11,7 @@ D = "https://dashboard.onkernel.com"
 
 def refusal(template):
     with pytest.raises(KernelConfigurationError) as raised:
-        KernelConfig("k", dashboard_url=template)
+        KernelConfig("sk-test-key", dashboard_url=template)
     text = str(raised.value)
     assert text.endswith(
         ". Give an http or https address; it may hold {invocation_id}, {app_name}, {session_id}, "
@@ -35,10 +35,10 @@ class TestTemplate:
         assert check_template(template) == template
 
     def test_white_space_around_a_template_is_dropped(self):
-        assert KernelConfig("k", dashboard_url=f" {D}\n").dashboard_url == D
+        assert KernelConfig("sk-test-key", dashboard_url=f" {D}\n").dashboard_url == D
 
     def test_default_template_is_the_front_page(self):
-        assert KernelConfig("k").dashboard_url == D
+        assert KernelConfig("sk-test-key").dashboard_url == D
 
     @pytest.mark.parametrize(
         ("rest", "named"),

@@ -159,7 +159,7 @@ def test_end_that_succeeds_says_how_long_it_took(end):
 
 
 def test_client_for_ends_has_short_timeouts_and_leaves_the_attempts_to_the_end():
-    config = KernelConfig(api_key="k", connect_timeout=30.0, read_timeout=0.5)
+    config = KernelConfig(api_key="sk-test-key", connect_timeout=30.0, read_timeout=0.5)
     ending, urgent = for_ending(config), for_ending(config, urgent=True)
     assert (ending.connect_timeout, ending.read_timeout) == (5.0, 0.5)
     assert (urgent.connect_timeout, urgent.read_timeout) == (1.2, 0.5)

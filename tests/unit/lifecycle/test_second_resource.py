@@ -109,7 +109,7 @@ class Try:
     """One try of a task that owns a widget."""
 
     def __init__(self, resource, store, *, number, max_tries):
-        config = KernelConfig("sk_test", "http://127.0.0.1:9")
+        config = KernelConfig("sk-test-key", "http://127.0.0.1:9")
         ti = SimpleNamespace(
             dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=number, max_tries=max_tries
         )

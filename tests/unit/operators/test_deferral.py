@@ -308,7 +308,7 @@ class TestAfterTheDeferral:
     def test_key_revoked_during_the_deferral_fails_the_task_without_a_retry(
         self, deferred, kernel_emulator, monkeypatch
     ):
-        connection = {**json.loads(kernel_emulator.airflow_connection), "password": "revoked"}
+        connection = {**json.loads(kernel_emulator.airflow_connection), "password": "sk-revoked"}
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
         event = deferred.trigger_event(deferred.deferred)
         assert event["status"] == "error"

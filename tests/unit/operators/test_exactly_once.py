@@ -88,6 +88,15 @@ class TestALostAnswer:
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 1
 
+    def test_lost_start_of_an_app_whose_name_contains_the_key_is_found(self, run, kernel_emulator, execution_api):
+        app = f"{kernel_emulator.api_key}-shop"
+        kernel_emulator.register(app, "echo", lambda ctx, payload: payload)
+        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+        result = run(KernelInvokeOperator, app_name=app, action_name="echo", payload=1, poll_interval=0.01)
+        assert result.state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.invocations) == 1
+
     def test_search_for_a_lost_start_leaves_an_invocation_with_another_payload(
         self, run, kernel_emulator, execution_api
     ):

@@ -192,7 +192,7 @@ class TestErrors:
         assert_nothing_cancelled(kernel_emulator)
 
     def test_permanent_error_uses_up_no_retries(self, run, kernel_emulator, monkeypatch):
-        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", f"kernel://:wrong@{kernel_emulator.base_url[7:]}/http")
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", f"kernel://:sk-wrong@{kernel_emulator.base_url[7:]}/http")
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
         assert isinstance(result.error, AirflowFailException)

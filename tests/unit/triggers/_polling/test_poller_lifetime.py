@@ -13,7 +13,7 @@ from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers._polling import shared_poller
 
-CONFIG = KernelConfig("sk-test", "http://127.0.0.1:1")
+CONFIG = KernelConfig("sk-test-key", "http://127.0.0.1:1")
 
 
 def is_closed(poller):
@@ -57,7 +57,7 @@ async def test_a_closed_poller_is_replaced():
 @pytest.mark.parametrize(
     "difference",
     [
-        {"api_key": "sk-other"},
+        {"api_key": "sk-other-key"},
         {"base_url": "http://127.0.0.1:2"},
         {"project": "p"},
         {"read_timeout": 1.0},
