@@ -8,7 +8,7 @@ stores the result; ``get_link`` returns what is stored already, since the proces
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -28,7 +28,7 @@ class _StoredLink(BaseOperatorLink):
         from airflow.sdk.execution_time.xcom import XCom
 
         stored = XCom.get_one(key=self.xcom_key, **_xcom_address(ti_key))
-        return stored if isinstance(stored, str) else ""
+        return stored if is_web_address(stored) else ""
 
     def write(self, ti: Any, address: str | None, *, log: Any) -> None:
         """Store the link, on a worker or in the triggerer. A failure is logged and does not fail the task."""
@@ -63,12 +63,23 @@ class KernelLiveViewLink(_StoredLink):
 
     def _store(self, ti: Any, address: str | None) -> None:
         """Store an http or https URL. A headless browser has no live view, and so no URL."""
-        if address and urlsplit(address).scheme in ("http", "https"):
+        if is_web_address(address):
             super()._store(ti, address)
 
 
 DASHBOARD = KernelDashboardLink()
 LIVE_VIEW = KernelLiveViewLink()
+
+
+def is_web_address(address: object) -> TypeGuard[str]:
+    """Tell whether a link may lead there: to an http or https URL that browsers and Airflow read alike."""
+    if not isinstance(address, str) or not address.isprintable() or " " in address:
+        return False
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.netloc)
 
 
 def _xcom_address(ti: Any) -> dict[str, Any]:

@@ -20,6 +20,10 @@ def refusal(template):
     return text.partition(". Give")[0]
 
 
+def test_link_takes_half_a_surrogate_pair_from_a_name():
+    assert dashboard_link(D + "/{app_name}", "abc", app_name="a\ud800") == D + "/a%3F"
+
+
 class TestTemplate:
     @pytest.mark.parametrize(
         "template",

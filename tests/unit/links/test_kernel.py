@@ -75,6 +75,25 @@ def started(kernel_emulator, kernel_connection):
         return hook.invoke("demo", "hang").id
 
 
+#: What no link may lead to.
+NO_WEB_ADDRESSES = [
+    None,
+    "",
+    "javascript:alert(1)",
+    "java\nscript:alert(1)",
+    " https://x",
+    "https://x\0",
+    "https://x/\ud800",
+    "https://",
+    "https://[x",
+    "wss://x",
+    "/live",
+    "x" * 99,
+    7,
+    {"a": 1},
+]
+
+
 class TestWhileItRuns:
     def test_dashboard_link_is_stored_as_soon_as_the_id_is_known(self, run, stored, kernel_emulator, dashboard):
         dashboard("https://d.example/{app_name}/{invocation_id}")
@@ -266,6 +285,12 @@ class TestOtherOperators:
         assert called == []
         assert kernel_emulator.invocation(started).status == "failed"
 
+    @pytest.mark.parametrize("address", NO_WEB_ADDRESSES)
+    def test_stored_address_that_is_no_web_address_is_not_shown(self, address, monkeypatch):
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda **options: address)
+        ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1})
+        assert DASHBOARD.get_link(None, ti_key=ti) == ""
+
     def test_orphans_operator_has_no_link(self):
         assert not KernelCancelOrphansOperator.operator_extra_links
 
@@ -378,7 +403,7 @@ class TestLiveView:
         assert kernel_emulator.requests("PATCH") == ()
         assert execution_api.xcoms[LIVE_KEY] == ""
 
-    @pytest.mark.parametrize("address", [None, "", "javascript:alert(1)", "wss://x", "/live"])
+    @pytest.mark.parametrize("address", NO_WEB_ADDRESSES)
     def test_live_view_link_with_another_scheme_than_http_is_not_stored(self, address):
         class Nowhere:
             def __getattr__(self, name):
