@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
@@ -12,6 +12,10 @@ DEFAULT_POLL_INTERVAL = 10.0
 DEFAULT_MAX_LOG_LINES = 10_000
 #: The largest output to put into XCom by default.
 DEFAULT_MAX_OUTPUT_BYTES = 1024 * 1024
+
+#: How an output is handed to other tasks.
+OutputAs = Literal["value", "json_text"]
+DEFAULT_OUTPUT_AS: OutputAs = "value"
 
 
 def check_poll_interval(value: Any) -> None:
@@ -24,3 +28,13 @@ def check_whole_number(name: str, value: Any) -> None:
     """Refuse a limit that is not a whole number from 0."""
     if not is_whole_number(value) or value < 0:
         raise KernelInputError(f"{name} is {short_repr(value)}; it takes a whole number from 0")
+
+
+def check_output_as(value: Any, *, multiple_outputs: bool, waits: bool = True) -> None:
+    """Refuse a form of outputs that does not exist, and one without items where Airflow is to push each item."""
+    if value not in ("value", "json_text"):
+        raise KernelInputError(f"output_as is {short_repr(value)}; it takes 'value' or 'json_text'")
+    if multiple_outputs and value == "json_text":
+        raise KernelInputError("multiple_outputs=True needs output_as='value': JSON text has no items to push")
+    if multiple_outputs and not waits:
+        raise KernelInputError("multiple_outputs=True needs wait_for_completion=True: an id has no items to push")

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         KernelInvocationFailedError as KernelInvocationFailedError,
         KernelInvocationFinishedError as KernelInvocationFinishedError,
         KernelInvocationTimeoutError as KernelInvocationTimeoutError,
+        KernelOutputError as KernelOutputError,
         KernelOutputTooLargeError as KernelOutputTooLargeError,
     )
     from airflow_provider_kernel.client.resources.invocations.models import (
@@ -101,7 +102,7 @@ _PUBLIC = {
     "resources.auth": "AuthContext",
     "resources.invocations.errors": (
         "KernelInvocationFailedError KernelInvocationFinishedError KernelInvocationTimeoutError "
-        "KernelOutputTooLargeError"
+        "KernelOutputError KernelOutputTooLargeError"
     ),
     "resources.invocations.models": (
         "Browser BrowserList Event Heartbeat Invocation LogLine StateChange StreamError UnknownEvent"

@@ -23,7 +23,8 @@ The errors of this package, as one tree. Those of invocations are in ``resources
     ├── KernelInvocationKilledError      the task that waited for it was killed
     ├── KernelLostContactError           the invocation could not be polled for too long
     ├── KernelAmbiguousStartError        a start whose outcome is unknown
-    └── KernelOutputTooLargeError        the output is larger than the task wants to keep
+    └── KernelOutputError                the output cannot be handed to other tasks as it is
+        └── KernelOutputTooLargeError    it is larger than the task wants to keep
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from enum import Enum
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -84,3 +85,44 @@ def parse_json_leniently(text: str) -> Any:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
     except (ValueError, RecursionError):
         return text
+
+
+class Unreadable(Enum):
+    """Stands for JSON that Python cannot hold."""
+
+    TOO_DEEP = "nested too deeply"
+    TOO_LARGE = "a number that is too large"
+
+
+def parse_json_exactly(text: str) -> Any:
+    """
+    Read an output: JSON of any type, or plain text.
+
+    :return: as :func:`parse_json_leniently`, except that JSON is never taken for text: an :class:`Unreadable` is in
+        the place of what Python cannot hold.
+    """
+    value = parse_json_leniently(text)
+    if value is not text:
+        return value
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_number, parse_int=_number)
+    except RecursionError:
+        return Unreadable.TOO_DEEP
+    except ValueError:
+        return text
+
+
+def _number(text: str) -> float | Unreadable:
+    try:
+        return int(text) if text.lstrip("-").isdigit() else _finite_float(text)
+    except ValueError:  # for an integer, above some thousand digits
+        return Unreadable.TOO_LARGE
+
+
+def is_json(text: str) -> bool:
+    """Tell whether a text is JSON, with numbers of any size. Python cannot read JSON that is nested too deeply."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -17,6 +17,7 @@ from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_inform
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators._run import Run
+from airflow_provider_kernel.validation import DEFAULT_OUTPUT_AS, OutputAs
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +39,9 @@ class KernelClientMixin(SafeLogMixin):
     #: The Airflow connection.
     kernel_conn_id: str
     do_xcom_push: bool
+    multiple_outputs: bool
+    #: The form in which an output goes into XCom.
+    output_as: OutputAs = DEFAULT_OUTPUT_AS
 
     @property
     def hook(self) -> KernelHook:
@@ -113,14 +117,25 @@ class KernelClientMixin(SafeLogMixin):
             )
 
     def result_of(self, invocation: Invocation, *, app_name: str | None, max_output_bytes: int) -> Any:
-        """Log how an invocation ended, and the link to it. Return its output, or raise its error."""
-        from airflow_provider_kernel.client.resources.invocations.result import unwrap_result
+        """
+        Log how an invocation ended, and the link to it. Return its output, or raise its error.
+
+        :raises KernelOutputError: when its output cannot be put into XCom.
+        """
+        from airflow_provider_kernel.client.resources.invocations.result import check_result
+        from airflow_provider_kernel.xcom import hand_on
 
         with side_information("The invocation's end could not be logged", self.log):
             duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
             link = self.dashboard_of(invocation.id, app_name=app_name)
             self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link)
-        return unwrap_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
+        check_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
+        return hand_on(
+            invocation,
+            output_as=self.output_as,
+            is_pushed=self.do_xcom_push,
+            multiple_outputs=self.multiple_outputs,
+        )
 
     @contextmanager
     def calling_kernel(self) -> Iterator[None]:

@@ -39,7 +39,10 @@ from airflow_provider_kernel.operators.end_invocation import (
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
     DEFAULT_MAX_OUTPUT_BYTES,
+    DEFAULT_OUTPUT_AS,
     DEFAULT_POLL_INTERVAL,
+    OutputAs,
+    check_output_as,
     check_poll_interval,
     check_whole_number,
 )
@@ -105,6 +108,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         lost start exact, also for mapped tasks with equal payloads.
     :param cancel_on_kill: ``False`` leaves the invocation running when the task ends before it.
     :param max_output_bytes: the largest output to put into XCom; a larger one fails the task.
+    :param output_as: ``"json_text"`` puts the output into XCom as its JSON text, which always works. ``"value"``
+        fails the task without a retry if XCom would not give the output back as it is.
     :param live_view_link: whether to put a second link on the task's page, to the live view of the invocation's
         first browser. **Its address carries a token, so everyone who can see the task can watch that browser, and
         use it** while it lives. Each poll also asks for the browser until there is one, 20 times at most.
@@ -141,6 +146,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         durable: bool = True,
         correlation_key: str | None = None,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        output_as: OutputAs = DEFAULT_OUTPUT_AS,
         live_view_link: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -159,10 +165,12 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.durable = durable
         self.correlation_key = correlation_key
         self.max_output_bytes = max_output_bytes
+        self.output_as = output_as
         self.live_view_link = live_view_link
         check_poll_interval(poll_interval)
         check_whole_number("max_output_bytes", max_output_bytes)
         check_whole_number("max_log_lines", max_log_lines)
+        check_output_as(output_as, multiple_outputs=self.multiple_outputs, waits=wait_for_completion)
 
     def run_with_hook(self, context: Context) -> Any:
         """

@@ -15,7 +15,10 @@ from airflow_provider_kernel._compat import (
     TaskDeferred,
 )
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
-from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFinishedError,
+    KernelOutputError,
+)
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -210,7 +213,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         """Leave the invocation to the next try, or end it."""
         from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 
-        if isinstance(error, KernelInvocationFinishedError):
+        if isinstance(error, (KernelInvocationFinishedError, KernelOutputError)):  # it has ended
             responder.settle()
             return
         if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
@@ -237,11 +240,13 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
 
     def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger, response: str) -> Any:
         """Return the output with which a crashed try ended the invocation; raise if somebody else ended it."""
+        from airflow_provider_kernel.xcom import hand_on_response
+
         last = ledger.last()
         is_ours = last is not None and ledger.is_of_crashed_try(last, response)
         if is_ours and invocation.status == InvocationStatus.SUCCEEDED:
             self.log.info("An earlier try, which crashed, had answered invocation %s", invocation.id)
-            return invocation.parsed_output()
+            return hand_on_response(invocation, is_pushed=self.do_xcom_push, multiple_outputs=self.multiple_outputs)
         raise KernelInvocationFinishedError(invocation, InvocationStatus.SUCCEEDED.value)
 
 

@@ -21,7 +21,14 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
-from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_MAX_OUTPUT_BYTES, check_whole_number
+from airflow_provider_kernel.validation import (
+    DEFAULT_MAX_LOG_LINES,
+    DEFAULT_MAX_OUTPUT_BYTES,
+    DEFAULT_OUTPUT_AS,
+    OutputAs,
+    check_output_as,
+    check_whole_number,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,10 +53,13 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     :param stream_logs: whether to copy the invocation's log into the task's log while the sensor is deferred.
     :param max_log_lines: the most log lines to copy.
     :param max_output_bytes: the largest output to push to XCom, in bytes of JSON; a larger output fails the sensor.
+    :param output_as: ``"json_text"`` pushes the output to XCom as its JSON text, which always works. ``"value"``
+        fails the sensor without a retry if XCom would not give the output back as it is.
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
     :param poke_interval: seconds between two polls, as for any sensor.
     :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts.
-    :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0.
+    :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0, or
+        ``output_as`` is not one of its values.
     """
 
     template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
@@ -65,6 +75,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         stream_logs: bool = False,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        output_as: OutputAs = DEFAULT_OUTPUT_AS,
         kernel_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -75,7 +86,9 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         check_whole_number("max_log_lines", max_log_lines)
         check_whole_number("max_output_bytes", max_output_bytes)
         self.max_log_lines = max_log_lines
+        check_output_as(output_as, multiple_outputs=self.multiple_outputs)
         self.max_output_bytes = max_output_bytes
+        self.output_as = output_as
         self.kernel_conn_id = kernel_conn_id
 
     def poke(self, context: Context) -> PokeReturnValue:

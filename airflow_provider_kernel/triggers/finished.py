@@ -26,6 +26,7 @@ from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers._polling import shared_poller
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL, check_poll_interval
+from airflow_provider_kernel.xcom import storable_text
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.triggers.finished_producer import FinishedProducer
@@ -136,13 +137,17 @@ class KernelInvocationFinishedTrigger(SafeLogMixin, BaseEventTrigger):
                 # Stored after Airflow has stored the events, not before: they might be lost.
                 delivery.on_stored.append(functools.partial(store.write, cursor))
             for finished in new:
-                yield TriggerEvent(finished.payload())  # type: ignore[no-untyped-call]
+                yield TriggerEvent(_storable(finished.payload()))  # type: ignore[no-untyped-call]
 
     def _is_wanted(self, finished: Finished) -> bool:
         return all(
             getattr(self, name) in (None, getattr(finished, name))
             for name in ("app_name", "action_name", "version", "status")
         )
+
+
+def _storable(payload: dict[str, Any]) -> dict[str, Any]:
+    return {name: storable_text(value) if isinstance(value, str) else value for name, value in payload.items()}
 
 
 @dataclass

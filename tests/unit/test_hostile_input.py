@@ -146,6 +146,17 @@ OPERATORS = [
     ({"max_output_bytes": "1"}, "max_output_bytes is '1'; it takes a whole number from 0"),
     ({"max_output_bytes": -1}, "max_output_bytes is -1; it takes a whole number from 0"),
     ({"max_log_lines": 1.5}, "max_log_lines is 1.5; it takes a whole number from 0"),
+    ({"output_as": "json"}, "output_as is 'json'; it takes 'value' or 'json_text'"),
+    ({"output_as": ["value"]}, "output_as is ['value']; it takes 'value' or 'json_text'"),
+    (
+        {"multiple_outputs": True, "wait_for_completion": False},
+        "multiple_outputs=True needs wait_for_completion=True: an id has no items to push",
+    ),
+    ({"output_as": None}, "output_as is None; it takes 'value' or 'json_text'"),
+    (
+        {"output_as": "json_text", "multiple_outputs": True},
+        "multiple_outputs=True needs output_as='value': JSON text has no items to push",
+    ),
 ]
 BY_ID = {
     "get": requests.get_invocation,

@@ -2,7 +2,10 @@
 
 import pytest
 
-from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
+from airflow_provider_kernel.client.resources.invocations.errors import (
+    KernelInvocationFailedError,
+    KernelOutputError,
+)
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
@@ -18,6 +21,14 @@ OUTPUTS = {
     "not quite JSON": "NaN",
     "1 MB": '"' + "x" * 1_000_000 + '"',
 }
+#: What XCom would change or refuse.
+UNFIT = {
+    "an object of Python": '{"a": {"__type": "airflow.sdk.io.path.ObjectStoragePath", "__var": {"path": "file:///x"}}}',
+    "half a surrogate pair": r'{"a": "\ud800"}',
+    "a large integer": '{"a": 18446744073709551616}',
+    "NUL": r'{"a": "\u0000"}',
+    "deep": '{"a": ' + "[" * 90 + "]" * 90 + "}",
+}
 WAYS = ["blocking", "deferred", "sensor", "deferred sensor"]
 
 
@@ -31,7 +42,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
 
     kernel_emulator.register("app", "act", act)
 
-    def end_with(way, status, output):
+    def end_with(way, status, output, **arguments):
         def finish(invocation_id):
             kernel_emulator.finish(invocation_id, status, **({} if output is None else {"raw_output": output}))
 
@@ -44,6 +55,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
                 action_name="act",
                 deferrable=way == "deferred",
                 poll_interval=0.01,
+                **arguments,
             )
             if way == "blocking":
                 execution_api.hold = lambda method, path: (
@@ -62,6 +74,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
                 invocation_id=invocation_id,
                 poke_interval=0.01,
                 deferrable=way == "deferred sensor",
+                **arguments,
             )
             if way == "sensor":
                 finish(invocation_id)
@@ -96,3 +109,36 @@ def test_a_failure(output, end_with):
     assert len({str(cause).replace(cause.invocation.id, "ID") for cause in causes}) == 1
     assert all(cause.invocation.output == output for cause in causes)
     assert all(returned == "nothing" for _, returned in ends)
+
+
+@pytest.mark.parametrize("output", UNFIT.values(), ids=list(UNFIT))
+def test_output_that_xcom_cannot_hold_fails_the_task_for_good_and_cancels_nothing(
+    output, end_with, kernel_emulator
+):
+    ends = [end_with(way, "succeeded", output) for way in WAYS]
+    assert [result.state for result, _ in ends] == ["failed"] * len(WAYS)  # though each has a retry left
+    assert all(isinstance(result.error.__cause__, KernelOutputError) for result, _ in ends)
+    assert all("$.a" in str(result.error) for result, _ in ends)
+    assert all(returned == "nothing" for _, returned in ends)
+    assert kernel_emulator.requests("PATCH") == ()
+
+
+@pytest.mark.parametrize("output", UNFIT.values(), ids=list(UNFIT))
+def test_output_that_xcom_cannot_hold_is_handed_on_as_json_text(output, end_with):
+    ends = [end_with(way, "succeeded", output, output_as="json_text") for way in WAYS]
+    assert [result.state for result, _ in ends] == ["success"] * len(WAYS)
+    assert [returned for _, returned in ends] == [output] * len(WAYS)
+
+
+def test_output_of_multiple_outputs_cannot_overwrite_what_the_task_owns(end_with, execution_api):
+    for way in WAYS:
+        output = (
+            '{"city": "Lisbon", "invocation_id": "another", "_link_KernelDashboardLink": "javascript:alert(1)"}'
+        )
+        result, returned = end_with(way, "succeeded", output, multiple_outputs=True)
+        assert result.state == "failed"
+        assert "$.invocation_id is an XCom key that belongs to the task itself" in str(result.error)
+        assert returned == "nothing"
+        assert execution_api.xcoms.get("invocation_id") != "another"
+        assert execution_api.xcoms["_link_KernelDashboardLink"].startswith("https://")
+        assert "city" not in execution_api.xcoms

@@ -12,6 +12,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationFinishedError,
     KernelInvocationTimeoutError,
+    KernelOutputError,
     KernelOutputTooLargeError,
 )
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -60,6 +61,7 @@ ONE_OF_EACH = [
     errors.KernelInvocationKilledError("killed"),
     errors.KernelLostContactError("lost contact"),
     errors.KernelAmbiguousStartError("unknown"),
+    KernelOutputError("no"),
     KernelOutputTooLargeError("too large"),
 ]
 
@@ -124,6 +126,7 @@ class TestPermanent:
             (errors.KernelInvocationKilledError, False),
             (errors.KernelLostContactError, False),
             (errors.KernelAmbiguousStartError, True),
+            (KernelOutputError, True),
             (KernelOutputTooLargeError, True),
         ],
     )

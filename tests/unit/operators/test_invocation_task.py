@@ -328,6 +328,25 @@ def test_retry_after_a_crash_keeps_the_response_of_the_crashed_try(respond, curr
     assert execution_api.xcoms["return_value"] == {"n": 1}
 
 
+@pytest.mark.needs_airflow("3.3", "before, no try knows of another")
+@pytest.mark.parametrize(
+    ("arguments", "state"), [({}, "failed"), ({"do_xcom_push": False}, "success")], ids=["pushed", "not pushed"]
+)
+def test_response_of_a_crashed_try_that_xcom_cannot_hold_fails_the_task_and_stays(
+    arguments, state, respond, current, kernel_emulator
+):
+    first = respond(lambda: {"page": {"__type": "dict", "__var": {}}}, max_tries=3, **arguments)
+    first.run()  # its worker crashes before Airflow hears of it
+    patches = kernel_emulator.requests("PATCH")
+    second = first.next_try().run()
+    assert second.state == state
+    if state == "failed":
+        assert "$.page has keys that make Airflow take it for a Python object" in str(second.error)
+        assert "Set do_xcom_push=False" in str(second.error)
+    assert kernel_emulator.requests("PATCH") == patches
+    assert current().status == "succeeded"
+
+
 def test_cleared_task_fails_when_its_invocation_has_ended(respond, current):
     first = respond(lambda: 1)
     first.run()

@@ -106,6 +106,17 @@ async def test_an_event_has_id_status_and_timing_but_no_output(watch, start, ker
     assert payload["seconds"] > 0
 
 
+async def test_an_event_holds_no_text_that_airflow_cannot_store(watch, kernel_emulator):
+    await watch.start(shop={})
+    row = {"id": "abc", "status": "failed", "app_name": "a\0b", "action_name": "x" * 999, "version": "v  1 ü"}
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=None, status=200, body=[row]))
+    await watch.events(1)
+    (payload,) = watch.triggerer.events
+    assert payload["app_name"] == "a b"
+    assert payload["action_name"] == "x" * 500 + "…"
+    assert payload["version"] == "v  1 ü"
+
+
 @pytest.mark.needs_airflow("3.3", "before, each watcher has a poll of its own")
 async def test_all_watchers_of_a_connection_share_one_poll(watch, start, kernel_emulator):
     await watch.start(**{f"asset{number}": {"app_name": f"app{number}"} for number in range(20)})

@@ -50,11 +50,15 @@ class KernelInvocationTimeoutError(KernelError):
     """The invocation did not end before the deadline. Raising this cancels nothing."""
 
 
-class KernelOutputTooLargeError(KernelError):
+class KernelOutputError(KernelError):
     """
-    The invocation succeeded, but its output is larger than the task wants to keep in XCom.
+    The invocation succeeded, but its output cannot be handed to other tasks as it is.
 
     It is permanent for the task: another try would run the action again and end here again.
     """
 
     permanent = True
+
+
+class KernelOutputTooLargeError(KernelOutputError):
+    """The invocation succeeded, but its output is larger than the task wants to keep in XCom."""

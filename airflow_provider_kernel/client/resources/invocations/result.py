@@ -13,13 +13,12 @@ from airflow_provider_kernel.client.resources.invocations.models import Invocati
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 
 
-def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> Any:
+def check_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> None:
     """
-    Turn a finished invocation into its output, or into the error that it ended with.
+    Raise the error that a finished invocation ended with, if it did.
 
     :param invocation: from a GET, never from an event of the stream.
     :param max_output_bytes: the limit of the output's text; ``None`` for none.
-    :return: any JSON value, text where the output is not JSON, ``None`` where there is none.
     """
     if invocation.status != InvocationStatus.SUCCEEDED:
         raise KernelInvocationFailedError(invocation)
@@ -30,4 +29,15 @@ def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None
             f"{max_output_bytes:,}. Raise max_output_bytes, or let the action store its result elsewhere and "
             "return a reference; the output can still be read with KernelHook.get_invocation"
         )
+
+
+def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> Any:
+    """
+    Turn a finished invocation into its output, or into the error that it ended with.
+
+    The arguments and errors are those of :func:`check_result`.
+
+    :return: any JSON value, text where the output is not JSON, ``None`` where there is none.
+    """
+    check_result(invocation, max_output_bytes=max_output_bytes)
     return invocation.parsed_output()

@@ -1,0 +1,208 @@
+"""
+What a task may hand to other tasks: values that XCom gives back as they were.
+
+Airflow takes some dicts in XCom for Python objects, and makes these objects in the next task. Other values are
+refused by the link between a task and its supervisor, or by one of the databases; that is after the task's work, so
+a retry would run the action again. Outputs are therefore checked first, by one rule for all versions of Airflow and
+all databases.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, parse_json_exactly
+from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
+from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.lifecycle.ownership import ownership_key
+from airflow_provider_kernel.lifecycle.resource import xcom_key
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
+
+#: How deep lists and dicts may be nested. MySQL stores 99 levels, Airflow's link to the supervisor some 200.
+MAX_DEPTH = 90
+#: The integers that the link can carry: signed and unsigned ones of 64 bits.
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+#: How long a key of a dict may be in MySQL's JSON, in bytes.
+_MAX_KEY_BYTES = 65_535
+
+_WHOLE_PLACE, _KEY_IN_PLACE, _TEXT = 200, 40, 500
+_SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+
+#: A key of its own in XCom: part of a URL of Airflow's, and of an index of MySQL, which ignores a space at the end.
+_XCOM_KEY = re.compile(r"(?!\.+\Z)[\w.-](?:[\w .-]{0,248}[\w.-])?")
+_LINK_PREFIX = "_link_"
+_RESERVED = {"return_value", xcom_key("invocation")}
+
+_AS_TEXT = 'Set output_as="json_text" on the task to get the output as JSON text'
+_OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on the task"
+_NO_XCOM = "Set do_xcom_push=False on the task if no other task needs its result"
+
+
+_TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
+_TOO_LARGE = "is a number beyond 64 bits"
+
+
+def hand_on(invocation: Invocation, *, output_as: str, is_pushed: bool, multiple_outputs: bool) -> Any:
+    """
+    Turn the output of an invocation that has succeeded into what its task returns.
+
+    :param output_as: ``"value"`` or ``"json_text"``.
+    :param is_pushed: whether Airflow pushes it to XCom; else it may be any value.
+    :param multiple_outputs: whether Airflow also pushes each item of the output under its own key.
+    :raises KernelOutputError: when XCom would not give it back as it is.
+    """
+    if output_as == "json_text":
+        return as_json_text(invocation.output)
+    if not is_pushed:
+        return invocation.parsed_output()
+    value = None if invocation.output is None else parse_json_exactly(invocation.output)
+    if (found := find_unfit(value)) is not None:
+        raise _error(invocation, *found, advice=_AS_TEXT)
+    # Airflow pushes no None.
+    if multiple_outputs and value is not None and (found := _find_unfit_key(value)) is not None:
+        raise _error(invocation, *found, advice=_OTHER_KEYS)
+    return value
+
+
+def hand_on_response(invocation: Invocation, *, is_pushed: bool, multiple_outputs: bool) -> Any:
+    """Turn the output with which an earlier try has ended an invocation into what this try returns."""
+    try:
+        return hand_on(invocation, output_as="value", is_pushed=is_pushed, multiple_outputs=multiple_outputs)
+    except KernelOutputError as error:
+        error.advice = _NO_XCOM
+        raise
+
+
+def as_json_text(output: str | None) -> str:
+    """
+    Write an output as JSON in ASCII, which XCom takes whatever it says.
+
+    :param output: JSON is kept to the last digit. Other text becomes a JSON string; so does JSON that is nested too
+        deeply to be read. ``None`` becomes ``null``.
+    """
+    if output is None:
+        return "null"
+    if not is_json(output):
+        return json.dumps(output)
+    # Outside of strings, JSON is ASCII.
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], output)
+
+
+def find_unfit(value: Any) -> tuple[str, str] | None:
+    """
+    Find what XCom would not give back as it is.
+
+    :return: its place, such as ``$.rows[3].title``, and the problem as the end of a sentence; ``None`` for a value
+        without any. Both are safe to show.
+    """
+    keys: list[Any] = []
+    levels: list[Iterator[tuple[Any, Any]]] = [iter((("$", value),))]
+    while levels:
+        for key, item in levels[-1]:
+            problem = _problem_of(item)
+            if problem is None and isinstance(item, (dict, list)) and len(levels) > MAX_DEPTH:
+                problem = _TOO_DEEP
+            if problem is not None:
+                return _place([*keys, key]), problem
+            if isinstance(item, (dict, list)):
+                keys.append(key)
+                levels.append(iter(item.items() if isinstance(item, dict) else enumerate(item)))
+                break
+        else:
+            levels.pop()
+            del keys[-1:]
+    return None
+
+
+def storable_text(text: str) -> str:
+    """Return a text of the API as it is if XCom and asset events take it, else without what they do not take."""
+    return text if len(text) <= _TEXT and _problem_of_text(text) is None else sanitize_line(text, _TEXT)
+
+
+def _problem_of(item: Any) -> str | None:
+    if item is None or isinstance(item, bool):
+        return None
+    if isinstance(item, str):
+        return _problem_of_text(item)
+    if isinstance(item, int):
+        return None if _MIN_INT <= item <= _MAX_INT else _TOO_LARGE
+    if isinstance(item, float):
+        # Postgres stores 1e+20 as an integer, and gives back an integer. At the ends, 17 digits may be too many.
+        return None if float(_MIN_INT) < item < float(_MAX_INT) else _TOO_LARGE
+    if isinstance(item, dict):
+        return _problem_of_keys(item)
+    if isinstance(item, list):
+        return None
+    if isinstance(item, Unreadable):
+        return _TOO_DEEP if item is Unreadable.TOO_DEEP else _TOO_LARGE
+    return f"is a value of type {type(item).__name__}"
+
+
+def _problem_of_text(text: str) -> str | None:
+    if "\0" in text:
+        return "has the character NUL"
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return "has half of a surrogate pair, which is no character"
+    return None
+
+
+def _problem_of_keys(item: dict[Any, Any]) -> str | None:
+    if "__classname__" in item or "__id__" in item or ("__type" in item and "__var" in item):
+        return (
+            "has keys that make Airflow take it for a Python object (__classname__, __id__, or __type with __var)"
+        )
+    for key in item:
+        if not isinstance(key, str):
+            return f"has a key of type {type(key).__name__}"
+        if (problem := _problem_of_text(key)) is not None:
+            return f"has a key that {problem}"
+        if len(key) > _MAX_KEY_BYTES // 4 and len(key.encode()) > _MAX_KEY_BYTES:
+            return f"has a key of more than {_MAX_KEY_BYTES:,} bytes"
+    return None
+
+
+def _find_unfit_key(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, dict):
+        return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a JSON object"
+    for key in value:
+        # Databases may compare keys without case.
+        folded = key.casefold()
+        if folded in _RESERVED or folded.startswith(_LINK_PREFIX) or fnmatchcase(folded, ownership_key("*")):
+            return _place(["$", key]), "is an XCom key that belongs to the task itself"
+        if not _XCOM_KEY.fullmatch(key) or max(key) > "\uffff":
+            return (
+                _place(["$", key]),
+                "cannot be an XCom key of its own, which has up to 250 letters, digits, '_', '-', '.' and ' '",
+            )
+    return None
+
+
+def _place(keys: list[Any]) -> str:
+    place = "$"
+    for key in keys[1:]:
+        if isinstance(key, str) and _SIMPLE_KEY.fullmatch(key):
+            place += f".{key}"
+        else:
+            place += f"[{short_repr(sanitize_line(key, _KEY_IN_PLACE)) if isinstance(key, str) else key}]"
+    if len(place) <= _WHOLE_PLACE:
+        return place
+    half = _WHOLE_PLACE // 2
+    return f"{place[:half]}…{place[-half:]}"
+
+
+def _error(invocation: Invocation, place: str, problem: str, *, advice: str) -> KernelOutputError:
+    error = KernelOutputError(
+        f"Invocation {invocation.id} succeeded, but its output cannot be put into XCom: {place} {problem}. The "
+        "output can still be read with KernelHook.get_invocation"
+    )
+    error.advice = advice
+    return error
