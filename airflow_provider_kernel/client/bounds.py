@@ -9,6 +9,8 @@ from __future__ import annotations
 
 #: The size of an answer, decoded.
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+#: The size of the body of an error, decoded. More is not read: the status says what is wrong.
+MAX_ERROR_BYTES = 256 * 1024
 #: The size of an event of a stream. A log line has 64 KiB at most; a state holds payload and output.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 #: The length of an id or a status in an answer, in characters: they go into paths, messages and log lines.

@@ -17,15 +17,22 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import EventStream, Flow, Follower, Sleep, Stream
 from airflow_provider_kernel.client.http import deadline
+from airflow_provider_kernel.client.http.answer import aclosing, aread_answer, closing, read_answer
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.http.log_filter import suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
 from airflow_provider_kernel.client.http.response import is_event_stream
-from airflow_provider_kernel.client.http.response_body import BoundedBody, ContentDecoder
+from airflow_provider_kernel.client.http.response_body import ContentDecoder
 from airflow_provider_kernel.client.http.sse import SSEDecoder
-from airflow_provider_kernel.client.http.transport import AsyncHttpClient, Transport, headers_of, response_of
+from airflow_provider_kernel.client.http.transport import (
+    AsyncHttpClient,
+    Transport,
+    achunks_of,
+    chunks_of,
+    headers_of,
+)
 from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
 
@@ -163,12 +170,8 @@ class KernelClient(_BaseClient):
         with self._transport.errors():
             with deadline.within(limit):
                 answer = self._http.send(self._transport.build(request), stream=True)
-                try:
-                    headers = headers_of(answer)
-                    body = BoundedBody(headers, limit).collect(answer.iter_raw())
-                finally:
-                    answer.close()
-            return request.receive(response_of(answer, headers, body))
+            with closing(answer):
+                return request.receive(read_answer(answer, limit))
 
     def _read(self, stream: EventStream[E]) -> Generator[E, None, None]:
         limit = self._deadline()
@@ -176,16 +179,13 @@ class KernelClient(_BaseClient):
             with deadline.within(limit):
                 built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
                 answer = self._http.send(built, stream=True)
-            try:
+            with closing(answer):
                 headers = headers_of(answer)
                 if not is_event_stream(answer.status_code, headers):
-                    body = BoundedBody(headers, limit).collect(answer.iter_raw())
-                    raise stream.request.refuse(response_of(answer, headers, body))
+                    raise stream.request.refuse(read_answer(answer, limit))
                 decode = self._event_decoder(stream, headers)
-                for chunk in answer.iter_raw():
+                for chunk in chunks_of(answer):
                     yield from decode(chunk)
-            finally:
-                answer.close()
 
 
 class AsyncKernelClient(_BaseClient):
@@ -276,12 +276,8 @@ class AsyncKernelClient(_BaseClient):
             with self._transport.errors():
                 with limit.cancel_after():
                     answer = await self._http.send(self._transport.build(request), stream=True)
-                    try:
-                        headers = headers_of(answer)
-                        body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
-                    finally:
-                        await answer.aclose()
-                return request.receive(response_of(answer, headers, body))
+                async with aclosing(answer):
+                    return request.receive(await aread_answer(answer, limit))
 
     async def _read(self, stream: EventStream[E]) -> AsyncGenerator[E, None]:
         limit = self._deadline()
@@ -291,18 +287,14 @@ class AsyncKernelClient(_BaseClient):
                 with limit.cancel_after():
                     built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
                     answer = await http.send(built, stream=True)
-                try:
+                async with aclosing(answer):
                     headers = headers_of(answer)
                     if not is_event_stream(answer.status_code, headers):
-                        with limit.cancel_after():
-                            body = await BoundedBody(headers, limit).acollect(answer.aiter_raw())
-                        raise stream.request.refuse(response_of(answer, headers, body))
+                        raise stream.request.refuse(await aread_answer(answer, limit))
                     decode = self._event_decoder(stream, headers)
-                    async for chunk in answer.aiter_raw():
+                    async for chunk in achunks_of(answer):
                         for event in decode(chunk):
                             yield event
-                finally:
-                    await answer.aclose()
 
 
 def _drive(flow: Generator[Any, Any, T], answer: Callable[[Any], Any], sleep: Callable[[float], None]) -> T:

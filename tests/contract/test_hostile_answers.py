@@ -211,14 +211,13 @@ class TestBodies:
         with pytest.raises(errors.KernelAmbiguousStartError):
             client.run(flows.start_invocation(CREATE))
 
-    @pytest.mark.parametrize("status", [200, 404, 500])
     @pytest.mark.parametrize("compressed", [False, True])
-    def test_body_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, status, compressed):
+    def test_body_over_the_limit_is_refused(self, client, kernel_emulator, monkeypatch, compressed):
         monkeypatch.setattr("airflow_provider_kernel.client.http.response_body.MAX_RESPONSE_BYTES", 100_000)
         body = b"x" * 100_001
         headers = {"Content-Encoding": "gzip"} if compressed else {}
         kernel_emulator.add_fault(
-            Fault("*", "*", None, status=status, body=gzip.compress(body) if compressed else body, headers=headers)
+            Fault("*", "*", None, status=200, body=gzip.compress(body) if compressed else body, headers=headers)
         )
         with pytest.raises(errors.KernelResponseError, match="the body is larger than"):
             client.send(GET)

@@ -38,7 +38,7 @@ BODIES = {
         "some_code",
     ),
     "HTML": (troubles.ERROR_PAGE, ": <html><body><h1>Something is wrong</h1>", None),
-    "empty": (b"", ": (no text in the answer)", None),
+    "empty": (b"", ": (no readable text)", None),
     "other JSON": (["no", "object"], ': ["no", "object"]', None),
     "wrong types": ({"code": 5, "message": None}, ': {"code": 5, "message": null}', None),
     "invalid UTF-8": (b"\xff\xfe broken \xc3", ": \ufffd\ufffd broken \ufffd", None),

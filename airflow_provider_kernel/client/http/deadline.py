@@ -32,6 +32,11 @@ class Deadline:
         """Begin the time of an exchange: to connect, to wait for the answer, and to read it."""
         return cls(connect_timeout + 2 * read_timeout)
 
+    def at_most(self, seconds: float) -> Deadline:
+        """Return a deadline in so many seconds, or this one, whichever is sooner."""
+        sooner = Deadline(seconds)
+        return sooner if sooner._end < self._end else self
+
     def left(self, timeout: float | None = None) -> float:
         """Return the seconds that are left, at most ``timeout``; raise when the time is over."""
         left = self._end - time.monotonic()

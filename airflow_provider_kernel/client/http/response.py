@@ -92,7 +92,7 @@ def error_from(response: Response) -> errors.KernelAPIError:
                 if any(pair):
                     details.append(pair)
     if message is None:
-        message = sanitize_line(response.text()) or "(no text in the answer)"
+        message = sanitize_line(response.text()) or "(no readable text)"
     return _error_class(response.status_code)(
         message,
         status_code=response.status_code,

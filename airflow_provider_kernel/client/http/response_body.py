@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 
-from airflow_provider_kernel.client.bounds import MAX_RESPONSE_BYTES
+from airflow_provider_kernel.client.bounds import MAX_ERROR_BYTES, MAX_RESPONSE_BYTES
 from airflow_provider_kernel.client.errors import KernelResponseError
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.sanitize import sanitize_line
@@ -53,36 +53,64 @@ class BoundedBody:
     """Collect a body; refuse one that is too large, or announces that it will be, or takes too long."""
 
     def __init__(self, headers: Mapping[str, str], deadline: Deadline) -> None:
+        self._headers = headers
+        self._deadline = deadline
+        self._decoder: ContentDecoder | None = None
         self._parts: list[bytes] = []
         self._size = 0
-        self._deadline = deadline
-        self._decoder = ContentDecoder(headers.get("content-encoding", ""))
-        announced = headers.get("content-length", "")
-        # Parsing a number of thousands of digits takes long.
-        if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_RESPONSE_BYTES):
-            raise self._too_large()
 
     def collect(self, chunks: Iterable[bytes]) -> bytes:
         """Collect and decode the body from its chunks as they come over the wire."""
+        self._begin()
         for chunk in chunks:
             self._feed(chunk)
-        return b"".join(self._parts)
+        return self.content()
 
     async def acollect(self, chunks: AsyncIterable[bytes]) -> bytes:
         """Do what :meth:`collect` does, in an event loop."""
+        self._begin()
         async for chunk in chunks:
             self._feed(chunk)
+        return self.content()
+
+    def content(self) -> bytes:
+        """Return what was collected so far."""
         return b"".join(self._parts)
+
+    def _begin(self) -> None:
+        announced = self._headers.get("content-length", "")
+        # Parsing a number of thousands of digits takes long.
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_RESPONSE_BYTES):
+            raise _too_large()
 
     def _feed(self, chunk: bytes) -> None:
         self._deadline.left()
+        if self._decoder is None:
+            self._decoder = ContentDecoder(self._headers.get("content-encoding", ""))
         for part in self._decoder.feed(chunk):
-            self._size += len(part)
-            if self._size > MAX_RESPONSE_BYTES:
-                self._parts.clear()
-                raise self._too_large()
-            self._parts.append(part)
+            self._add(part)
 
-    @staticmethod
-    def _too_large() -> KernelResponseError:
-        return KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")
+    def _add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > MAX_RESPONSE_BYTES:
+            self._parts.clear()
+            raise _too_large()
+        self._parts.append(part)
+
+
+class ErrorBody(BoundedBody):
+    """Collect the body of an error, of which a message shows the start only."""
+
+    def _begin(self) -> None:
+        """Take any length: the rest is not read."""
+
+    def _add(self, part: bytes) -> None:
+        left = MAX_ERROR_BYTES - self._size
+        self._size += len(part)
+        self._parts.append(part[:left])
+        if len(part) > left:
+            raise _too_large()
+
+
+def _too_large() -> KernelResponseError:
+    return KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -33,6 +33,10 @@ from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 #: Shorter than a load balancer's usual 60 s, so that this side closes an idle connection first.
 _KEEPALIVE_SECONDS = 30.0
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+
+
+#: An answer of httpx.
+HttpAnswer = httpx.Response
 
 
 class _NoCookies(httpx.Cookies):
@@ -105,7 +109,7 @@ class Transport:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turn httpx's errors into ours, without the key."""
-        with _no_key_in_causes(), _own_errors():
+        with _no_key_in_causes(), own_errors():
             yield
 
 
@@ -126,6 +130,20 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
 def headers_of(answer: httpx.Response) -> dict[str, str]:
     """Read the headers of an answer, with names in lower case."""
     return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def chunks_of(answer: HttpAnswer) -> Iterator[bytes]:
+    """
+    Give the body as it comes over the wire.
+
+    Not ``iter_raw()``, at whose end the connection is given back before it can be checked.
+    """
+    return iter(cast("httpx.SyncByteStream", answer.stream))
+
+
+def achunks_of(answer: HttpAnswer) -> AsyncIterator[bytes]:
+    """Do what :func:`chunks_of` does, in an event loop."""
+    return aiter(cast("httpx.AsyncByteStream", answer.stream))
 
 
 def response_of(answer: httpx.Response, headers: dict[str, str], body: bytes) -> Response:
@@ -167,7 +185,7 @@ def _all_texts(error: BaseException | None) -> str:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def own_errors() -> Iterator[None]:
     """Turn httpx's errors into ours, which say whether the request may have reached the server."""
     try:
         yield

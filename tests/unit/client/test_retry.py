@@ -273,7 +273,7 @@ class TestLog:
         assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
             (
                 "WARNING",
-                "GET /invocations/abc: 503: (no text in the answer); attempt 1 of at most 5, next one in 2.0 s",
+                "GET /invocations/abc: 503: (no readable text); attempt 1 of at most 5, next one in 2.0 s",
             ),
             ("WARNING", f"GET /invocations/abc: {RESET}; attempt 2 of at most 5, next one in 0.0 s"),
         ]

@@ -85,9 +85,9 @@ class TestErrorBody:
     @pytest.mark.parametrize(
         ("body", "text"),
         [
-            (b"", "418: (no text in the answer)"),
-            (b" \n ", "418: (no text in the answer)"),
-            (b"\x00\x1b", "418: (no text in the answer)"),
+            (b"", "418: (no readable text)"),
+            (b" \n ", "418: (no readable text)"),
+            (b"\x00\x1b", "418: (no readable text)"),
             ("<html>\n <body>Bad\tGateway</body>\n</html>", "418: <html> <body>Bad Gateway</body> </html>"),
             ("upstream connect error", "418: upstream connect error"),
             (b"\xff\xfe caf\xe9", "418: \ufffd\ufffd caf\ufffd"),

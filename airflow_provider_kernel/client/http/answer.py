@@ -1,0 +1,106 @@
+"""
+Read an answer: status and headers first, the body second. Then keep its connection, or drop it.
+
+From 400 on the status says what is wrong: a body that cannot be read changes nothing about it. A connection is kept
+only if nothing is left over on it, which would be taken for the answer to the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from airflow_provider_kernel.client.errors import KernelAPIError, KernelError
+from airflow_provider_kernel.client.http.deadline import Deadline, within
+from airflow_provider_kernel.client.http.leftovers import has_leftovers
+from airflow_provider_kernel.client.http.response import Response
+from airflow_provider_kernel.client.http.response_body import BoundedBody, ErrorBody
+from airflow_provider_kernel.client.http.transport import (
+    HttpAnswer,
+    achunks_of,
+    chunks_of,
+    headers_of,
+    own_errors,
+    response_of,
+)
+
+#: How long to wait for the body of an error, in seconds.
+ERROR_BODY_SECONDS = 5.0
+
+
+def read_answer(answer: HttpAnswer, limit: Deadline) -> Response:
+    """
+    Read an answer whose status and headers are there.
+
+    :raises KernelError: when the body of a success cannot be read.
+    """
+    headers = headers_of(answer)
+    body, limit = _body_of(answer, headers, limit)
+    with _best_effort(answer), within(limit):
+        body.collect(chunks_of(answer))
+    return response_of(answer, headers, body.content())
+
+
+async def aread_answer(answer: HttpAnswer, limit: Deadline) -> Response:
+    """Do what :func:`read_answer` does, in an event loop."""
+    headers = headers_of(answer)
+    body, limit = _body_of(answer, headers, limit)
+    with _best_effort(answer), limit.cancel_after():
+        await body.acollect(achunks_of(answer))
+    return response_of(answer, headers, body.content())
+
+
+def _body_of(answer: HttpAnswer, headers: dict[str, str], limit: Deadline) -> tuple[BoundedBody, Deadline]:
+    if answer.status_code < 400:
+        return BoundedBody(headers, limit), limit
+    sooner = limit.at_most(ERROR_BODY_SECONDS)
+    return ErrorBody(headers, sooner), sooner
+
+
+@contextmanager
+def _best_effort(answer: HttpAnswer) -> Iterator[None]:
+    try:
+        with own_errors():
+            yield
+    except KernelError:
+        if answer.status_code < 400:
+            raise
+
+
+@contextmanager
+def closing(answer: HttpAnswer) -> Iterator[None]:
+    """
+    Give an answer's connection back at the end of the block.
+
+    It is dropped where more came than the answer, and where the block ends in an error that is not the API's own:
+    what comes next on it could be anything.
+    """
+    drop = False
+    try:
+        yield
+        drop = has_leftovers(answer)
+    except KernelError as error:
+        drop = not isinstance(error, KernelAPIError) or has_leftovers(answer)
+        raise
+    finally:
+        if drop:
+            answer.extensions["network_stream"].close()
+        answer.close()
+
+
+@asynccontextmanager
+async def aclosing(answer: HttpAnswer) -> AsyncIterator[None]:
+    """Do what :func:`closing` does, in an event loop."""
+    drop = False
+    try:
+        yield
+        drop = has_leftovers(answer)
+    except KernelError as error:
+        drop = not isinstance(error, KernelAPIError) or has_leftovers(answer)
+        raise
+    finally:
+        try:
+            if drop:
+                await answer.extensions["network_stream"].aclose()
+        finally:
+            await answer.aclose()
