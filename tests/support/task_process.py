@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from airflow.sdk.api.datamodels._generated import BundleInfo
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
@@ -54,6 +55,7 @@ def run_task(
     file: str,
     act: Callable[[TaskProcess], None] = lambda task: None,
     try_number: int = 1,
+    logger: Any | None = None,
 ) -> None:
     """
     Run a task to its end in a process of its own.
@@ -63,6 +65,7 @@ def run_task(
     :param dag_id: its DAG.
     :param file: the DAG's file in the DAGs folder.
     :param try_number: which try of the task it is.
+    :param logger: what the supervisor writes the task's log to; stdout by default.
     :param act: what is done to the task from outside; runs on a thread of its own beside the supervisor.
     """
     api.try_number = try_number
@@ -71,6 +74,7 @@ def run_task(
         dag_rel_path=file,
         bundle_info=BundleInfo(name=BUNDLE, version=None),
         client=api.client(),
+        logger=logger,
     )
     task = TaskProcess(supervisor.pid)
     failures: list[BaseException] = []
