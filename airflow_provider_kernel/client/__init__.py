@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         KernelPermissionError as KernelPermissionError,
         KernelRateLimitError as KernelRateLimitError,
         KernelResponseError as KernelResponseError,
+        KernelResponseTooLargeError as KernelResponseTooLargeError,
+        KernelRowTooLargeError as KernelRowTooLargeError,
         KernelServerError as KernelServerError,
         KernelTimeoutError as KernelTimeoutError,
     )
@@ -93,7 +95,7 @@ _PUBLIC = {
         "KernelBadRequestError KernelConfigurationError KernelConflictError KernelConnectionError "
         "KernelError KernelInputError KernelInvocationKilledError KernelLostContactError "
         "KernelNotFoundError KernelPermissionError KernelRateLimitError KernelResponseError "
-        "KernelServerError KernelTimeoutError"
+        "KernelResponseTooLargeError KernelRowTooLargeError KernelServerError KernelTimeoutError"
     ),
     "flow": "Flow Sleep",
     "http.pagination": "Page",

@@ -17,3 +17,11 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 MAX_NAME_LENGTH = 200
 #: How many details of an error answer are kept.
 MAX_ERROR_DETAILS = 10
+#: The pages of a list that is read as a whole. All that started in an hour is on fewer.
+MAX_LIST_PAGES = 1000
+#: The pages of a list whose rows are handed on one by one, and not kept.
+MAX_WALKED_PAGES = 10_000
+#: The rows of a list that are too large by themselves, each of which is downloaded up to its bound.
+MAX_ROWS_TOO_LARGE = 10
+#: How many different warnings about answers are logged in a process.
+MAX_WARNINGS = 100

@@ -9,6 +9,8 @@ The errors of this package, as one tree. Those of invocations are in ``resources
     ├── KernelConnectionError            no answer: not reached, or cut off
     │   └── KernelTimeoutError           no answer in time
     ├── KernelResponseError              an answer that is not the API's
+    │   └── KernelResponseTooLargeError  one that is too large, or nested too deeply, to be read
+    │       └── KernelRowTooLargeError   a row of a list that is too large by itself
     ├── KernelAPIError                   an error answer of the API
     │   ├── KernelBadRequestError        400, 422
     │   ├── KernelAuthenticationError    401
@@ -138,6 +140,18 @@ class KernelResponseError(KernelError):
     def __init__(self, message: str = "", *, status_code: int | None = None) -> None:
         super().__init__(message)
         self.status_code = status_code
+
+
+class KernelResponseTooLargeError(KernelResponseError):
+    """The answer is too large, or nested too deeply, to be read."""
+
+    advice = "Request less at a time"
+
+
+class KernelRowTooLargeError(KernelResponseTooLargeError):
+    """Rows of a list are too large to be read even one by one."""
+
+    advice = "Narrow the list, so that it does not show them: by app, action or start time, for example"
 
 
 class KernelAPIError(KernelError):

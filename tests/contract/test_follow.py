@@ -350,7 +350,7 @@ class TestWhatAStreamHolds:
                 line("a"),
                 ": in between\n",
                 'event: sse_heartbeat\ndata: {"event": "log",\ndata: "message": "in two parts"}\n\n',
-                {"event": "log", "message": 5},
+                {"event": "log", "message": None},
                 {"event": "sse_heartbeat"},
                 "data: " + json.dumps(line("b", 1)) + "\r\n\r\n",
                 "data:" + json.dumps(line("c", 2)) + "\r\r",

@@ -35,6 +35,11 @@ for _name in TRANSPORT_LOGGERS:
     logging.getLogger(_name).addFilter(_filter)
 
 
+def logs_are_suppressed() -> bool:
+    """Return whether :func:`suppress_logs` is in force in this thread or task."""
+    return _silent.get()
+
+
 @contextmanager
 def suppress_logs(when: bool) -> Iterator[None]:
     """

@@ -13,10 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.bounds import MAX_ERROR_DETAILS
+from airflow_provider_kernel.client.http.json_body import load_json
+from airflow_provider_kernel.client.http.model import ApiModel, read_leniently
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.timestamps import usable_time
 
 T = TypeVar("T")
+M = TypeVar("M", bound=ApiModel)
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,21 @@ def read(response: Response, parse: Callable[[Response], T]) -> T:
         ) from None
 
 
-def json_of(model: type[T]) -> Callable[[Response], T]:
+def json_of(model: type[M]) -> Callable[[Response], M]:
     """Build the parser of a body that is one model's JSON."""
     adapter = TypeAdapter(model)
-    return lambda response: adapter.validate_json(response.body)
+
+    def parse(response: Response) -> M:
+        try:
+            return adapter.validate_json(response.body)
+        except ValidationError as error:
+            try:
+                document = load_json(response.body, response.headers.get("content-type"))
+                return read_leniently(model, document)
+            except (ValueError, RecursionError):
+                raise error from None
+
+    return parse
 
 
 def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:

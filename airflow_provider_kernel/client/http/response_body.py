@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 
 from airflow_provider_kernel.client.bounds import MAX_ERROR_BYTES, MAX_RESPONSE_BYTES
-from airflow_provider_kernel.client.errors import KernelResponseError
+from airflow_provider_kernel.client.errors import KernelResponseError, KernelResponseTooLargeError
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.sanitize import sanitize_line
 
@@ -24,12 +24,12 @@ class ContentDecoder:
     """
 
     def __init__(self, encoding: str) -> None:
-        kind = encoding.strip().lower()
-        if kind not in ("", "identity", ACCEPTED_ENCODING):
+        kinds = [kind for part in encoding.split(",") if (kind := part.strip().lower()) not in ("", "identity")]
+        if kinds not in ([], [ACCEPTED_ENCODING], [f"x-{ACCEPTED_ENCODING}"]):
             raise KernelResponseError(
                 f"the body is encoded as {sanitize_line(encoding, 40)!r}, which was not asked for"
             )
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kind == ACCEPTED_ENCODING else None
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if kinds else None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Decode a chunk as it came over the wire, in parts of bounded size."""
@@ -113,4 +113,4 @@ class ErrorBody(BoundedBody):
 
 
 def _too_large() -> KernelResponseError:
-    return KernelResponseError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")
+    return KernelResponseTooLargeError(f"the body is larger than {MAX_RESPONSE_BYTES // 2**20} MiB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kernel.client.http.model import ApiModel
+from airflow_provider_kernel.client.http.model import ApiModel, Rows
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
 from airflow_provider_kernel.client.http.request import Request, query_parameters
 
@@ -25,7 +25,7 @@ class AppVersion(ApiModel):
     version: str
     region: str | None = None
     deployment: str | None = None
-    actions: list[AppAction] = []  # noqa: RUF012 (pydantic copies it)
+    actions: Rows[AppAction] = []  # noqa: RUF012 (pydantic copies it)
 
 
 _app_versions = page_of(AppVersion)

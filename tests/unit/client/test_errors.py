@@ -35,6 +35,8 @@ ONE_OF_EACH = [
     errors.KernelConnectionError("cut", sent=False, problem=ConnectionProblem.REFUSED),
     errors.KernelTimeoutError("slow", sent=False),
     errors.KernelResponseError("HTML", status_code=200),
+    errors.KernelResponseTooLargeError("the body is large", status_code=200),
+    errors.KernelRowTooLargeError("rows are large"),
     *(
         kind(
             "no",
@@ -112,6 +114,8 @@ class TestPermanent:
             (errors.KernelConnectionError, False),
             (errors.KernelTimeoutError, False),
             (errors.KernelResponseError, False),
+            (errors.KernelResponseTooLargeError, False),
+            (errors.KernelRowTooLargeError, False),
             (errors.KernelAPIError, False),
             (errors.KernelBadRequestError, True),
             (errors.KernelAuthenticationError, True),

@@ -1,21 +1,24 @@
 """
 The models of invocations, their browsers and their events.
 
-They are lenient: unknown fields are kept, an unknown status counts as not final, and timestamps stay text (the API
-writes nine fraction digits, which ``datetime`` cannot hold). Few fields are required.
+They are lenient: unknown fields are kept, few fields are required, and timestamps stay text (the API writes nine
+fraction digits, which ``datetime`` cannot hold).
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from airflow_provider_kernel.client.http.model import ApiModel, JSONText, Name
+from airflow_provider_kernel.client.http.json_body import load_text
+from airflow_provider_kernel.client.http.model import ApiModel, JSONText, Name, Rows, read_leniently
 from airflow_provider_kernel.client.json_encoding import parse_json_leniently
-from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
+from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES, STATUSES, InvocationStatus
 from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+#: How Go writes a time that is not set.
+_ZERO_DAY = "0001-01-01"
 
 
 class Invocation(ApiModel):
@@ -25,6 +28,8 @@ class Invocation(ApiModel):
     ``output`` is the text that the API sent; :meth:`parsed_output` reads it. Neither it nor ``payload`` is part
     of the ``repr``, since both may hold sensitive data.
     """
+
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"payload", "output"})
 
     id: Name = Field(min_length=1)
     status: Name
@@ -39,12 +44,21 @@ class Invocation(ApiModel):
 
     @property
     def is_final(self) -> bool:
-        """Whether it has ended. An unknown status is not final."""
-        return self.status in FINAL_STATUSES
+        """Whether it has ended. With an unknown status, it has if the API says when."""
+        if self.status in STATUSES:
+            return self.status in FINAL_STATUSES
+        return bool(self.finished_at) and not str(self.finished_at).startswith(_ZERO_DAY)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended, and not as ``succeeded``: what ended with an unknown status counts as failed."""
+        return self.is_final and self.status != InvocationStatus.SUCCEEDED
 
     @property
     def status_phrase(self) -> str:
         """The status as the end of a sentence: "is running", "has succeeded"."""
+        if self.is_final and self.status not in STATUSES:
+            return f"has ended as {self.status}"
         return f"{'has' if self.is_final else 'is'} {self.status}"
 
     @property
@@ -75,7 +89,7 @@ class Browser(ApiModel):
 class BrowserList(ApiModel):
     """The body of ``GET /invocations/{id}/browsers``."""
 
-    browsers: list[Browser]
+    browsers: Rows[Browser]
 
 
 class Event(ApiModel):
@@ -85,7 +99,9 @@ class Event(ApiModel):
 class LogLine(Event):
     """A line that the action logged, unescaped; it may end in a line break."""
 
-    message: str
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"message"})
+
+    message: JSONText
     timestamp: str | None = None
 
 
@@ -103,7 +119,7 @@ class _ErrorBody(ApiModel):
 class StreamError(Event):
     """An error event. It does not mean that the invocation has ended."""
 
-    error: _ErrorBody
+    error: _ErrorBody = _ErrorBody()
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.error.code, self.error.message) if part) or "unknown"
@@ -132,9 +148,9 @@ def parse_event(data: str) -> Event:
     That is no error: the stream only informs, and a GET decides how an invocation ended.
     """
     try:
-        document = json.loads(data)
+        document = load_text(data)
         model = _EVENTS[document["event"]]
         # Not model_validate_json, which refuses half a surrogate pair: no line must get lost.
-        return model.model_validate(document)
+        return read_leniently(model, document)
     except (ValueError, LookupError, TypeError, RecursionError):
         return UnknownEvent()

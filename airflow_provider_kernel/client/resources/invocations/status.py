@@ -17,4 +17,5 @@ class InvocationStatus(str, Enum):
         return self.value
 
 
+STATUSES = frozenset(status.value for status in InvocationStatus)
 FINAL_STATUSES = frozenset({InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value})

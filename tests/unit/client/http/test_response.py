@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.http.response import (
     parse_retry_after,
     read,
 )
+from airflow_provider_kernel.client.resources.apps import AppVersion
 from airflow_provider_kernel.client.resources.auth import AuthContext
 from airflow_provider_kernel.client.resources.invocations.models import BrowserList, Invocation
 
@@ -26,6 +27,7 @@ API_ERROR = {
     "inner_error": {"code": "invalid_input", "message": "no version"},
 }
 
+DOCUMENT = '{"id": "abc", "status": "failed", "status_reason": "caf\xe9"}'.encode()
 ROWS = [{"id": "a", "status": "queued"}, {"id": "b", "status": "running"}]
 
 
@@ -229,6 +231,29 @@ class TestSuccess:
         assert read(answer(200, {"id": "abc", "status": "running"}), json_of(Invocation)).id == "abc"
         assert read(answer(202, {"id": "abc", "status": "queued"}), json_of(Invocation)).status == "queued"
 
+    @pytest.mark.parametrize(
+        ("body", "content_type"),
+        [
+            (b"\xef\xbb\xbf" + DOCUMENT, "application/json"),
+            (b" \r\n\t" + DOCUMENT, "text/plain"),
+            (DOCUMENT, "application/json; charset=ISO-8859-1"),
+            (DOCUMENT.decode().encode("utf-16"), "application/json"),
+            (DOCUMENT.decode().encode("utf-16-le"), "application/json"),
+            (DOCUMENT.decode().encode("latin-1"), 'application/json;Charset="ISO-8859-1"'),
+            (DOCUMENT.decode().encode("cp1252"), "application/json; charset=windows-1252"),
+        ],
+        ids=["byte order mark", "white space", "wrong charset", "UTF-16", "UTF-16LE", "ISO-8859-1", "Windows"],
+    )
+    def test_success_is_read_whatever_it_begins_with_and_is_encoded_as(self, body, content_type):
+        taken = read(answer(200, body, **{"content-type": content_type}), json_of(Invocation))
+        assert (taken.id, taken.status_reason) == ("abc", "caf\xe9")
+
+    @pytest.mark.parametrize("charset", ["idna", "zip", "punycode", "x" * 1000, ""])
+    def test_text_in_an_unknown_encoding_is_left_out(self, charset):
+        body = DOCUMENT.replace("\xe9".encode(), b"\xff")
+        taken = read(answer(200, body, **{"content-type": f"text/json; charset={charset}"}), json_of(Invocation))
+        assert (taken.id, taken.status_reason) == ("abc", None)
+
     def test_success_without_a_body_is_accepted_where_none_is_read(self):
         assert read(answer(204), nothing) is None
         assert read(answer(200, "<html>"), nothing) is None
@@ -263,7 +288,7 @@ class TestSuccess:
             (Invocation, {"id": ["s3cret"], "status": {"s3cret": 1}, "app_name": 5, "output": "s3cret"}),
             (Invocation, ["s3cret"]),
             (AuthContext, {"organization": "s3cret", "authorization": {"effective_scope": ["s3cret"]}}),
-            (BrowserList, {"browsers": [{"session_id": 5, "cdp_ws_url": {"jwt": "s3cret"}}]}),
+            (BrowserList, {"browsers": {"session_id": 5, "cdp_ws_url": {"jwt": "s3cret"}}}),
         ],
         ids=["invocation", "array", "auth context", "browsers"],
     )
@@ -275,10 +300,10 @@ class TestSuccess:
 
     def test_response_error_names_the_first_problems_only(self):
         with pytest.raises(errors.KernelResponseError) as raised:
-            read(answer(200, [{}] * 100), page_of(Invocation))
+            read(answer(200, [5] * 100), page_of(Invocation))
         text = str(raised.value)
-        assert "0.id: Field required; 0.status: Field required; 1.id: Field required." in text
-        assert "1.status" not in text
+        assert "2: Input should be an object" in text
+        assert "3: " not in text
 
 
 class TestPage:
@@ -291,6 +316,11 @@ class TestPage:
             ({"x-has-more": "", "x-next-offset": ""}, None),
             ({"x-has-more": "true", "x-next-offset": "1"}, 1),
             ({"x-has-more": " True ", "x-next-offset": " 2 "}, 2),
+            ({"x-has-more": "1", "x-next-offset": "2"}, 2),
+            ({"x-has-more": "true, true", "x-next-offset": "2, 2"}, 2),
+            ({"x-next-offset": "2"}, 2),
+            ({"x-has-more": "perhaps", "x-next-offset": "2"}, 2),
+            ({"x-next-offset": "0"}, None),
         ],
         ids=repr,
     )
@@ -310,7 +340,63 @@ class TestPage:
         assert "X-Has-More is true, but X-Next-Offset is" in str(raised.value) or len(offset) > 4000
         assert len(str(raised.value)) < 700
 
-    @pytest.mark.parametrize("body", [{"items": []}, "<html>", [5], [{"id": "a"}]], ids=repr)
+    @pytest.mark.parametrize(
+        ("headers", "has_paging"),
+        [
+            ({}, False),
+            ({"x-has-more": "perhaps", "x-next-offset": "null"}, False),
+            ({"x-has-more": "false"}, True),
+            ({"x-next-offset": "0"}, True),
+        ],
+        ids=repr,
+    )
+    def test_page_knows_whether_its_headers_say_if_there_are_more(self, headers, has_paging):
+        assert read(answer(200, ROWS, **headers), page_of(Invocation)).has_paging is has_paging
+
+    @pytest.mark.parametrize("body", ["null", " null\n"])
+    @pytest.mark.parametrize("model", [Invocation, AppVersion])
+    def test_null_in_place_of_a_list_is_a_list_without_rows(self, model, body):
+        assert read(answer(200, body), page_of(model)).row_count == 0
+
+    @pytest.mark.parametrize("body", ["0", "false", '""', "{}"])
+    def test_other_empty_value_in_place_of_a_list_is_refused(self, body):
+        with pytest.raises(errors.KernelResponseError):
+            read(answer(200, body), page_of(Invocation))
+
+    @pytest.mark.parametrize(
+        ("bad", "problem"),
+        [
+            ({"status": "running"}, "id"),
+            ({"id": "x", "status": None}, "status"),
+            ({"id": 5, "status": "\ud800", "app_name": 5}, "id, status"),
+            ({"id": "s3cret\n", "status": "running"}, "id"),
+            (None, "it is no object"),
+            (5, "it is no object"),
+        ],
+        ids=repr,
+    )
+    def test_row_that_cannot_be_read_does_not_hide_the_others(self, bad, problem, caplog):
+        page = read(answer(200, [ROWS[0], bad, ROWS[1]]), page_of(Invocation))
+        assert [row.id for row in page.items] == ["a", "b"]
+        assert page.row_count == 3
+        assert [row.problem for row in page.unreadable] == [problem]
+        assert "s3cret" not in caplog.text + repr(page)
+
+    def test_odd_optional_fields_of_rows_are_none(self):
+        odd = {**ROWS[0], "app_name": 5, "finished_at": ["x"], "status_reason": "\ud800"}
+        page = read(answer(200, [odd, ROWS[1]]), page_of(Invocation))
+        assert [(row.id, row.app_name, row.finished_at) for row in page.items] == [
+            ("a", None, None),
+            ("b", None, None),
+        ]
+        assert page.unreadable == ()
+
+    def test_page_that_is_nested_too_deeply_is_too_large(self):
+        deep = '[{"id": "a", "status": "running", "n": ' + "[" * 100_000 + "]" * 100_000 + "}]"
+        with pytest.raises(errors.KernelResponseTooLargeError):
+            read(answer(200, deep), page_of(Invocation))
+
+    @pytest.mark.parametrize("body", [{"items": []}, "<html>", [5], [None, "x"]], ids=repr)
     def test_page_that_is_no_list_of_rows_is_refused(self, body):
         with pytest.raises(errors.KernelResponseError):
             read(answer(200, body), page_of(Invocation))

@@ -18,6 +18,8 @@ ENCODED = {
     "": TEXT,
     "identity": TEXT,
     "gzip": gzip.compress(TEXT),
+    "x-gzip": gzip.compress(TEXT),
+    "GZIP, identity": gzip.compress(TEXT),
     " GZip ": gzip.compress(TEXT),
 }
 
@@ -37,7 +39,7 @@ class TestEncodings:
         assert collect(parts, content_encoding=encoding) == TEXT
 
     @pytest.mark.parametrize(
-        "encoding", ["deflate", "x-gzip", "br", "zstd", "gzip, gzip", "compress", "x" * 1000, "\x1b[31m"]
+        "encoding", ["deflate", "br", "zstd", "gzip, gzip", "compress", "x" * 1000, "\x1b[31m"]
     )
     def test_another_encoding_is_refused(self, encoding):
         with pytest.raises(KernelResponseError, match="which was not asked for") as caught:
