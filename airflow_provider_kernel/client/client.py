@@ -133,9 +133,13 @@ class KernelClient(_BaseClient):
             if events is not None:
                 events.close()
 
-    def pages(self, first: Request[Page[T]]) -> Iterator[T]:
-        """Give the rows of a list; each page is fetched only when its rows are needed."""
-        return self.stream(flows.list_rows(first))
+    def pages(self, first: Request[Page[T]], *, snapshot: bool = False) -> Iterator[T]:
+        """
+        Give the rows of a list; each page is fetched only when its rows are needed.
+
+        :param snapshot: fetch the whole list before the first row, so that what it gives may be ended meanwhile.
+        """
+        return self.stream(flows.list_rows(first, snapshot=snapshot))
 
     def events(self, request: StreamRequest[E], *, idle_timeout: float) -> Iterator[E]:
         """
@@ -244,9 +248,9 @@ class AsyncKernelClient(_BaseClient):
             if events is not None:
                 await events.aclose()
 
-    def pages(self, first: Request[Page[T]]) -> AsyncGenerator[T, None]:
+    def pages(self, first: Request[Page[T]], *, snapshot: bool = False) -> AsyncGenerator[T, None]:
         """Do what :meth:`KernelClient.pages` does, in an event loop."""
-        return self.stream(flows.list_rows(first))
+        return self.stream(flows.list_rows(first, snapshot=snapshot))
 
     def events(self, request: StreamRequest[E], *, idle_timeout: float) -> AsyncGenerator[E, None]:
         """Do what :meth:`KernelClient.events` does, in an event loop."""

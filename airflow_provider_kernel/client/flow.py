@@ -25,9 +25,29 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying
 
-from airflow_provider_kernel.client.errors import Attempts, KernelError
-from airflow_provider_kernel.client.http.pagination import Page, next_page
+from airflow_provider_kernel.client.bounds import (
+    MAX_LIST_PAGES,
+    MAX_RESPONSE_BYTES,
+    MAX_ROWS_TOO_LARGE,
+    MAX_WALKED_PAGES,
+)
+from airflow_provider_kernel.client.errors import (
+    Attempts,
+    KernelError,
+    KernelResponseError,
+    KernelResponseTooLargeError,
+    KernelRowTooLargeError,
+)
+from airflow_provider_kernel.client.http.pagination import (
+    Page,
+    UnreadableRow,
+    limit_of,
+    next_page,
+    offset_of,
+    with_paging,
+)
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
+from airflow_provider_kernel.client.http.warn_once import warn_once
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogger
 
@@ -128,20 +148,74 @@ def repeat(attempt: Callable[[], Flow[T]], retrying: Retrying) -> Flow[T]:
 
 
 class Pages(Generic[T]):
-    """A list, page by page."""
+    """
+    A list, page by page.
 
-    def __init__(self, first: Request[Page[T]]) -> None:
+    A page that is too large to be read is requested in smaller ones. A row that is too large by itself is passed
+    over, as one of the page's unreadable rows.
+
+    :param most: how many pages to fetch before the list counts as endless. Default: ``MAX_LIST_PAGES``.
+    """
+
+    def __init__(self, first: Request[Page[T]], *, most: int | None = None) -> None:
         self._request: Request[Page[T]] | None = first
         self._page: Page[T] | None = None
+        self._limit = limit_of(first)
+        self._most = MAX_LIST_PAGES if most is None else most
+        self._fetched = 0
+        self._too_large = 0
 
     def fetch(self) -> Flow[Page[T] | None]:
-        """Fetch the next page; ``None`` after the last one. A list that would never end is an error."""
-        if self._request is not None and self._page is not None:
-            self._request = next_page(self._request, self._page)
+        """
+        Fetch the next page; ``None`` after the last one.
+
+        :raises KernelRowTooLargeError: when too many rows are too large to be read.
+        :raises KernelResponseError: when the list would never end.
+        """
+        request = self._request if self._page is None else self._next(self._page)
+        while request is not None:
+            self._request = request
+            self._count()
+            try:
+                page = yield from request
+            except KernelResponseTooLargeError as error:
+                limit = limit_of(request)
+                if limit > 1:
+                    request = with_paging(request, limit=limit // 2)
+                    continue
+                page = self._without_row(request, error)
+            if self._page is not None and page.items and page.items == self._page.items:
+                raise KernelResponseError(f"the list repeats itself at offset {offset_of(request)}")
+            self._page = page
+            return page
+        self._request = None
+        return None
+
+    def _next(self, page: Page[T]) -> Request[Page[T]] | None:
         if self._request is None:
             return None
-        self._page = yield from self._request
-        return self._page
+        request, limit = next_page(self._request, page), limit_of(self._request)
+        if request is not None and limit < self._limit and page.size < MAX_RESPONSE_BYTES // 4:
+            return with_paging(request, limit=min(2 * limit, self._limit))
+        return request
+
+    def _count(self) -> None:
+        self._fetched += 1
+        if self._fetched > self._most:
+            error = KernelResponseError(f"the list does not end after {self._most} pages")
+            error.advice = "Narrow the list, by the start time for example"
+            raise error
+
+    def _without_row(self, request: Request[Page[T]], error: KernelResponseTooLargeError) -> Page[T]:
+        self._too_large += 1
+        offset = offset_of(request)
+        if self._too_large > MAX_ROWS_TOO_LARGE:
+            raise KernelRowTooLargeError(
+                f"the list has more than {MAX_ROWS_TOO_LARGE} rows that are too large to be read; "
+                f"the last one is at offset {offset}"
+            ) from error
+        warn_once(f"A row in the list {request} is too large to be read, and is left out")
+        return Page((), offset + 1, unreadable=(UnreadableRow("it is too large"),))
 
 
 def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStream[Any], Any, Iterable[T] | None]:
@@ -160,11 +234,21 @@ def next_items(stream: Stream[T]) -> Generator[Request[Any] | Sleep | EventStrea
     return step.items
 
 
-def list_rows(first: Request[Page[T]]) -> Stream[T]:
-    """Emit the rows of a list, and fetch each page only when its rows are needed."""
-    pages = Pages(first)
+def list_rows(first: Request[Page[T]], *, snapshot: bool = False) -> Stream[T]:
+    """
+    Emit the rows of a list, and fetch each page only when its rows are needed.
+
+    :param snapshot: read the whole list before the first row. For a list of active objects that the reader ends:
+        each that leaves the list moves the next pages, and rows between them would be missed.
+    """
+    pages = Pages(first, most=None if snapshot else MAX_WALKED_PAGES)
+    rows: list[T] = []
     while (page := (yield from pages.fetch())) is not None:
-        yield Emit(page.items)
+        if snapshot:
+            rows += page.items
+        else:
+            yield Emit(page.items)
+    yield Emit(rows)
 
 
 def read_events(request: StreamRequest[E], *, idle_timeout: float) -> Stream[E]:

@@ -20,7 +20,7 @@ from airflow_provider_kernel.client.resources.auth import get_auth_context
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation, LogLine, StreamError
-from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES, InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
@@ -266,6 +266,9 @@ class KernelHook(SafeLogMixin, BaseHook):
         """
         Iterate over the invocations of the project. Each page is fetched when the iterator reaches it.
 
+        With a ``status`` of active invocations the whole list is fetched before the first one, so that they may be
+        ended meanwhile. A row that cannot be read is left out, and logged.
+
         :param since: only those started after this time: an aware ``datetime``, or an age such as ``"5m"``.
         :param query: free-text search over id, app and action name.
         """
@@ -278,7 +281,9 @@ class KernelHook(SafeLogMixin, BaseHook):
                 status=status,
                 since=since,
                 query=query,
-            )
+            ),
+            # Each invocation that is ended leaves such a list, and moves its pages.
+            snapshot=status is not None and str(status) not in FINAL_STATUSES,
         )
 
     def update_invocation(

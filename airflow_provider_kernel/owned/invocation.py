@@ -158,7 +158,7 @@ class OwnedInvocation(EndableInvocation):
         return (yield from super().end(record, reason, urgent=urgent))
 
     def can_reconnect(self, found: Invocation) -> bool:
-        return found.status != InvocationStatus.FAILED
+        return not found.has_failed
 
     def _find(self, record: StartRecord, *, excluded: frozenset[str], patience: float) -> Flow[list[Invocation]]:
         mark = StartMark.of(self._ti, record.token)
@@ -221,7 +221,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
             raise
         raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
     has_timed_out = event.get("status") == WaitStatus.TIMEOUT
-    if has_timed_out and event.get("ended") and invocation.status == InvocationStatus.FAILED:
+    if has_timed_out and event.get("ended") and invocation.has_failed:
         # By the trigger: that it failed says nothing about the application.
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task, and was cancelled"

@@ -36,9 +36,9 @@ class SyncFace:
     def run(self, flow):
         return self._client.run(flow)
 
-    def pages(self, first, *, rows=None):
+    def pages(self, first, *, rows=None, **options):
         found = []
-        for row in self._client.pages(first):
+        for row in self._client.pages(first, **options):
             found.append(row)
             if len(found) == rows:
                 break
@@ -73,10 +73,10 @@ class AsyncFace:
     def run(self, flow):
         return self.loop.run_until_complete(self._client.run(flow))
 
-    def pages(self, first, *, rows=None):
+    def pages(self, first, *, rows=None, **options):
         async def collect():
             found = []
-            pages = self._client.pages(first)
+            pages = self._client.pages(first, **options)
             async for row in pages:
                 found.append(row)
                 if len(found) == rows:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 
 import pytest
 import structlog
@@ -12,6 +14,7 @@ from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelServerError,
 )
+from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
 )
@@ -50,7 +53,7 @@ def test_hook_get_invocation(kernel, hook):
 
 
 def test_hook_list_invocations_fetches_pages_lazily(kernel, hook):
-    row = {"id": "a", "status": "running"}
+    row = {"id": "a", "status": "failed"}
     kernel.add_fault(
         Fault("GET", "/invocations", status=200, body=[row], headers={"X-Has-More": "true", "X-Next-Offset": "1"})
     )
@@ -60,7 +63,7 @@ def test_hook_list_invocations_fetches_pages_lazily(kernel, hook):
         version="v2",
         action_name="buy",
         deployment_id="d1",
-        status="running",
+        status="failed",
         since="5m",
         query="q",
     )
@@ -73,7 +76,7 @@ def test_hook_list_invocations_fetches_pages_lazily(kernel, hook):
         "version": "v2",
         "action_name": "buy",
         "deployment_id": "d1",
-        "status": "running",
+        "status": "failed",
         "since": "5m",
         "query": "q",
         "limit": "100",
@@ -82,6 +85,19 @@ def test_hook_list_invocations_fetches_pages_lazily(kernel, hook):
         {**filters, "offset": "0"},
         {**filters, "offset": "1"},
     ]
+
+
+@pytest.mark.parametrize(("status", "queue_seconds"), [("running", 0), ("queued", math.inf)])
+def test_hook_list_of_active_invocations_may_be_ended_while_it_is_read(
+    kernel, hook, status, queue_seconds, monkeypatch
+):
+    kernel.switches.queue_seconds = queue_seconds
+    started = {hook.invoke("demo", "hang").id for _ in range(5)}
+    for invocation_id in started:
+        kernel.wait_for_status(invocation_id, status)
+    monkeypatch.setattr(requests, "list_invocations", functools.partial(requests.list_invocations, limit=2))
+    ended = [hook.cancel_invocation(invocation.id).id for invocation in hook.list_invocations(status=status)]
+    assert sorted(ended) == sorted(started)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.flow import Flow, Pages
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 #: How long after its start an invocation may finish: Kernel ends it after an hour.
@@ -53,6 +54,32 @@ class Finished:
         payload = asdict(self)
         del payload["finished"]
         return {"invocation_id": payload.pop("id"), **payload}
+
+
+class _Row(NamedTuple):
+    """A row of the list, without payload and output."""
+
+    id: str
+    started: datetime | None
+    taken: datetime
+    finished: Finished | None
+
+    @classmethod
+    def of(cls, invocation: Invocation, taken: datetime) -> _Row:
+        finished = None
+        if invocation.is_final:
+            finished = Finished(
+                id=invocation.id,
+                status=(InvocationStatus.FAILED if invocation.has_failed else InvocationStatus.SUCCEEDED).value,
+                finished=parse_timestamp(invocation.finished_at) or taken,
+                app_name=invocation.app_name,
+                action_name=invocation.action_name,
+                version=invocation.version,
+                started_at=invocation.started_at,
+                finished_at=invocation.finished_at,
+                seconds=invocation.seconds,
+            )
+        return cls(invocation.id, parse_timestamp(invocation.started_at), taken, finished)
 
 
 @dataclass(frozen=True)
@@ -93,16 +120,23 @@ class CompletionPoller:
         wanted = min(now - 2 * LAG, backfill_from or now)
         is_whole = self._complete_from is None or wanted < self._complete_from
         since = wanted - LIFETIME if is_whole else self._oldest_of_interest(now)
-        listed: set[str] = set()
+        rows: list[_Row] = []
+        are_all_readable = True
         taken = now
         pages = Pages(requests.list_invocations(since=since))
         while (page := (yield from pages.fetch())) is not None:
             taken = page.server_time or taken
+            are_all_readable = are_all_readable and not page.unreadable
             for invocation in page.items:
-                listed.add(invocation.id)
-                self._note(invocation, taken)
+                rows.append(_Row.of(invocation, taken))
                 on_row(invocation)
-        self._count_misses(listed)
+        # Only now: half a list, in an unknown order, says nothing of where the next poll may begin.
+        for row in rows:
+            self._note(row)
+        if are_all_readable:
+            self._count_misses({row.id for row in rows})
+        else:
+            self._newest_start = None  # what cannot be read now may have to be listed again
         if is_whole:
             self._complete_from = wanted
         if self._backfill_from == backfill_from:  # no further request came during the poll
@@ -118,28 +152,14 @@ class CompletionPoller:
     def _oldest_of_interest(self, now: datetime) -> datetime:
         return min([*self._active.values(), self._newest_start or now - LIFETIME]) - _OVERLAP
 
-    def _note(self, invocation: Invocation, taken: datetime) -> None:
-        started = parse_timestamp(invocation.started_at)
-        if started is not None:
-            self._newest_start = max(started, self._newest_start or started)
-        if not invocation.is_final:
-            self._active[invocation.id] = started or self._active.get(invocation.id, taken)
+    def _note(self, row: _Row) -> None:
+        if row.started is not None:
+            self._newest_start = max(row.started, self._newest_start or row.started)
+        if row.finished is None:
+            self._active[row.id] = row.started or self._active.get(row.id, row.taken)
             return
-        self._active.pop(invocation.id, None)
-        self._finished.setdefault(
-            invocation.id,
-            Finished(
-                id=invocation.id,
-                status=invocation.status,
-                finished=parse_timestamp(invocation.finished_at) or taken,
-                app_name=invocation.app_name,
-                action_name=invocation.action_name,
-                version=invocation.version,
-                started_at=invocation.started_at,
-                finished_at=invocation.finished_at,
-                seconds=invocation.seconds,
-            ),
-        )
+        self._active.pop(row.id, None)
+        self._finished.setdefault(row.id, row.finished)
 
     def _count_misses(self, listed: set[str]) -> None:
         for invocation_id in list(self._active):

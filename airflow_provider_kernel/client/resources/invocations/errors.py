@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.resources.invocations.status import STATUSES
 from airflow_provider_kernel.client.sanitize import sanitize_line
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class KernelInvocationFinishedError(KernelError):
 
 class KernelInvocationFailedError(KernelError):
     """
-    The invocation ended as ``failed``: by its own error, by its time limit, or because somebody cancelled it.
+    The invocation ended as ``failed``, or with an unknown status: by its own error, by its time limit, or because
+    somebody cancelled it.
 
     Its output may hold sensitive data and is therefore not part of the message; it is in ``invocation``.
     """
@@ -39,7 +41,9 @@ class KernelInvocationFailedError(KernelError):
     def __init__(self, invocation: Invocation) -> None:
         name = sanitize_line(f"{invocation.app_name}/{invocation.action_name}", 200) if invocation.app_name else "?"
         reason = sanitize_line(invocation.status_reason or "") or "the API gives no reason"
-        super().__init__(f"Invocation {invocation.id} of {name} failed: {reason}")
+        known = invocation.status in STATUSES
+        how = "failed" if known else f"ended with the unknown status {invocation.status!r}, which counts as failed"
+        super().__init__(f"Invocation {invocation.id} of {name} {how}: {reason}")
         self.invocation = invocation
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
 from airflow_provider_kernel.client.flow import Flow, Pages, Sleep
+from airflow_provider_kernel.client.http.pagination import UnreadableRow
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -53,28 +54,50 @@ class StartCriteria:
         )
 
     def matches(self, invocation: Invocation) -> bool:
-        """Return whether a listed invocation may be the one that was started."""
-        if (invocation.app_name, invocation.action_name) != (self.app_name, self.action_name):
+        """
+        Return whether a listed invocation may be the one that was started.
+
+        The list is filtered by app and action. A name or version that it does not show excludes nothing.
+        """
+        if invocation.app_name not in (None, self.app_name) or invocation.action_name not in (
+            None,
+            self.action_name,
+        ):
             return False
         if self.correlation is not None:
             return self.correlation[1] == correlation_token(invocation, self.correlation[0])
-        if self.version not in ("latest", invocation.version):
+        if self.version != "latest" and invocation.version not in (None, self.version):
             return False
         return (invocation.payload or None) == (self.payload or None)
+
+    def may_match(self, row: UnreadableRow) -> bool:
+        """Return whether a row that cannot be read may be what was started; not if it has another mark."""
+        payload = row.document.get("payload") if isinstance(row.document, dict) else None
+        if self.correlation is None or not isinstance(payload, str):
+            return True
+        return self.correlation[1] == _token(payload, self.correlation[0])
 
 
 def correlation_mark(invocation: Invocation, key: str) -> dict[str, Any] | None:
     """Read the mark under a key of an invocation's payload; ``None`` when there is none."""
+    return _mark(invocation.payload, key)
+
+
+def correlation_token(invocation: Invocation, key: str) -> str | None:
+    return _token(invocation.payload, key)
+
+
+def _mark(payload_text: str | None, key: str) -> dict[str, Any] | None:
     try:
-        payload = json.loads(invocation.payload or "null")
+        payload = json.loads(payload_text or "null")
     except (ValueError, RecursionError):
         return None
     mark = payload.get(key) if isinstance(payload, dict) else None
     return mark if isinstance(mark, dict) else None
 
 
-def correlation_token(invocation: Invocation, key: str) -> str | None:
-    token = (correlation_mark(invocation, key) or {}).get("token")
+def _token(payload_text: str | None, key: str) -> str | None:
+    token = (_mark(payload_text, key) or {}).get("token")
     return token if isinstance(token, str) else None
 
 
@@ -94,6 +117,7 @@ def find_started(
     :param excluded: ids of invocations that are known to belong to others.
     :param patience: for how many seconds to repeat the search while none is found.
     :return: the invocations that match; none when the request started nothing.
+    :raises KernelAmbiguousStartError: when rows of the list that cannot be read may be what was started.
     """
     first = requests.list_invocations(
         app_name=criteria.app_name, action_name=criteria.action_name, since=since - _CLOCK_SKEW
@@ -101,14 +125,29 @@ def find_started(
     waited = 0.0
     while True:
         found: list[Invocation] = []
+        unreadable: list[UnreadableRow] = []
         pages = Pages(first)
         while (page := (yield from pages.fetch())) is not None:
             earliest = _by_the_servers_clock(since, now + timedelta(seconds=waited), page.server_time)
-            found += [i for i in page.items if criteria.matches(i) and _started_from(i, earliest)]
+            found += [i for i in page.items if criteria.matches(i) and _started_from(i.started_at, earliest)]
+            unreadable += [
+                row
+                for row in page.unreadable
+                if _value(row, "id") not in excluded
+                and _started_from(_value(row, "started_at"), earliest)
+                and criteria.may_match(row)
+            ]
         # Rows shift between pages while they are read, so one may appear twice.
         found = list({i.id: i for i in found if i.id not in excluded}.values())
-        if found or waited >= patience:
+        # A mark is of one start only; equal bytes are not.
+        is_conclusive = not unreadable or (bool(found) and criteria.correlation is not None)
+        if is_conclusive and (found or waited >= patience):
             return found
+        if waited >= patience:
+            raise KernelAmbiguousStartError(
+                f"{len(unreadable)} rows of the list of invocations cannot be read ({unreadable[0].problem}), and "
+                "may be what was started"
+            )
         yield Sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
 
@@ -130,6 +169,11 @@ def _by_the_servers_clock(since: datetime, now: datetime, server_now: datetime |
     return since + (server_now - now) - _CLOCK_TOLERANCE
 
 
-def _started_from(invocation: Invocation, earliest: datetime) -> bool:
-    started = parse_timestamp(invocation.started_at)
+def _value(row: UnreadableRow, name: str) -> str | None:
+    value = row.document.get(name) if isinstance(row.document, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _started_from(started_at: str | None, earliest: datetime) -> bool:
+    started = parse_timestamp(started_at)
     return started is None or started >= earliest

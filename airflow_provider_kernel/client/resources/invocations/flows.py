@@ -65,7 +65,7 @@ def update_invocation(invocation_id: str, status: InvocationStatus | str, output
             invocation = yield from requests.get_invocation(invocation_id)
         except KernelError:
             raise refusal from None
-    if invocation.status == str(status):
+    if invocation.status == str(status) or (str(status) == InvocationStatus.FAILED and invocation.has_failed):
         return invocation
     if invocation.is_final:
         raise KernelInvocationFinishedError(invocation, str(status)) from refusal

@@ -1,11 +1,13 @@
 """Each finished invocation is found once, in a list that can be filtered by start time only."""
 
+import math
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from airflow_provider_kernel.client.http.pagination import Page
+from airflow_provider_kernel.client.errors import KernelServerError
+from airflow_provider_kernel.client.http.pagination import Page, UnreadableRow
 from airflow_provider_kernel.client.resources.invocations.completions import (
     LAG,
     LIFETIME,
@@ -30,6 +32,10 @@ class Kernel:
         self.server_time = server_time
         self.listed_since = []
         self.rows = 0
+        #: Names of runs that the list shows in a way that cannot be read.
+        self.unreadable = set()
+        #: From which offset on the list cannot be fetched.
+        self.fails_from = math.inf
 
     def run(self, name, start, end=None):
         self.runs[name] = (at(start), None if end is None else at(end))
@@ -45,12 +51,19 @@ class Kernel:
             query = dict(request.query)
             rows = self._rows(datetime.fromisoformat(query["since"].replace("Z", "+00:00")), at(now))
             offset = int(query["offset"])
+            if offset >= self.fails_from:
+                flow.throw(KernelServerError("down"))
             page = rows[offset : offset + self.page_size]
             self.rows += len(page)
             more = offset + self.page_size
             try:
                 request = flow.send(
-                    Page(tuple(page), more if more < len(rows) else None, at(now) if self.server_time else None)
+                    Page(
+                        tuple(run for run in page if run.id not in self.unreadable),
+                        more if more < len(rows) else None,
+                        at(now) if self.server_time else None,
+                        tuple(UnreadableRow("status") for run in page if run.id in self.unreadable),
+                    )
                 )
             except StopIteration as done:
                 return done.value
@@ -148,6 +161,40 @@ def test_a_deleted_invocation_does_not_keep_the_list_long(kernel, watcher):
     for minute in (2, 3, 4, 5):
         watcher.poll(minute)
     assert kernel.listed_since[-1] == at(0).isoformat().replace("+00:00", "Z")
+
+
+def test_what_cannot_be_read_for_a_while_is_delivered_afterwards(kernel, watcher):
+    kernel.run("odd", -1, 1)
+    watcher.poll(0)
+    kernel.unreadable = {"odd"}
+    for minute in range(1, 5):
+        kernel.run(f"r{minute}", minute - 0.5, minute)
+        watcher.poll(minute + 0.1)
+    kernel.unreadable = set()
+    watcher.poll(5)
+    assert sorted(watcher.names) == ["odd", *(f"r{minute}" for minute in range(1, 5))]
+
+
+def test_a_list_that_broke_off_does_not_move_the_next_one(kernel, watcher):
+    watcher.poll(0)
+    for minute in range(1, 6):
+        kernel.run(f"r{minute}", minute, minute + 0.1)
+    kernel.page_size = 1
+    kernel.fails_from = 1  # the newest is on the first page
+    with pytest.raises(KernelServerError):
+        watcher.poll(7)
+    kernel.fails_from = math.inf
+    assert sorted(watcher.poll(8)) == ["r1", "r2", "r3", "r4", "r5"]
+
+
+def test_an_end_with_an_unknown_status_is_delivered_as_failed():
+    poller = CompletionPoller()
+    flow = poller.poll(at(5))
+    next(flow)
+    ended = Invocation(id="x", status="timed_out", started_at=at(0).isoformat(), finished_at=at(1).isoformat())
+    with pytest.raises(StopIteration) as done:
+        flow.send(Page((ended,), None))
+    assert [(f.id, f.status) for f in done.value.value.finished] == [("x", "failed")]
 
 
 def test_a_stored_cursor_delivers_what_finished_meanwhile_and_nothing_twice(kernel, watcher):

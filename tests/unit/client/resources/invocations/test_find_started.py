@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
 from airflow_provider_kernel.client.flow import Sleep
-from airflow_provider_kernel.client.http.pagination import Page
+from airflow_provider_kernel.client.http.pagination import Page, UnreadableRow
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.find_started import (
     StartCriteria,
@@ -48,7 +48,9 @@ def found_in(pages, *, server_time=NOON, now=NOON, since=NOON, patience=0.0, exc
                 step = flow.send(None)
             else:
                 items, next_offset = next(answers)
-                step = flow.send(Page(tuple(items), next_offset, server_time))
+                rows = tuple(item for item in items if isinstance(item, Invocation))
+                unreadable = tuple(item for item in items if isinstance(item, UnreadableRow))
+                step = flow.send(Page(rows, next_offset, server_time, unreadable))
     except StopIteration as end:
         return [invocation.id for invocation in end.value], steps
 
@@ -72,6 +74,7 @@ def test_start_criteria_are_read_from_the_request():
         ({"action_name": "other"}, False),
         ({"payload": '{"a":1,"ü":null}'}, False),  # byte for byte
         ({"payload": None}, False),
+        ({"app_name": None, "action_name": None}, True),  # the list is of one action
     ],
     ids=str,
 )
@@ -83,6 +86,7 @@ def test_start_criteria_match_a_named_version_only():
     asked = StartCriteria("shop", "buy", "v2", PAYLOAD)
     assert asked.matches(listed(version="v2"))
     assert not asked.matches(listed(version="v1"))
+    assert asked.matches(listed(version=None))
 
 
 def test_start_criteria_without_payload_match_an_empty_one():
@@ -159,6 +163,59 @@ def test_search_for_a_start_ends_after_its_patience():
     found, steps = found_in([([], None)] * 4, patience=3.0)
     assert found == []
     assert sum(step.seconds for step in steps if isinstance(step, Sleep)) == 3.0
+
+
+def row(**document):
+    return UnreadableRow("status", {"id": "x", "started_at": NOON.isoformat(), "payload": PAYLOAD, **document})
+
+
+MARKED = StartCriteria("shop", "buy", "latest", PAYLOAD, correlation=("_airflow", "mine"))
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "asked"),
+    [
+        (row(), ASKED),
+        (row(id=5), ASKED),
+        (row(started_at=5), ASKED),
+        (UnreadableRow("it is too large"), ASKED),
+        (UnreadableRow("it is no object", 5), ASKED),
+        (row(payload='{"_airflow": {"token": "mine"}}'), MARKED),
+        (row(payload=5), MARKED),
+        (UnreadableRow("it is too large"), MARKED),
+    ],
+    ids=str,
+)
+def test_unreadable_row_may_be_what_was_started(unreadable, asked):
+    """Unknown is not absent: "nothing was started" would start a second one."""
+    with pytest.raises(KernelAmbiguousStartError, match=r"1 rows of the list .* may be what was started"):
+        found_in([([unreadable], None)], asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "asked"),
+    [
+        (row(id="theirs"), ASKED),
+        (row(started_at=(NOON - timedelta(minutes=1)).isoformat()), ASKED),
+        (row(payload='{"_airflow": {"token": "theirs"}}'), MARKED),
+        (row(payload='{"a": 1}'), MARKED),
+    ],
+    ids=str,
+)
+def test_unreadable_row_that_is_certainly_another_one_does_not_matter(unreadable, asked):
+    assert found_in([([unreadable], None)], asked=asked, excluded=frozenset({"theirs"}))[0] == []
+
+
+def test_unreadable_row_beside_equal_bytes_is_ambiguous_and_beside_the_mark_is_not():
+    with pytest.raises(KernelAmbiguousStartError):
+        found_in([([listed("x"), row(id="y")], None)])
+    ours = listed("x", payload='{"_airflow": {"token": "mine"}}')
+    assert found_in([([ours, UnreadableRow("it is too large")], None)], asked=MARKED)[0] == ["x"]
+
+
+def test_search_for_a_start_repeats_while_a_row_cannot_be_read():
+    found, _ = found_in([([row()], None), ([listed("x")], None)], patience=5.0)
+    assert found == ["x"]
 
 
 def test_single_match_is_the_one_or_none():
