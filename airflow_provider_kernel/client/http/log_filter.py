@@ -1,4 +1,4 @@
-"""Filters of the transport's loggers: nothing is logged where a log call could block, and the key is redacted."""
+"""Filters of the transport's loggers: nothing is logged where a log call could block, and nothing raw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from airflow_provider_kernel.client.redaction import mask
+from airflow_provider_kernel.client.safe_logger import side_information
+from airflow_provider_kernel.client.sanitize import escape_untrusted
 
 #: The loggers to which httpx and httpcore log every request.
 TRANSPORT_LOGGERS = (
@@ -24,10 +25,11 @@ _silent: ContextVar[bool] = ContextVar("kernel_client_silent", default=False)
 def _filter(record: logging.LogRecord) -> bool:
     if _silent.get():
         return False
-    # At DEBUG, httpcore logs the headers of an answer, which may echo those of the request.
-    text = record.getMessage()
-    if (masked := mask(text)) != text:
-        record.msg, record.args = masked, ()
+    with side_information("", None):  # a record that cannot be formatted
+        # httpx logs the reason of an answer; httpcore its headers at DEBUG, which may echo those of the request.
+        text = record.getMessage()
+        if (escaped := escape_untrusted(text)) != text:
+            record.msg, record.args = escaped, ()
     return True
 
 

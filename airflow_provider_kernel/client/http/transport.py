@@ -27,8 +27,7 @@ from airflow_provider_kernel.client.http.connect_errors import classify_connect_
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, nothing, read
 from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
-from airflow_provider_kernel.client.redaction import mask
-from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.client.sanitize import escape_untrusted, sanitize_line, short_repr
 
 #: Shorter than a load balancer's usual 60 s, so that this side closes an idle connection first.
 _KEEPALIVE_SECONDS = 30.0
@@ -109,7 +108,7 @@ class Transport:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turn httpx's errors into ours, without the key."""
-        with _no_key_in_causes(), own_errors():
+        with _harmless_causes(), own_errors():
             yield
 
 
@@ -162,15 +161,15 @@ async def _refuse_redirect_async(answer: httpx.Response) -> None:
 
 
 @contextmanager
-def _no_key_in_causes() -> Iterator[None]:
-    """Drop the cause of an error if it shows the key, as a traceback would. The message says what happened."""
+def _harmless_causes() -> Iterator[None]:
+    """Drop a cause that would show the key or foreign text in a traceback. The message says what happened."""
     try:
         yield
     except KernelError as error:
         cause = error.__cause__
         if cause is not None and not isinstance(cause, KernelError):
             texts = _all_texts(cause)
-            if mask(texts) != texts:
+            if escape_untrusted(texts) != texts:
                 error.__cause__ = None
                 error.__suppress_context__ = True
         raise

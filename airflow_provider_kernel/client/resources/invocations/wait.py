@@ -84,8 +84,8 @@ def wait_for_invocation(
     :raises KernelLostContactError: when 20 polls in a row failed, and none succeeded for two minutes.
     :raises KernelError: when a poll failed with an error that will not pass.
     """
-    on_change = only_informs(on_change, "The new status could not be reported", log)
-    on_poll_error = only_informs(on_poll_error, "The failed poll could not be reported", log)
+    on_change = only_informs(on_change, "A callback failed", log)
+    on_poll_error = only_informs(on_poll_error, "A callback failed", log)
     poll = poll_request(invocation_id)
     began = time.time()
     status: str | None = None
@@ -121,7 +121,7 @@ def wait_for_invocation(
                 browser = yield from _first_browser(invocation_id)
                 if browser is not None:
                     browser_polls = 0
-                    only_informs(on_browser, "The browser could not be reported", log)(invocation, browser)
+                    only_informs(on_browser, "A callback failed", log)(invocation, browser)
         if deadline is not None:
             left = deadline - time.time()
             if left <= 0:

@@ -1,4 +1,4 @@
-"""The cause of an error is shown in its traceback, so it must not show the key."""
+"""The cause of an error is shown in its traceback, so it must show neither the key nor foreign text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import traceback
 
 import httpx
 import pytest
+from support.hostile_text import EVIL
 
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConnectionError
@@ -33,6 +34,15 @@ def test_cause_that_shows_the_key_is_dropped(errors, cause):
     with pytest.raises(KernelConnectionError) as caught, errors():
         raise cause
     assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_cause_with_foreign_text_is_dropped(errors):
+    with pytest.raises(KernelConnectionError) as caught, errors():
+        raise httpx.RemoteProtocolError(EVIL)
+    assert caught.value.__cause__ is None
+    assert "INFO - Task succeeded" in str(caught.value)
+    for line in traceback.format_exception(caught.value):
+        assert EVIL not in line
 
 
 def test_cause_that_does_not_show_the_key_is_kept(errors):
