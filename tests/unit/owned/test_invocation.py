@@ -32,6 +32,21 @@ def test_lost_start_that_may_be_one_of_two_names_both(run, kernel_emulator):
     assert "one (running), two (running)" in str(result.error)
 
 
+@pytest.mark.parametrize(
+    "row", [{"id": "one", "status": 5}, {"status": "running"}], ids=["without status", "without id"]
+)
+def test_lost_start_whose_list_has_a_row_that_cannot_be_read_is_not_started_again(row, run, kernel_emulator):
+    kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+    kernel_emulator.add_fault(Fault("GET", "/invocations", nth=(1,), body=[row]))
+    result = run(KernelInvokeOperator, **HANG)
+    assert result.state == "failed"
+    assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+    assert "cannot be read" in str(result.error)
+    assert len(kernel_emulator.requests("POST", "/invocations")) == 1
+    # The search at the end of the task could read it.
+    assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
 def test_mark_tells_the_own_invocation_from_equal_ones(run, kernel_emulator, execution_api):
     with KernelHook() as hook:
         for _ in range(3):

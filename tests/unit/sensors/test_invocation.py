@@ -43,6 +43,15 @@ def test_sensor_returns_the_output_of_an_ended_invocation(
     assert execution_api.xcoms["return_value"] == {"a": 1}
 
 
+@each_way
+def test_sensor_of_an_unknown_end_fails_and_names_its_status(deferrable, sensor, invocation_id, kernel_emulator):
+    ended = {"id": invocation_id, "status": "timed_out", "finished_at": "2026-01-01T00:00:00Z", "app_name": "demo"}
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, body=ended))
+    result = sensor(deferrable=deferrable).run()
+    assert result.state == "failed"
+    assert "of demo ended with the unknown status 'timed_out', which counts as failed" in str(result.error)
+
+
 def test_deferred_sensor_returns_the_output_of_an_invocation_that_ends_later(
     sensor, invocation_id, kernel_emulator, execution_api
 ):

@@ -39,7 +39,7 @@ class KernelInvocationFailedError(KernelError):
     """
 
     def __init__(self, invocation: Invocation) -> None:
-        name = sanitize_line(f"{invocation.app_name}/{invocation.action_name}", 200) if invocation.app_name else "?"
+        name = sanitize_line("/".join(filter(None, (invocation.app_name, invocation.action_name))), 200) or "?"
         reason = sanitize_line(invocation.status_reason or "") or "the API gives no reason"
         known = invocation.status in STATUSES
         how = "failed" if known else f"ended with the unknown status {invocation.status!r}, which counts as failed"

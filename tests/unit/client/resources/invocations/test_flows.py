@@ -158,6 +158,13 @@ class TestUpdate:
         assert updated.status == "running"
 
 
+def test_update_to_failed_is_done_by_any_end_but_a_success():
+    ended = Invocation(id="abc", status="cancelled", finished_at="2026-01-01T00:00:00Z")
+    assert drive(flows.update_invocation("abc", "failed"), (PATCH, ended))[0] is ended
+    with pytest.raises(KernelInvocationFinishedError, match="ended as cancelled"):
+        drive(flows.update_invocation("abc", "succeeded"), (PATCH, ended))
+
+
 class TestAnswer:
     def test_answer_fetches_first_and_sends_the_output(self):
         result, sent = drive(

@@ -37,6 +37,18 @@ def test_result_of_any_other_status_is_an_error(status):
     assert raised.value.invocation is invocation
 
 
+def test_result_of_an_unknown_end_names_its_status():
+    ended = Invocation(
+        id="abc", status="timed_out", finished_at="2026-01-01T00:00:00Z", app_name="shop", action_name="buy"
+    )
+    with pytest.raises(KernelInvocationFailedError) as raised:
+        unwrap_result(ended)
+    assert str(raised.value) == (
+        "Invocation abc of shop/buy ended with the unknown status 'timed_out', which counts as failed: "
+        "the API gives no reason"
+    )
+
+
 class TestSize:
     @pytest.mark.parametrize(("limit", "fits"), [(None, True), (10, True), (9, False), (0, False)])
     def test_max_output_bytes_counts_bytes_and_includes_the_limit(self, limit, fits):
