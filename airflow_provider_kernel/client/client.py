@@ -28,11 +28,13 @@ from airflow_provider_kernel.client.http.response_body import ContentDecoder
 from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import (
     AsyncHttpClient,
+    HttpClient,
     Transport,
     achunks_of,
     chunks_of,
     headers_of,
 )
+from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
 
@@ -72,7 +74,8 @@ class KernelClient(_BaseClient):
     """
     A client of the Kernel API for threads.
 
-    Keep one and close it: it reuses its connections. A request that fails raises a
+    Keep one and close it: it reuses its connections. A process that is forked from the one that made it may use it,
+    too, with connections of its own. A request that fails raises a
     :class:`~airflow_provider_kernel.client.errors.KernelError`.
 
     :param sleep: sleeps between attempts, in seconds; replace it to make it end early.
@@ -88,8 +91,8 @@ class KernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, deadline.trace, logger)
         self._sleep = sleep
-        with suppress_logs(logger is None):
-            self._http = self._transport.client()
+        self._http_clients = PerProcess(self._open_http)
+        _ = self._http  # raises at once for what cannot work
 
     def send(self, request: Request[T]) -> T:
         """
@@ -169,6 +172,14 @@ class KernelClient(_BaseClient):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _http(self) -> HttpClient:
+        return self._http_clients.get()
+
+    def _open_http(self) -> HttpClient:
+        with suppress_logs(self._logger is None):
+            return self._transport.client()
+
     def _exchange(self, request: Request[T]) -> T:
         limit = self._deadline()
         with self._transport.errors():
@@ -204,8 +215,9 @@ class AsyncKernelClient(_BaseClient):
     ) -> None:
         super().__init__(config, None, logger)
         self._sleep = sleep
-        self._http = self._open_http()
-        self._limiter = RequestLimiter(config.read_timeout)
+        self._http_clients = PerProcess(self._open_http)
+        _ = self._http  # raises at once for what cannot work
+        self._limiters = PerProcess(lambda: RequestLimiter(config.read_timeout))
 
     async def send(self, request: Request[T]) -> T:
         """Do what :meth:`KernelClient.send` does, in an event loop."""
@@ -270,12 +282,16 @@ class AsyncKernelClient(_BaseClient):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def _http(self) -> AsyncHttpClient:
+        return self._http_clients.get()
+
     def _open_http(self) -> AsyncHttpClient:
         with suppress_logs(self._logger is None):
             return self._transport.async_client()
 
     async def _exchange(self, request: Request[T]) -> T:
-        async with self._limiter.slot():
+        async with self._limiters.get().slot():
             limit = self._deadline()
             with self._transport.errors():
                 with limit.cancel_after():

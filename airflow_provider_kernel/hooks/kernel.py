@@ -15,6 +15,7 @@ from airflow_provider_kernel._compat import AirflowNotFoundException, amask_secr
 from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
+from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.resources.apps import AppVersion, list_apps
 from airflow_provider_kernel.client.resources.auth import get_auth_context
 from airflow_provider_kernel.client.resources.invocations import flows, requests
@@ -36,8 +37,9 @@ class KernelHook(SafeLogMixin, BaseHook):
     """
     Call the Kernel API with the settings of an Airflow connection.
 
-    The hook reads the connection once and keeps one client for all calls; it is thread-safe. Use it as a context
-    manager, or :meth:`close` it. Every error of a method is a ``KernelError``.
+    The hook reads the connection once and keeps one client for all calls. Threads may share it, and so may forked
+    processes, each with network connections of its own. Use it as a context manager, or :meth:`close` it. Every
+    error of a method is a ``KernelError``.
 
     If no connection has that id, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT`` from
     the environment.
@@ -52,9 +54,9 @@ class KernelHook(SafeLogMixin, BaseHook):
     conn_type = "kernel"
     hook_name = "Kernel"
 
-    #: Held while a hook reads its connection or creates its client, so that concurrent threads share them. One lock
-    #: for all hooks: a hook with a lock of its own could not be copied with its operator.
-    _lock = threading.RLock()
+    #: Held while a hook reads its connection or creates its client, so that concurrent threads share them. A
+    #: forked child has a lock of its own: a thread of the parent may hold the lock while it waits for Airflow.
+    _lock = PerProcess(threading.RLock)
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         """
         config = self._config
         if config is None:
-            with self._lock:
+            with self._lock.get():
                 config = self._config = self._config or self._load_config()
         return config
 
@@ -148,7 +150,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         """Return the hook's client. It is created at the first use and kept until :meth:`close`."""
         client = self._client
         if client is None:
-            with self._lock:
+            with self._lock.get():
                 client = self._client = self._client or KernelClient(self.config, sleep=self._sleep)
         return client
 

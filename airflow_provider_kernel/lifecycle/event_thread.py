@@ -51,7 +51,7 @@ class EventThread:
 
         try:
             return self._thread.submit(work)
-        except RuntimeError:  # closed, and so nothing is under way
+        except RuntimeError:  # closed, and so nothing is under way; or in a forked child, which owns nothing
             nothing: Work[None] = Work(lambda: None)
             nothing.run()
             if settled is not None:

@@ -10,6 +10,7 @@ another ``put()`` call in the same thread without deadlocking"). Both classes ar
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -91,15 +92,27 @@ class WorkerThread:
     """
 
     def __init__(self, name: str) -> None:
+        self._pid = os.getpid()
         self._is_closed = False
         self._has_ended = SignalSafeEvent()
         self._queue: SimpleQueue[Work[object] | None] = SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one that has the thread."""
+        return self._pid != os.getpid()
+
     def submit(self, function: Callable[[], T]) -> Work[T]:
-        """Add work behind what was submitted before; once closed, raise. May be called in a signal handler."""
+        """
+        Add work behind what was submitted before. May be called in a signal handler.
+
+        :raises RuntimeError: when the thread was closed, or in a forked child, which has no such thread.
+        """
         if self._is_closed:
             raise RuntimeError("The worker thread was closed")
+        if self.is_of_another_process:
+            raise RuntimeError("The worker thread is one of another process, from which this one was forked")
         work = Work(function)
         self._queue.put(work)  # type: ignore[arg-type]
         return work

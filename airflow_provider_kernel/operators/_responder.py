@@ -84,7 +84,10 @@ class InvocationResponder:
         self._publisher.publish(self._record)
 
     def fetch(self) -> Invocation:
-        return self._sender.submit(lambda: self._client.send(requests.get_invocation(self.invocation_id))).result()
+        request = requests.get_invocation(self.invocation_id)
+        if self._sender.is_of_another_process:  # the task's function has forked it
+            return self._client.send(request)
+        return self._sender.submit(lambda: self._client.send(request)).result()
 
     def check(self) -> None:
         """Raise when nobody waits for a response any more. Cheap enough to be called often."""
@@ -162,6 +165,8 @@ class InvocationResponder:
 
     def close(self) -> None:
         """End the threads once they are done. Those for a kill stay while the invocation still waits."""
+        if self._sender.is_of_another_process:
+            return
         self._sender.submit(self._client.close)
         self._sender.submit(self._ends.close)
         self._sender.close()

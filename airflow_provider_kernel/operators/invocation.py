@@ -375,6 +375,8 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _give_up(self, owned: OwningTry[Invocation], why: BaseException | str, context: Context) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""
+        if self._run.is_of_another_process:
+            return  # a forked child owns nothing
         invocation_id = owned.give_up(why)
         if invocation_id is not None:
             what = why if isinstance(why, str) else type(why).__name__

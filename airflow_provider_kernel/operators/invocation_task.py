@@ -213,6 +213,8 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         """Leave the invocation to the next try, or end it."""
         from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 
+        if self._run.is_of_another_process:
+            return  # a child that the function has forked has failed, and not the task
         if isinstance(error, (KernelInvocationFinishedError, KernelOutputError)):  # it has ended
             responder.settle()
             return

@@ -8,6 +8,7 @@ cancelled, so there the timeout of each read and write is cut to the time that i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 import anyio
 
-from airflow_provider_kernel.client.errors import KernelTimeoutError
+from airflow_provider_kernel.client.errors import KernelConnectionError, KernelTimeoutError
 
 #: A large request is written in parts, and the clock is checked between them.
 _WRITE_BYTES = 64 * 1024
@@ -80,16 +81,27 @@ def _check() -> None:
     _clip(None)
 
 
+def _check_process(pid: int) -> None:
+    # A stream that was being read when the process was forked: both would take parts of it.
+    if pid != os.getpid():
+        raise KernelConnectionError("the connection is that of another process, from which this one was forked")
+
+
 def trace(event: str, info: dict[str, Any]) -> None:
-    """Apply deadlines to a new connection. httpcore calls this, as its ``trace`` extension."""
+    """
+    Apply deadlines to a new connection, and keep forked processes from it.
+
+    httpcore calls this, as its ``trace`` extension.
+    """
     if event.endswith(("connect_tcp.complete", "start_tls.complete")):
         _keep(info["return_value"])
 
 
 def _keep(stream: Any) -> None:
-    read, write = stream.read, stream.write
+    read, write, pid = stream.read, stream.write, os.getpid()
 
     def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        _check_process(pid)
         try:
             data: bytes = read(max_bytes, timeout=_clip(timeout))
         except Exception:
@@ -98,6 +110,7 @@ def _keep(stream: Any) -> None:
         return data
 
     def write_in_time(data: bytes, timeout: float | None = None) -> None:
+        _check_process(pid)
         for start in range(0, len(data), _WRITE_BYTES):
             write(data[start : start + _WRITE_BYTES], timeout=_clip(timeout))
 

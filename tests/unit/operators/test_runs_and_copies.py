@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import signal
 
 import pytest
 from airflow.sdk import BaseOperator, task as task_decorators
@@ -153,6 +154,53 @@ def test_forked_child_that_gets_a_signal_kills_nothing(monkeypatch):
     run.kill()
     assert not killed
     assert not run.killed
+
+
+class TestForkedChildOfTheFunction:
+    @pytest.fixture
+    def result(self, make_task, start, kernel_emulator):
+        """Run a task whose function does something in a forked child, and returns the child's exit code."""
+
+        class EndsItsChildren(KernelInvocationTaskOperator):
+            def execute(self, context):
+                parent = os.getpid()
+                try:
+                    return super().execute(context)
+                finally:
+                    if os.getpid() != parent:
+                        os._exit(0)
+
+        def result(in_child):
+            def function(kernel_invocation):
+                pid = os.fork()
+                if pid == 0:
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(20)
+                    return in_child(kernel_invocation)
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+            invocation_id = start()
+            make_task(EndsItsChildren, python_callable=function, invocation_id=invocation_id).run()
+            return kernel_emulator.invocation(invocation_id).output_json
+
+        return result
+
+    def test_check_works_there(self, result, kernel_emulator):
+        def check(kernel_invocation):
+            kernel_invocation.check()
+            os._exit(7)
+
+        assert result(check) == 7
+
+    @pytest.mark.parametrize("how", ["returns", "raises"])
+    def test_its_end_does_not_end_the_invocation(self, how, result, kernel_emulator):
+        def end(kernel_invocation):
+            if how == "raises":
+                raise SystemExit
+            return "of the child"
+
+        assert result(end) == 0
+        assert len(kernel_emulator.requests("PATCH")) == 1
 
 
 class TestCopies:
