@@ -31,6 +31,8 @@ class Request(Generic[T]):
     :param path: the path, percent-encoded.
     :param parse: reads a success; may raise ``ValueError`` for what is not the API's answer.
     :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
+    :param about: names of fields of the answer, with the values that they have where they are there. An answer with
+        others belongs to another request.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Request(Generic[T]):
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     resend: Resend = Resend.ALWAYS
+    about: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -49,8 +52,24 @@ class Request(Generic[T]):
         return answer
 
     def receive(self, response: Response) -> T:
-        """Parse a success, or raise the error of the response."""
-        return read(response, self.parse)
+        """
+        Parse a success, or raise the error of the response.
+
+        :raises KernelConnectionError: for the answer to another request. The own one is lost.
+        """
+        answer = read(response, self.parse)
+        self.check(answer)
+        return answer
+
+    def check(self, answer: T) -> None:
+        """Refuse the answer to another request, which something on the way may have mixed up with the own one."""
+        for name, wanted in self.about:
+            found = getattr(answer, name, None)
+            if found is not None and found != wanted:
+                raise errors.KernelConnectionError(
+                    f"the answer belongs to another request: its {name} is {short_repr(found)}, "
+                    f"not {short_repr(wanted)}"
+                )
 
 
 @dataclass(frozen=True)

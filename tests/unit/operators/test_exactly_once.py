@@ -76,6 +76,10 @@ class TestALostAnswer:
             {"status": 502, "processed": True},
             {"status": 200, "body": "<html>", "processed": True},
             {"truncate": True},
+            {
+                "body": {"id": "other", "action_name": "other", "status": "succeeded", "output": '"not mine"'},
+                "processed": True,
+            },
         ],
         ids=str,
     )

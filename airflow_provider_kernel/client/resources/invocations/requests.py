@@ -82,12 +82,13 @@ def create_invocation(
                 f"Kernel takes whole seconds from {low} to {high}"
             )
         body["async_timeout_seconds"] = async_timeout_seconds
-    return Request("POST", "/invocations", _invocation, body=json_body(body), resend=Resend.IF_REFUSED)
+    about = (("app_name", app_name), ("action_name", action_name))
+    return Request("POST", "/invocations", _invocation, body=json_body(body), resend=Resend.IF_REFUSED, about=about)
 
 
 def get_invocation(invocation_id: str) -> Request[Invocation]:
     """``GET /invocations/{id}``."""
-    return Request("GET", _invocation_path(invocation_id), _invocation)
+    return Request("GET", _invocation_path(invocation_id), _invocation, about=(("id", invocation_id),))
 
 
 def update_invocation(
@@ -108,7 +109,8 @@ def update_invocation(
     body = {"status": wanted}
     if not isinstance(output, Unset):
         body["output"] = to_json_text(output, what="output")
-    return Request("PATCH", _invocation_path(invocation_id), _invocation, body=json_body(body))
+    path, about = _invocation_path(invocation_id), (("id", invocation_id),)
+    return Request("PATCH", path, _invocation, body=json_body(body), about=about)
 
 
 def list_invocations(

@@ -57,7 +57,7 @@ class Poll(Request[Invocation]):
 def poll_request(invocation_id: str) -> Poll:
     get = requests.get_invocation(invocation_id)
     # Never resent: the next poll is the next attempt.
-    return Poll(get.method, get.path, get.parse, resend=Resend.NEVER, invocation_id=invocation_id)
+    return Poll(get.method, get.path, get.parse, resend=Resend.NEVER, about=get.about, invocation_id=invocation_id)
 
 
 def wait_for_invocation(
