@@ -89,6 +89,6 @@ _forget_kernel_settings()
 
 
 @pytest.fixture
-def contact_is_soon_lost(monkeypatch):
-    """Only count the looks that went wrong, whatever the time: a test does not wait for minutes."""
-    monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.LOST_CONTACT_SECONDS", 0.0)
+def refused_key_ends_waits_soon(monkeypatch):
+    """Let a wait give up at once where it would for a key that is refused for minutes."""
+    monkeypatch.setattr("airflow_provider_kernel.client.outage.ACCESS_SECONDS", 0.0)

@@ -23,7 +23,7 @@ The errors of this package, as one tree. Those of invocations are in ``resources
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
     ├── KernelInvocationKilledError      the task that waited for it was killed
-    ├── KernelLostContactError           the invocation could not be polled for too long
+    ├── KernelLostContactError           the invocation could not be read for too long
     ├── KernelAmbiguousStartError        a start whose outcome is unknown
     └── KernelOutputError                the output cannot be handed to other tasks as it is
         └── KernelOutputTooLargeError    it is larger than the task wants to keep
@@ -271,10 +271,18 @@ class KernelInvocationKilledError(KernelError):
 
 class KernelLostContactError(KernelError):
     """
-    The invocation could not be polled for too long: 20 polls in a row failed, over two minutes or more.
+    The invocation could not be read for too long, so that its state is unknown; it may still be running.
 
-    Its state is unknown; it may still be running.
+    Every failed poll is repeated until the deadline. Contact counts as lost when the key was refused for five
+    minutes (401 or 403), and in a wait without a deadline after the longest time that an invocation can live.
+
+    :param ends_nothing: whether a task must not end the invocation because of this: it is Airflow's access that
+        failed, and the invocation may be in order.
     """
+
+    def __init__(self, message: str = "", *, ends_nothing: bool = False) -> None:
+        super().__init__(message)
+        self.ends_nothing = ends_nothing
 
 
 class KernelAmbiguousStartError(KernelError):

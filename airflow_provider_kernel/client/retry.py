@@ -46,13 +46,22 @@ class Resend(Enum):
     NEVER = "never"
 
 
-#: Transient: request timeout, too early, rate limit, server trouble, no capacity (529).
-TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+#: Transient below 500: request timeout, too early, rate limit.
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+#: The only 5xx that say something about the request: not implemented, HTTP version not supported.
+_LASTING_SERVER_STATUSES = frozenset({501, 505})
 #: The request was refused and nothing was done: rate or concurrency limit, no capacity.
 _REFUSING_STATUSES = frozenset({429, 529})
 #: The longest ``Retry-After`` that a poller obeys: an invocation lasts an hour at most, and a header of many digits
 #: reads as infinity, for which nothing can sleep. Resending has its own limit, ``RetryPolicy.max_seconds``.
 MAX_RETRY_AFTER_SECONDS = 300.0
+
+
+def is_transient(status_code: int) -> bool:
+    """Tell whether an error status may pass by itself. Proxies have 5xx of their own, so nearly all may."""
+    if status_code >= 500:
+        return status_code not in _LASTING_SERVER_STATUSES
+    return status_code in _TRANSIENT_STATUSES
 
 
 def requested_pause(error: BaseException | None, *, at_most: float = math.inf) -> float | None:
@@ -115,7 +124,7 @@ def may_resend(resend: Resend, error: BaseException) -> bool:
     if resend is Resend.IF_REFUSED:
         return was_refused(error)
     if isinstance(error, KernelAPIError):
-        return error.status_code in TRANSIENT_STATUSES
+        return is_transient(error.status_code)
     return isinstance(error, KernelConnectionError)
 
 

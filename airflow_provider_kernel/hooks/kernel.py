@@ -222,6 +222,8 @@ class KernelHook(SafeLogMixin, BaseHook):
         """
         Poll an invocation until it has ended, and never cancel it.
 
+        A poll that fails is repeated until the deadline, once one has succeeded.
+
         :param poll_interval: seconds between two polls; the first polls come sooner.
         :param deadline: when to give up, in seconds since the epoch (``time.time()``). Default: never.
         :param is_new: whether it has just been started; it may then be "not found" at first.
@@ -229,8 +231,9 @@ class KernelHook(SafeLogMixin, BaseHook):
             are not fetched. If it fails, that is logged, and the wait goes on.
         :return: the invocation, succeeded or failed.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
-        :raises KernelLostContactError: when the last 20 polls and all polls of the last two minutes failed.
-        :raises KernelError: when a poll failed with an error that will not pass.
+        :raises KernelLostContactError: when the key was refused for five minutes; without a deadline also when no
+            poll has succeeded for 65 minutes, which is longer than an invocation can live.
+        :raises KernelError: when the first poll fails with an error that will not pass.
         """
         flow = wait_for_invocation(
             invocation_id,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow_provider_kernel._compat import AirflowTaskTimeout
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
+    KernelConfigurationError,
     KernelError,
     KernelInvocationKilledError,
     KernelLostContactError,
@@ -102,9 +103,14 @@ class OwningTry(Generic[R]):
         Own what this try had started before its deferral.
 
         :param external_id: its id; ``None``: what the ledger says.
+        :raises KernelLostContactError: when the connection cannot be used any more.
         """
         record = StartRecord.naming(external_id) if external_id else self._ledger.last()
-        self._own(record if record is not None and _may_be_active(record) else None)
+        try:
+            self._own(record if record is not None and _may_be_active(record) else None)
+        except KernelConfigurationError as error:
+            name = f"{self._resource.kind} {external_id or '(its id is not known)'}"
+            raise KernelLostContactError(f"No access to {name}: {error}", ends_nothing=True) from error
 
     def start(self) -> str:
         """Start the object, or reconnect to that of a crashed try. Publish its id, and return it."""
@@ -176,6 +182,8 @@ class OwningTry(Generic[R]):
         is_left = self._has_successor(why)
         if is_left and is_earlier:
             return None
+        if self._ends_nothing(why):
+            return owner.external_id  # its records stay, for whoever comes next
         if is_left and isinstance(why, KernelLostContactError):
             return owner.external_id
         has_ended = owner.end(EndReason.TASK_ENDED_EARLY.because(_name(why)))
@@ -201,9 +209,16 @@ class OwningTry(Generic[R]):
 
     def _has_successor(self, why: BaseException | str) -> bool:
         """Whether another try follows that can take over what this one leaves."""
-        if self.killed or isinstance(why, str) or not self._ledger.remembers:
+        return self._ledger.remembers and self._is_retried(why)
+
+    def _ends_nothing(self, why: BaseException | str) -> bool:
+        """Whether the object is left alone, unless a try follows that knows of nothing and starts a second one."""
+        if self.killed or not isinstance(why, KernelLostContactError) or not why.ends_nothing:
             return False
-        if isinstance(why, KernelError) and why.permanent:
+        return self._ledger.remembers or not self._is_retried(why)
+
+    def _is_retried(self, why: BaseException | str) -> bool:
+        if self.killed or isinstance(why, str) or (isinstance(why, KernelError) and why.permanent):
             return False
         return will_be_retried(self._ti, why, self._context)
 

@@ -156,6 +156,8 @@ class OwnedResource(EndableResource[R], Protocol[R]):
 
     #: How long after Kernel took a start its object may be missing from the list.
     listing_lag_seconds: ClassVar[float]
+    #: How long after its start an object may be active.
+    lifetime_seconds: ClassVar[float]
 
     def input_fingerprint(self) -> str:
         """Name what is to be started, the same in every try."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
+    KernelError,
     KernelInputError,
-    KernelLostContactError,
     KernelNotFoundError,
 )
+from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.outage import Outage, is_refused_access, persist
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
@@ -20,6 +23,7 @@ from airflow_provider_kernel.lifecycle.resource import EndReason, StartMark
 log = get_logger(__name__)
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: How often a start is sent while each time it turns out that the one before has started nothing.
 _MAX_STARTS = 3
@@ -119,14 +123,12 @@ class ExactlyOnceStarter(Generic[R]):
         if last.external_id is None:
             since_then = (datetime.now(timezone.utc) - last.intended).total_seconds()
             return self._find(last, patience=max(0.0, self._resource.listing_lag_seconds - since_then))
+        external_id = last.external_id
         try:
-            return self._client.run(self._resource.get(last.external_id))
-        except KernelNotFoundError as error:
-            if error.says_absent:
-                return None
-            # Not permanent: a proxy may have answered, and the next try asks again.
-            name = f"{self._resource.kind} {last.external_id}"
-            raise KernelLostContactError(f"Whether {name} of an earlier try exists is unknown: {error}") from error
+            # An outage must not end what may be in order, nor start its successor beside it.
+            return self._persist(last, lambda: self._resource.get(external_id), lambda error: not _is_absent(error))
+        except KernelNotFoundError:
+            return None
         except KernelInputError as error:
             raise self._unreadable() from error
 
@@ -154,4 +156,20 @@ class ExactlyOnceStarter(Generic[R]):
         return self._ledger.record_start(record, external_id)
 
     def _find(self, record: StartRecord, *, patience: float) -> R | None:
-        return self._client.run(self._resource.find(record, patience=patience))
+        return self._persist(record, lambda: self._resource.find(record, patience=patience), is_refused_access)
+
+    def _persist(
+        self, record: StartRecord, attempt: Callable[[], Flow[T]], repeats: Callable[[KernelError], bool]
+    ) -> T:
+        outage = Outage(
+            f"{self._resource.kind} {record.external_id or '(its id is not known yet)'} of an earlier start",
+            was_seen=True,
+            longest=self._resource.lifetime_seconds,
+            on_error=lambda error: log.warning("%s; trying again", error),
+        )
+        return self._client.run(persist(attempt, outage, repeats=repeats))
+
+
+def _is_absent(error: KernelError) -> bool:
+    # A 404 of another kind, such as a proxy's, says nothing of the object.
+    return isinstance(error, KernelNotFoundError) and error.says_absent

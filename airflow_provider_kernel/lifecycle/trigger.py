@@ -23,6 +23,8 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import next_in_line
@@ -43,6 +45,9 @@ _LAST_ATTEMPT_SECONDS = 2.0
 _INLINE_SECONDS = 4.0
 #: How long an attempt may take that has begun when the time is over.
 _ATTEMPT_SECONDS = 20.0
+
+#: The first pause before a connection that could not be read is read again.
+_CONNECTION_PAUSE_SECONDS = 2.0
 
 #: Ends under way. The event loop itself keeps only weak references to its tasks.
 _ends: set[asyncio.Task[EndReport | None]] = set()
@@ -102,11 +107,30 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             yield
 
     async def own(self) -> KernelConfig:
-        """Begin to own the object, and return the connection."""
-        self._config = await KernelHook(self.kernel_conn_id).aget_config()
+        """
+        Begin to own the object, and return the connection.
+
+        :raises KernelLostContactError: when the connection could not be read for minutes.
+        """
+        self._config = await self._read_config()
         if self.cancel_on_kill and self.task_instance is not None:
             preload_state_api(self.task_instance)
         return self._config
+
+    async def _read_config(self) -> KernelConfig:
+        outage = Outage(
+            f"{self.resource.kind} {self.external_id}",
+            was_seen=True,  # by the worker
+            on_error=lambda error: self.log.warning("The connection cannot be read: %s; trying again", error),
+        )
+        while True:
+            try:
+                return await KernelHook(self.kernel_conn_id).aget_config()
+            except KernelConfigurationError as error:
+                pause = outage.failed(error, _CONNECTION_PAUSE_SECONDS)
+            except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
+                pause = outage.failed(KernelConfigurationError(_text(error)), _CONNECTION_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
 
     def release(self) -> None:
         """Leave the object to the worker; to be called before the event. A trigger may linger after its event."""

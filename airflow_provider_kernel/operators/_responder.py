@@ -19,10 +19,13 @@ from typing import Any
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
-from airflow_provider_kernel.client.resources.invocations import flows, requests
+from airflow_provider_kernel.client.flow import Flow
+from airflow_provider_kernel.client.outage import Outage, is_refused_access, persist
+from airflow_provider_kernel.client.resources.invocations import flows
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.end_sender import EndSender, TakenOverError
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS
@@ -72,6 +75,12 @@ class InvocationResponder:
         self._kill_handled = SignalSafeEvent()
         self._publisher = OwnershipPublisher(_KIND, ti, kernel_conn_id=kernel_conn_id, is_owned=False)
         self._fence = Fence(_KIND, ti, self._publisher)
+        self._outage = Outage(
+            f"invocation {invocation_id}",
+            was_seen=True,  # by who handed its id on
+            longest=LONGEST_LIFE_SECONDS,
+            on_error=lambda error: log.warning("Invocation %s could not be read: %s", invocation_id, error),
+        )
         self._client = KernelClient(config, sleep=self._sleep)
         self._ends = EndSender(config, fence=self._fence, next_in_line=AFTER_RESPONDER)
         self._sender = WorkerThread("kernel-responder")
@@ -84,10 +93,15 @@ class InvocationResponder:
         self._publisher.publish(self._record)
 
     def fetch(self) -> Invocation:
-        request = requests.get_invocation(self.invocation_id)
-        if self._sender.is_of_another_process:  # the task's function has forked it
-            return self._client.send(request)
-        return self._sender.submit(lambda: self._client.send(request)).result()
+        """
+        Fetch the invocation for the first time, through an outage.
+
+        :raises KernelLostContactError: when the outage lasts too long.
+        :raises KernelError: when there is no such invocation.
+        """
+        get = partial(EndableInvocation().get, self.invocation_id)
+        flow = persist(get, self._outage, repeats=lambda error: is_refused_access(error) or not error.permanent)
+        return self._read(flow)
 
     def check(self) -> None:
         """Raise when nobody waits for a response any more. Cheap enough to be called often."""
@@ -96,14 +110,18 @@ class InvocationResponder:
             return
         self._fetched_at = time.monotonic()
         try:
-            invocation = self.fetch()
+            invocation = self._read(EndableInvocation().get(self.invocation_id))
         except KernelError as error:
-            if error.permanent:
-                raise
-            log.warning("Invocation %s could not be fetched: %s", self.invocation_id, error)
+            self._outage.failed(error)
             return
+        self._outage.is_over()
         if invocation.is_final:
             raise KernelInvocationFinishedError(invocation, InvocationStatus.SUCCEEDED.value)
+
+    def _read(self, flow: Flow[Invocation]) -> Invocation:
+        if self._sender.is_of_another_process:  # the task's function has forked it
+            return self._client.run(flow)
+        return self._sender.submit(lambda: self._client.run(flow)).result()
 
     def check_killed(self) -> None:
         """Raise in a killed task, once the kill has been handled."""
@@ -117,7 +135,7 @@ class InvocationResponder:
         def send() -> Invocation:
             if self.killed:
                 raise self._killed_error()
-            invocation = self._client.run(flows.answer_invocation(self.invocation_id, output))
+            invocation = self._client.run(self._answer(output))
             self._is_settled = True
             return invocation
 
@@ -175,6 +193,15 @@ class InvocationResponder:
             self._close_kill_workers()
 
     # --- on the worker threads ----------------------------------------------------------------------------------
+
+    def _answer(self, output: Any) -> Flow[Invocation]:
+        # Fetched first: an update of one that has ended might overwrite its result.
+        get = partial(EndableInvocation().get, self.invocation_id)
+        before = yield from persist(get, self._outage, repeats=is_refused_access)
+        if before.is_final:
+            raise KernelInvocationFinishedError(before, InvocationStatus.SUCCEEDED.value)
+        update = partial(flows.update_invocation, self.invocation_id, InvocationStatus.SUCCEEDED, output)
+        return (yield from persist(update, self._outage, repeats=is_refused_access))
 
     def _sleep(self, seconds: float) -> None:
         if self._kill_seen.wait(seconds):

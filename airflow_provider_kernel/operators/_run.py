@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.client.outage import Outage
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
@@ -25,6 +26,8 @@ class Run:
         #: Whether the run was killed. Written in a signal handler.
         self.killed = False
         self.hook: KernelHook | None = None
+        #: What a sensor's polls have met so far.
+        self.outage: Outage | None = None
         #: The URL of the link on the task's page, once it is known.
         self.dashboard: str | None = None
         #: Waits before a request is sent again, in seconds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -295,8 +295,11 @@ class KernelInvokeOperator(KernelBaseOperator):
         if self.deferrable:
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
 
-            with suppress(KernelInvocationTimeoutError):
+            try:
                 invocation = poll(time.time() + FIRST_POLL_SECONDS)
+            except KernelInvocationTimeoutError as error:
+                was_seen = error.was_seen
+            else:
                 with self._log_stream(owner, invocation_id):
                     return invocation
             from airflow_provider_kernel.lifecycle.inline import stop_on_signal
@@ -315,6 +318,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                     cancel_on_kill=self.cancel_on_kill,
                     stream_logs=self.stream_logs,
                     max_log_lines=self.max_log_lines,
+                    was_seen=was_seen,
                     live_view_link=self.live_view_link,
                 ),
                 method_name="execute_complete",

@@ -14,7 +14,7 @@ from airflow_provider_kernel._compat import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
     KernelOutputError,
@@ -59,6 +59,7 @@ class WaitingInvocation:
 
         It sends a request at most once a second, and returns when Kernel cannot be reached at the moment.
 
+        :raises KernelLostContactError: when Kernel has refused the key for minutes; the invocation is left alone.
         :raises KernelInvocationFinishedError: when the invocation has ended; the task fails without a retry.
         :raises KernelInvocationKilledError: when the task was killed.
         """
@@ -221,6 +222,9 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
             return  # the task goes on later
         responder.end_after_kill()  # raises in a killed task: kill() has decided already
+        if isinstance(error, KernelLostContactError) and error.ends_nothing:
+            self.log.info("Invocation %s is not ended: it is only Airflow's access that failed", self.invocation_id)
+            return
         final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
         if not final and will_be_retried(context["ti"], error, context):
             self.log.info("Invocation %s is left to the next try", self.invocation_id)

@@ -11,10 +11,12 @@ from airflow_provider_kernel.client.errors import (
     KernelInputError,
     KernelInvocationKilledError,
     KernelLostContactError,
+    KernelNotFoundError,
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.outage import is_refused_access
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.find_started import (
@@ -26,12 +28,17 @@ from airflow_provider_kernel.client.resources.invocations.find_started import (
 )
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
+from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
 from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus, published_ids
 from airflow_provider_kernel.lifecycle.task_instances import is_mapped
+
+log = get_logger(__name__)
 
 #: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
 _CATCH_UP_SECONDS = 30.0
@@ -112,6 +119,7 @@ class OwnedInvocation(EndableInvocation):
     """
 
     listing_lag_seconds: ClassVar[float] = LOOKUP_SECONDS
+    lifetime_seconds: ClassVar[float] = LONGEST_LIFE_SECONDS
 
     def __init__(
         self,
@@ -202,46 +210,94 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
 
     :param event: may be lost, or come from another version of this package.
     :param invocation_id: for an event that names none.
-    :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs or the trigger ended it.
+    :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs, the trigger ended it, or
+        it cannot be fetched.
     :raises KernelInvocationKilledError: when the task was killed meanwhile.
     :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
-    :raises KernelError: when it can never be fetched, or its id is unknown.
+    :raises KernelError: when it does not exist, or its id is unknown.
     """
     event = event or {}
     invocation_id = event.get("invocation_id") or invocation_id
     if not invocation_id:
         raise KernelError(f"The trigger's event names no invocation: {event!r}")
+    status = event.get("status")
+    if status == WaitStatus.TIMEOUT:
+        return _fetch_overdue(hook, invocation_id, was_ended=bool(event.get("ended")))
+    if status == WaitStatus.FINISHED:
+        return _fetch_finished(hook, invocation_id)
+    return _fetch_lost(hook, invocation_id, event)
+
+
+def _fetch_overdue(hook: KernelHook, invocation_id: str, *, was_ended: bool) -> Invocation:
     try:
-        # Also after an error: it may have ended while the trigger could not fetch it.
         invocation = hook.get_invocation(invocation_id)
     except KernelInvocationKilledError:
         raise
     except KernelError as error:
-        if error.permanent:
-            raise
-        raise KernelLostContactError(f"Lost contact with invocation {invocation_id}: {error}") from error
-    has_timed_out = event.get("status") == WaitStatus.TIMEOUT
-    if has_timed_out and event.get("ended") and invocation.has_failed:
+        raise KernelInvocationTimeoutError(
+            f"Invocation {invocation_id} did not end within the time of its task, and cannot be fetched: {error}"
+        ) from error
+    if was_ended and invocation.has_failed:
         # By the trigger: that it failed says nothing about the application.
         raise KernelInvocationTimeoutError(
             f"Invocation {invocation_id} did not end within the time of its task, and was cancelled"
         )
     if invocation.is_final:
         return invocation
-    if event.get("status") == WaitStatus.FINISHED:
-        # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
-        try:
-            return hook.wait_for_invocation(
-                invocation_id, poll_interval=1, deadline=time.time() + _CATCH_UP_SECONDS
-            )
-        except KernelInvocationTimeoutError as error:
-            raise KernelLostContactError(
-                f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
-                f"it still is {invocation.status}"
-            ) from error
-    if has_timed_out:
-        raise KernelInvocationTimeoutError(
-            f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
-        )
+    raise KernelInvocationTimeoutError(
+        f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
+    )
+
+
+def _fetch_finished(hook: KernelHook, invocation_id: str) -> Invocation:
+    try:
+        invocation = _poll(hook, invocation_id, any_status=True)
+    except KernelLostContactError as error:
+        raise KernelLostContactError(str(error), ends_nothing=True) from error  # it is over
+    if invocation.is_final:
+        return invocation
+    # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
+    try:
+        return _poll(hook, invocation_id, deadline=time.time() + _CATCH_UP_SECONDS)
+    except KernelInvocationTimeoutError as error:
+        raise KernelLostContactError(
+            f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
+            f"it still is {invocation.status}"
+        ) from error
+
+
+def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) -> Invocation:
+    """Fetch it although the trigger gave up: it may have ended meanwhile, and this machine may have access."""
+    ends_nothing = event.get("ends_nothing") is True
+    try:
+        invocation = hook.get_invocation(invocation_id)
+    except KernelInvocationKilledError:
+        raise
+    except KernelError as error:
+        if isinstance(error, KernelNotFoundError) and error.says_absent and not ends_nothing:
+            raise
+        raise KernelLostContactError(
+            f"Lost contact with invocation {invocation_id}: {error}",
+            ends_nothing=ends_nothing or is_refused_access(error),
+        ) from error
+    if invocation.is_final:
+        return invocation
     error_text = event.get("error") or f"the trigger sent {event!r}"
-    raise KernelLostContactError(f"The triggerer lost contact with invocation {invocation_id}: {error_text}")
+    raise KernelLostContactError(
+        f"The triggerer lost contact with invocation {invocation_id}: {error_text}", ends_nothing=ends_nothing
+    )
+
+
+def _poll(
+    hook: KernelHook, invocation_id: str, *, deadline: float | None = None, any_status: bool = False
+) -> Invocation:
+    return hook.get_conn().run(
+        wait_for_invocation(
+            invocation_id,
+            poll_interval=1,
+            deadline=deadline,
+            was_seen=True,
+            any_status=any_status,
+            on_poll_error=lambda error: log.warning("%s; polling again", error),
+        )
+    )

@@ -14,6 +14,7 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     conf,
 )
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
@@ -33,10 +34,13 @@ from airflow_provider_kernel.validation import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_kernel.client.outage import Outage
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 #: Replaces a ``poke_interval`` of 0 in the triggerer, whose event loop all tasks share.
 _MIN_POLL_SECONDS = 1.0
+#: The longest pause between polls while a rescheduled sensor finds its key refused.
+_REFUSED_PAUSE_SECONDS = 30.0
 
 
 class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
@@ -94,14 +98,49 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll the invocation once. Return whether it has ended, and its output."""
         with self.calling_kernel():
-            if self.dashboard is None:
-                self.show_dashboard(context["ti"], self.invocation_id)
-            invocation = self.hook.get_invocation(self.invocation_id)
+            invocation = self._fetch(context)
+            if invocation is None:
+                return PokeReturnValue(is_done=False)
             self.show_dashboard(context["ti"], invocation.id, app_name=invocation.app_name)
             if not invocation.is_final:
                 self.log.info("Invocation %s is %s", invocation.id, invocation.status)
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._return_output(invocation))
+
+    def _fetch(self, context: Context) -> Invocation | None:
+        """Fetch the invocation; ``None`` when that failed, and the next poke is to try again."""
+        from airflow_provider_kernel.client.outage import is_refused_access
+        from airflow_provider_kernel.client.retry import requested_pause
+
+        outage = self._run.outage = self._run.outage or self._begin(context)
+        reschedules = self.reschedule and outage.was_seen
+        while True:
+            try:
+                if self.dashboard is None:
+                    self.show_dashboard(context["ti"], self.invocation_id)
+                invocation = self.hook.get_invocation(self.invocation_id)
+            except KernelError as error:
+                pause = outage.failed(error, self.poke_interval)
+                if not (reschedules and is_refused_access(error)):
+                    # The pause after this poke is the poke_interval, whatever the server asks for.
+                    self.sleep(max(0.0, (requested_pause(error, at_most=pause) or 0.0) - self.poke_interval))
+                    return None
+                # The next poke has another process, which cannot know for how long the key is refused.
+                self.sleep(min(pause, _REFUSED_PAUSE_SECONDS))
+            else:
+                outage.is_over()
+                return invocation
+
+    def _begin(self, context: Context) -> Outage:
+        from airflow_provider_kernel.client.outage import Outage
+
+        # After an earlier poke, in another process: it would have failed the task if the id were wrong.
+        was_seen = bool(self.reschedule and context["ti"].get_first_reschedule_date(context))
+        return Outage(
+            f"invocation {self.invocation_id}",
+            was_seen=was_seen,
+            on_error=lambda error: self.log.warning("%s; polling again", error),
+        )
 
     def execute(self, context: Context) -> Any:  # noqa: RET503 (defer never returns)
         """
@@ -137,6 +176,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
                 is_new=False,
+                was_seen=self._run.outage is not None and self._run.outage.was_seen,
             ),
             method_name="execute_complete",
         )

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError, KernelInputError
+from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.resources.invocations.completions import (
     CompletionPoller,
     DeliveryCursor,
@@ -165,18 +167,34 @@ class Delivery:
 
 
 async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Delivery]:
-    """Poll forever. An error is logged, and the next poll tries again."""
+    """Poll forever. Nothing that fails ends it; an outage is logged at its start, and then every few minutes."""
     completions = CompletionPoller()
+    outage = Outage(
+        "the list of invocations",
+        is_endless=True,
+        on_error=lambda error: log.warning("Kernel's invocations cannot be listed: %s; polling again", error),
+    )
     while True:
+        pause = poll_interval
         try:
-            config = await KernelHook(kernel_conn_id).aget_config()
+            config = await _read_config(kernel_conn_id)
             async with shared_poller(config) as poller:
                 snapshot = await poller.run(completions.poll(utc_now(), on_row=poller.publish))
         except KernelError as error:
-            log.warning("Kernel's invocations cannot be listed: %s; polling again", error)
+            pause = outage.failed(error, poll_interval)
         else:
+            outage.is_over()
             yield Delivery(snapshot, completions.request_backfill)
-        await asyncio.sleep(poll_interval)
+        await asyncio.sleep(pause)
+
+
+async def _read_config(kernel_conn_id: str) -> KernelConfig:
+    try:
+        return await KernelHook(kernel_conn_id).aget_config()
+    except KernelError:
+        raise
+    except Exception as error:  # whatever keeps Airflow from giving the connection
+        raise KernelConfigurationError(f"The connection cannot be read: {error}") from error
 
 
 class _CursorStore:

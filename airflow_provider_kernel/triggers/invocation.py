@@ -12,7 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
-from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
@@ -38,7 +38,8 @@ class KernelInvocationTrigger(OwningTrigger):
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
     deadline has passed; with ``"ended"``: whether the trigger has ended the invocation) or ``"error"`` (with an
-    ``"error"`` text: the invocation cannot be polled any more).
+    ``"error"`` text, and with ``"ends_nothing"``: whether that says nothing about the invocation, which must not be
+    ended because of it).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
@@ -48,6 +49,7 @@ class KernelInvocationTrigger(OwningTrigger):
     :param stream_logs: whether to write the invocation's log lines into the task's log.
     :param max_log_lines: how many of them at most.
     :param is_new: whether the invocation was started just now, so that Kernel may not list it yet.
+    :param was_seen: whether a poll has found the invocation before.
     :param live_view_link: whether to link to the live view of the invocation's first browser.
     """
 
@@ -64,6 +66,7 @@ class KernelInvocationTrigger(OwningTrigger):
         stream_logs: bool = True,
         max_log_lines: int = DEFAULT_MAX_LOG_LINES,
         is_new: bool = True,
+        was_seen: bool = False,
         live_view_link: bool = False,
     ) -> None:
         super().__init__(external_id=invocation_id, kernel_conn_id=kernel_conn_id, cancel_on_kill=cancel_on_kill)
@@ -73,6 +76,7 @@ class KernelInvocationTrigger(OwningTrigger):
         self.stream_logs = stream_logs
         self.max_log_lines = max_log_lines
         self.is_new = is_new
+        self.was_seen = was_seen
         self.live_view_link = live_view_link
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -87,6 +91,7 @@ class KernelInvocationTrigger(OwningTrigger):
                 "stream_logs": self.stream_logs,
                 "max_log_lines": self.max_log_lines,
                 "is_new": self.is_new,
+                "was_seen": self.was_seen,
                 "live_view_link": self.live_view_link,
             },
         )
@@ -112,7 +117,11 @@ class KernelInvocationTrigger(OwningTrigger):
             if report is None or not report.was_over:
                 return {"status": WaitStatus.TIMEOUT.value, "ended": report is not None and report.is_done}
         except KernelError as error:
-            return {"status": WaitStatus.ERROR.value, "error": f"{type(error).__name__}: {error}"}
+            return {
+                "status": WaitStatus.ERROR.value,
+                "error": f"{type(error).__name__}: {error}",
+                "ends_nothing": isinstance(error, KernelLostContactError) and error.ends_nothing,
+            }
         return {"status": WaitStatus.FINISHED.value}
 
     @asynccontextmanager
@@ -143,6 +152,7 @@ class KernelInvocationTrigger(OwningTrigger):
                         poll_interval=self.poll_interval,
                         deadline=self.deadline,
                         is_new=self.is_new,
+                        was_seen=self.was_seen,
                         on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.status_phrase),
                         on_poll_error=lambda error: self.log.warning("%s; polling again", error),
                         on_browser=(lambda *browser: found.append(browser)) if of_interest else None,

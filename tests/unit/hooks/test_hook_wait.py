@@ -7,7 +7,7 @@ import time
 import pytest
 
 from airflow_provider_kernel.client.errors import (
-    KernelBadRequestError,
+    KernelAuthenticationError,
     KernelLostContactError,
     KernelNotFoundError,
 )
@@ -64,22 +64,37 @@ def test_hook_wait_logs_status_changes_and_poll_errors(kernel, connect, log):
 
 def test_hook_wait_polls_at_its_poll_interval(kernel, patient, waits):
     run = patient.invoke("demo", "hang").id
-    kernel.add_fault(Fault("GET", "/invocations/*", range(1, 6), status=503))
-    kernel.add_fault(Fault("GET", "/invocations/*", 6, status=400))
-    with pytest.raises(KernelBadRequestError):
-        patient.wait_for_invocation(run, poll_interval=0.2)
+    kernel.add_fault(Fault("GET", "/invocations/*", range(1, 6), body={"id": run, "status": "running"}))
+    kernel.finish(run)
+    patient.wait_for_invocation(run, poll_interval=0.2)
     assert len(waits) == 5
     assert all(0.17 < wait < 0.23 for wait in waits)
 
 
-@pytest.mark.usefixtures("contact_is_soon_lost")
 def test_hook_wait_polls_every_ten_seconds_by_default(kernel, patient, waits):
-    kernel.add_fault(Fault("GET", "/invocations/*", None, status=503))
-    with pytest.raises(KernelLostContactError, match="invocation abc"):
-        patient.wait_for_invocation("abc")
+    run = patient.invoke("demo", "hang").id
+    kernel.add_fault(Fault("GET", "/invocations/*", range(1, 20), body={"id": run, "status": "running"}))
+    kernel.finish(run)
+    patient.wait_for_invocation(run)
     assert len(waits) == 19
     assert 0.4 < waits[0] < 0.6
     assert 8.9 < waits[-1] < 11.1
+
+
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
+def test_hook_wait_gives_up_on_a_key_that_stays_refused(kernel, patient):
+    run = patient.invoke("demo", "hang").id
+    kernel.add_fault(Fault("GET", "/invocations/*", range(2, 99), status=401))
+    with pytest.raises(KernelLostContactError, match=f"No access to invocation {run}"):
+        patient.wait_for_invocation(run)
+
+
+def test_hook_wait_raises_at_once_for_a_key_that_never_worked(kernel, patient, waits):
+    run = patient.invoke("demo", "hang").id
+    kernel.add_fault(Fault("GET", "/invocations/*", None, status=401))
+    with pytest.raises(KernelAuthenticationError):
+        patient.wait_for_invocation(run)
+    assert waits == []
 
 
 def test_hook_wait_stops_at_the_deadline_without_cancelling(kernel, patient):

@@ -7,9 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
 
-from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.errors import (
-    KernelAuthenticationError,
     KernelInvocationKilledError,
     KernelLostContactError,
 )
@@ -95,6 +93,7 @@ class TestBeforeTheDeferral:
             "stream_logs",
             "max_log_lines",
             "is_new",
+            "was_seen",
             "live_view_link",
         }
 
@@ -305,17 +304,22 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_key_revoked_during_the_deferral_fails_the_task_without_a_retry(
-        self, deferred, kernel_emulator, monkeypatch
+    @pytest.mark.usefixtures("refused_key_ends_waits_soon")
+    @pytest.mark.parametrize("max_tries", [0, 1])
+    @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
+    def test_key_revoked_during_the_deferral_fails_the_task_and_ends_nothing(
+        self, deferred, kernel_emulator, execution_api, monkeypatch, max_tries
     ):
+        execution_api.max_tries = max_tries
         connection = {**json.loads(kernel_emulator.airflow_connection), "password": "sk-revoked"}
         monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
         event = deferred.trigger_event(deferred.deferred)
         assert event["status"] == "error"
+        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel_emulator.airflow_connection)  # renewed just now
         result = deferred.resume("execute_complete", event=event)
-        assert result.state == "failed"
-        assert isinstance(result.error, AirflowFailException)
-        assert isinstance(result.error.__cause__, KernelAuthenticationError)
+        assert result.state == ("up_for_retry" if max_tries else "failed")
+        assert isinstance(result.error, KernelLostContactError)
+        assert_goes_on(kernel_emulator)
 
     def test_execution_timeout_after_the_deferral_cancels(self, make_task, kernel_emulator):
         """It comes while the task fetches an invocation with which the trigger has lost contact."""

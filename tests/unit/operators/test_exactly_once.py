@@ -349,11 +349,11 @@ class TestTheOrderlyEnd:
         task.next_try().run()
         assert len(kernel_emulator.invocations) == 2
 
-    @pytest.mark.usefixtures("contact_is_soon_lost")
+    @pytest.mark.usefixtures("refused_key_ends_waits_soon")
     @pytest.mark.needs_airflow("3.3", REMEMBERS)
     def test_try_after_lost_contact_reconnects(self, make_task, kernel_emulator, execution_api):
         task = make_task(KernelInvokeOperator, **HANG)
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=range(1, 21), status=500))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=401))
         assert task.run().state == "up_for_retry"
         (invocation,) = kernel_emulator.invocations
         kernel_emulator.finish(invocation.id, output="found")

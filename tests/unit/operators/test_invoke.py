@@ -1,6 +1,5 @@
 """KernelInvokeOperator: start one invocation, own it, return its output."""
 
-import json
 import logging
 from datetime import timedelta
 
@@ -215,29 +214,35 @@ class TestErrors:
         assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
         assert "MAY be running" in str(result.error)
 
-    @pytest.mark.usefixtures("contact_is_soon_lost")
+    @pytest.mark.usefixtures("refused_key_ends_waits_soon")
     @pytest.mark.parametrize(
-        ("max_tries", "kept"),
-        # It is kept where a next try can know of it.
-        [
-            pytest.param(1, True, marks=pytest.mark.needs_airflow("3.3", "before, no try knows of another")),
-            (0, False),
-        ],
+        "max_tries",
+        [pytest.param(1, marks=pytest.mark.needs_airflow("3.3", "before, no try knows of another")), 0],
         ids=["tries left", "none left"],
     )
-    def test_lost_contact_leaves_the_invocation_to_the_next_try_if_there_is_one(
-        self, max_tries, kept, run, kernel_emulator, monkeypatch
-    ):
-        connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"max_attempts": 1}}
-        monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=500))
+    def test_key_that_stays_refused_fails_the_task_and_ends_nothing(self, max_tries, run, kernel_emulator):
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=401))
         result = run(KernelInvokeOperator, max_tries=max_tries, **BROWSERS)
-        assert result.state == ("up_for_retry" if kept else "failed")
+        assert result.state == ("up_for_retry" if max_tries else "failed")
         assert isinstance(result.error, KernelLostContactError)
-        if kept:
-            assert_nothing_cancelled(kernel_emulator)
-        else:
-            assert_cancelled(kernel_emulator)
+        assert_nothing_cancelled(kernel_emulator)
+
+    @pytest.mark.usefixtures("refused_key_ends_waits_soon")
+    def test_try_that_no_later_one_would_know_of_ends_its_invocation_also_when_its_key_is_refused(
+        self, run, kernel_emulator
+    ):
+        """Else the next try would start a second one beside it."""
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=401))
+        result = run(KernelInvokeOperator, max_tries=1, durable=False, **BROWSERS)
+        assert result.state == "up_for_retry"
+        assert_cancelled(kernel_emulator)
+
+    @pytest.mark.parametrize("status", [400, 404, 409, 501, 520, 525, 598])
+    def test_poll_that_fails_cancels_nothing(self, status, run, kernel_emulator, execution_api):
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), status=status))
+        assert run(KernelInvokeOperator, payload=1, **ECHO).state == "success"
+        assert execution_api.xcoms["return_value"] == 1
+        assert len(kernel_emulator.invocations) == 1
 
     def test_unknown_status_is_not_final_and_logged_once(self, run, kernel_emulator, execution_api, capsys):
         strange = {"id": "x", "status": "pondering"}

@@ -226,10 +226,11 @@ def crashed(make_task, kernel_emulator, monkeypatch):
 
 
 @pytest.fixture
-def fetch_fails(kernel_emulator):
-    """Until the faults are cleared, no invocation can be fetched."""
+def fetch_fails(kernel_emulator, monkeypatch):
+    """Until the faults are cleared, no invocation can be fetched, for longer than a try waits for that."""
 
     def fail(status=500):
+        monkeypatch.setattr(OwnedInvocation, "lifetime_seconds", 0.0)
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=status))
 
     return fail
@@ -253,13 +254,10 @@ def test_try_that_cannot_fetch_what_a_crashed_one_started_leaves_its_record_as_i
 
 def test_404_of_a_proxy_does_not_say_that_a_crashed_try_started_nothing(crashed, kernel_emulator, execution_api):
     kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, status=404, body="<h1>no route</h1>"))
-    second = crashed.next_try()
-    assert second.run().state == "up_for_retry"
-    assert len(kernel_emulator.invocations) == 1
-    assert kernel_emulator.requests("PATCH") == ()
     kernel_emulator.finish(kernel_emulator.invocations[0].id, output="of the first try")
-    assert second.next_try().run().state == "success"
+    assert crashed.next_try().run().state == "success"
     assert execution_api.xcoms["return_value"] == "of the first try"
+    assert len(kernel_emulator.invocations) == 1
 
 
 def test_try_whose_record_cannot_be_stored_leaves_what_a_crashed_one_started_to_the_next_try(
@@ -279,18 +277,29 @@ def test_try_whose_record_cannot_be_stored_leaves_what_a_crashed_one_started_to_
     assert execution_api.xcoms["return_value"] == "of the first try"
 
 
-@pytest.mark.parametrize("status", [500, 403], ids=["server error", "permanent error"])
-def test_last_try_that_cannot_fetch_what_a_crashed_one_started_ends_it(
-    status, crashed, fetch_fails, kernel_emulator, monkeypatch
+def test_last_try_that_cannot_fetch_what_a_crashed_one_started_for_an_hour_ends_it(
+    crashed, fetch_fails, kernel_emulator
 ):
-    fetch_fails(status)
-    last = crashed.next_try()
-    if status == 500:
-        last = last.next_try()
-    else:  # which uses up the tries; the key is renewed later
-        monkeypatch.setattr(Owner, "end", _after(kernel_emulator.clear_faults, Owner.end))
-    assert last.run().state == "failed"
+    fetch_fails()
+    assert crashed.next_try().next_try().run().state == "failed"
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
+
+
+def test_last_try_gets_through_an_outage_to_what_a_crashed_one_started(crashed, kernel_emulator, execution_api):
+    kernel_emulator.finish(kernel_emulator.invocations[0].id, output="of the first try")
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=501))
+    assert crashed.next_try().next_try().run().state == "success"
+    assert execution_api.xcoms["return_value"] == "of the first try"
+
+
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
+@pytest.mark.parametrize("tries", [1, 2], ids=["tries left", "none left"])
+def test_try_whose_key_is_refused_leaves_what_a_crashed_one_started(crashed, kernel_emulator, tries):
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, status=403))
+    task = crashed.next_try() if tries == 1 else crashed.next_try().next_try()
+    assert task.run().state == ("up_for_retry" if tries == 1 else "failed")
+    assert kernel_emulator.requests("PATCH") == ()
+    assert not kernel_emulator.invocations[0].finished
 
 
 def test_last_try_ends_what_a_crashed_start_left_without_an_id(

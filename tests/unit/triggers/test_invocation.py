@@ -68,11 +68,12 @@ async def test_end_in_the_stream_that_polls_do_not_confirm_causes_one_poll_only(
 
 @pytest.fixture
 def error(start, triggerer, changes, kernel_emulator):
-    async def error(**arguments):
+    async def error(*, ends_nothing, **arguments):
         await (await triggerer.start(row(**{"invocation_id": start(), **arguments})))
         (event,) = triggerer.events
         assert event.pop("invocation_id")
         assert event.pop("status") == "error"
+        assert event.pop("ends_nothing") is ends_nothing
         assert changes() == []
         assert kernel_emulator.api_key not in json.dumps(event)
         return event["error"]
@@ -80,36 +81,46 @@ def error(start, triggerer, changes, kernel_emulator):
     return error
 
 
-@pytest.mark.usefixtures("contact_is_soon_lost")
-async def test_lost_contact_sends_an_error(error, kernel_emulator):
-    kernel_emulator.add_fault(Fault("GET", ANY, nth=None, status=500))
-    assert (await error(poll_interval=0.001)).startswith("KernelLostContactError: Lost contact with invocation ")
-    assert len(kernel_emulator.requests("GET", ANY)) == 20
-
-
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
 async def test_revoked_key_sends_an_error_without_the_key(error, kernel_emulator):
     body = {"code": "unauthorized", "message": f"the key {kernel_emulator.api_key} is revoked"}
     kernel_emulator.add_fault(Fault("GET", ANY, nth=None, status=401, body=body))
-    assert (await error()).startswith("KernelAuthenticationError: ")
+    text = await error(ends_nothing=True)
+    assert text.startswith("KernelLostContactError: No access to invocation ")
+    assert "401 unauthorized" in text
 
 
-async def test_invocation_that_is_gone_sends_an_error(error, kernel_emulator):
-    kernel_emulator.add_fault(Fault("GET", ANY, nth=range(2, 99), status=404))
-    assert (await error()).startswith("KernelNotFoundError: ")
+async def test_invocation_that_never_appears_sends_an_error(error, kernel_emulator, monkeypatch):
+    monkeypatch.setattr("airflow_provider_kernel.client.outage.NOT_FOUND_GRACE_SECONDS", 0.0)
+    kernel_emulator.add_fault(Fault("GET", ANY, nth=None, status=404))
+    assert (await error(ends_nothing=False)).startswith("KernelNotFoundError: ")
+
+
+@pytest.mark.parametrize("answer", [{"status": 404}, {"status": 520}, {"status": 400}], ids=str)
+async def test_invocation_that_cannot_be_read_for_a_while_is_waited_for(answer, start, triggerer, kernel_emulator):
+    invocation_id = start()
+    kernel_emulator.add_fault(Fault("GET", ANY, nth=range(2, 6), **answer))
+    kernel_emulator.finish(invocation_id)
+    await (await triggerer.start(row(invocation_id=invocation_id, was_seen=True)))
+    assert triggerer.events == [{"invocation_id": invocation_id, "status": "finished"}]
 
 
 async def test_unknown_invocation_sends_an_error(error):
-    assert (await error(invocation_id="nobody", is_new=False)).startswith("KernelNotFoundError: ")
+    assert (await error(ends_nothing=False, invocation_id="nobody", is_new=False)).startswith(
+        "KernelNotFoundError: "
+    )
 
 
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
 async def test_missing_connection_sends_an_error(error):
-    assert "There is no Airflow connection 'gone'" in await error(kernel_conn_id="gone")
+    assert "There is no Airflow connection 'gone'" in await error(ends_nothing=True, kernel_conn_id="gone")
 
 
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
 async def test_malformed_connection_sends_an_error(error, monkeypatch, kernel_emulator):
     connection = {**json.loads(kernel_emulator.airflow_connection), "host": "https://api.invalid/path"}
     monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
-    assert (await error()).startswith("KernelConfigurationError: ")
+    assert "https://api.invalid/path" in await error(ends_nothing=True)
 
 
 async def test_crash_of_the_trigger_is_left_to_airflow(waits, triggerer, changes, monkeypatch):

@@ -219,18 +219,17 @@ async def test_kill_without_cancel_on_kill_leaves_the_invocation(waits, triggere
     assert not [message for message in supervisor.asked if message.type == "GetTaskStates"]
 
 
-@pytest.mark.usefixtures("contact_is_soon_lost")
+@pytest.mark.usefixtures("refused_key_ends_waits_soon")
 @pytest.mark.parametrize("status", ["finished", "error"])
 async def test_kill_after_the_event_leaves_the_invocation_to_the_worker(
-    status, start, triggerer, supervisor, kernel_emulator, changes, stale_answer, monkeypatch
+    status, start, triggerer, supervisor, kernel_emulator, changes, stale_answer
 ):
     """A trigger may linger after its event; the worker has taken over by then."""
-    monkeypatch.setattr("airflow_provider_kernel.client.resources.invocations.wait.MAX_FAILED_POLLS", 1)
     invocation_id = start()
     if status == "finished":
         kernel_emulator.add_fault(Fault("GET", ANY, body=stale_answer(invocation_id, "succeeded")))
     else:
-        kernel_emulator.add_fault(Fault("GET", ANY, status=500))
+        kernel_emulator.add_fault(Fault("GET", ANY, status=401))
     lingers = triggerer.linger_after_the_event()
     task = await triggerer.start(row(invocation_id=invocation_id), task_instance())
     await lingers.wait()

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "stream_logs": False,
     "max_log_lines": 7,
     "is_new": False,
+    "was_seen": True,
     "live_view_link": True,
 }
 

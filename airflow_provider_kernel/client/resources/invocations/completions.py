@@ -17,10 +17,11 @@ from airflow_provider_kernel.client.flow import Flow, Pages
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
-#: How long after its start an invocation may finish: Kernel ends it after an hour.
-LIFETIME = timedelta(minutes=65)
+#: How long after its start an invocation may finish.
+LIFETIME = timedelta(seconds=LONGEST_LIFE_SECONDS)
 #: Max delay between ``finished_at`` and the invocation appearing as finished, clock skew included.
 LAG = timedelta(minutes=5)
 #: Max delay between the starts of two invocations and the second one appearing in the list.

@@ -51,7 +51,15 @@ class KernelInvocationFailedError(KernelError):
 
 
 class KernelInvocationTimeoutError(KernelError):
-    """The invocation did not end before the deadline. Raising this cancels nothing."""
+    """
+    The invocation did not end before the deadline. Raising this cancels nothing.
+
+    :param was_seen: whether a poll had found it.
+    """
+
+    def __init__(self, message: str = "", *, was_seen: bool = False) -> None:
+        super().__init__(message)
+        self.was_seen = was_seen
 
 
 class KernelOutputError(KernelError):

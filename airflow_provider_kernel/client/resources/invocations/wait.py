@@ -1,7 +1,8 @@
 """
-Waiting for an invocation to end: when to poll, which errors to tolerate, when to give up.
+Waiting for an invocation to end: when to poll, and when to give up.
 
-A flow, written once for the hook, the blocking operator and the trigger; the clients send and sleep.
+A flow, written once for the hook, the blocking operator and the trigger; the clients send and sleep. What becomes
+of polls that fail is decided in :mod:`airflow_provider_kernel.client.outage`.
 """
 
 from __future__ import annotations
@@ -11,38 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from airflow_provider_kernel.client.errors import (
-    KernelAPIError,
-    KernelConnectionError,
-    KernelError,
-    KernelLostContactError,
-    KernelNotFoundError,
-    KernelResponseError,
-)
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow, Sleep
 from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.client.retry import (
-    MAX_RETRY_AFTER_SECONDS,
-    TRANSIENT_STATUSES,
-    Resend,
-    pause_after,
-)
+from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
+from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.safe_logger import get_logger, only_informs
 
 log = get_logger(__name__)
 
 #: The first pause between polls: many runs are short.
 _FIRST_SECONDS = 0.5
-#: Contact counts as lost when this many polls in a row have failed...
-MAX_FAILED_POLLS = 20
-#: ...and the last successful one was this long ago: with a short interval, 20 polls take seconds only.
-LOST_CONTACT_SECONDS = 120.0
-#: How long a poll of an invocation that was just started may answer "not found".
-NOT_FOUND_GRACE_SECONDS = 30.0
 #: How many polls of a running invocation also fetch its browsers; with the default interval some two minutes.
 MAX_BROWSER_POLLS = 20
 
@@ -66,6 +51,8 @@ def wait_for_invocation(
     poll_interval: float,
     deadline: float | None = None,
     is_new: bool = True,
+    was_seen: bool = False,
+    any_status: bool = False,
     on_change: Callable[[Invocation], None] = lambda invocation: None,
     on_poll_error: Callable[[KernelError], None] = lambda error: None,
     on_browser: Callable[[Invocation, Browser], None] | None = None,
@@ -73,48 +60,48 @@ def wait_for_invocation(
     """
     Poll an invocation until it has ended. A callback that fails is logged, and the wait goes on.
 
+    A poll that fails is repeated until the deadline, once a create or a poll of the invocation has succeeded.
+
     :param poll_interval: seconds between two polls in the long run.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
-        never.
+        never. It is read once: within the process, time is counted by the monotonic clock.
     :param is_new: whether it was started just now; a poll may then answer "not found" at first.
+    :param was_seen: whether an earlier poll found it; then "not found" passes, too.
+    :param any_status: whether to return it as the first successful poll shows it.
     :param on_change: called whenever the status has changed.
-    :param on_poll_error: called for the first failed poll of each outage.
+    :param on_poll_error: called for the first failed poll of each outage, and every few minutes while it lasts.
     :param on_browser: called once, with the invocation's first browser. Without it, browsers are not fetched.
     :raises KernelInvocationTimeoutError: when the deadline has passed; nothing was cancelled.
-    :raises KernelLostContactError: when 20 polls in a row failed, and none succeeded for two minutes.
-    :raises KernelError: when a poll failed with an error that will not pass.
+    :raises KernelLostContactError: when the key was refused for minutes; without a deadline also when no poll has
+        succeeded for longer than an invocation can live.
+    :raises KernelError: when the first poll of an invocation that was neither started just now nor seen before
+        fails for good, and when what was started stays "not found".
     """
     on_change = only_informs(on_change, "A callback failed", log)
     on_poll_error = only_informs(on_poll_error, "A callback failed", log)
     poll = poll_request(invocation_id)
-    began = time.time()
+    until = None if deadline is None else time.monotonic() + deadline - time.time()
+    outage = Outage(
+        f"invocation {invocation_id}",
+        is_new=is_new,
+        was_seen=was_seen,
+        longest=LONGEST_LIFE_SECONDS if until is None else None,
+        on_error=on_poll_error,
+    )
     status: str | None = None
-    failed_polls, in_contact = 0, began
     browser_polls = MAX_BROWSER_POLLS if on_browser is not None else 0
     for delay in poll_delays(poll_interval):
         wait = delay
         try:
             invocation = yield from poll
         except KernelError as error:
-            not_there_yet = is_new and status is None and time.time() < began + NOT_FOUND_GRACE_SECONDS
-            if not _may_pass(error, not_there_yet=not_there_yet):
-                raise
-            failed_polls += 1
-            if failed_polls == 1:
-                on_poll_error(error)
-            out_of_contact = time.time() - in_contact
-            if failed_polls >= MAX_FAILED_POLLS and out_of_contact >= LOST_CONTACT_SECONDS:
-                raise KernelLostContactError(
-                    f"Lost contact with invocation {invocation_id}: {failed_polls} polls in a row failed, "
-                    f"over {out_of_contact:.0f} seconds; the last: {error}"
-                ) from error
-            wait = pause_after(error, delay, at_most=MAX_RETRY_AFTER_SECONDS)
+            wait = outage.failed(error, delay)
         else:
-            failed_polls, in_contact = 0, time.time()
+            outage.is_over()
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)
-            if invocation.is_final:
+            if invocation.is_final or any_status:
                 return invocation
             if on_browser is not None and browser_polls and status == InvocationStatus.RUNNING:
                 browser_polls -= 1
@@ -122,15 +109,24 @@ def wait_for_invocation(
                 if browser is not None:
                     browser_polls = 0
                     only_informs(on_browser, "A callback failed", log)(invocation, browser)
-        if deadline is not None:
-            left = deadline - time.time()
+        if until is not None:
+            left = until - time.monotonic()
             if left <= 0:
-                raise KernelInvocationTimeoutError(
-                    f"Invocation {invocation_id} did not end in time; it is {status or 'in an unknown state'}"
-                )
+                raise _timeout(invocation_id, status, outage)
             wait = min(wait, left)
         yield Sleep(wait)
     raise AssertionError("poll_delays never ends")
+
+
+def _timeout(invocation_id: str, status: str | None, outage: Outage) -> KernelInvocationTimeoutError:
+    state = f"it is {status or 'in an unknown state'}"
+    if outage.error is not None:
+        state = (
+            f"{'it was ' + status if status else 'its state is unknown'}, and the last poll failed: {outage.error}"
+        )
+    return KernelInvocationTimeoutError(
+        f"Invocation {invocation_id} did not end in time; {state}", was_seen=outage.was_seen
+    )
 
 
 def _first_browser(invocation_id: str) -> Flow[Browser | None]:
@@ -140,14 +136,6 @@ def _first_browser(invocation_id: str) -> Flow[Browser | None]:
         # The browser is for a link only. If something is wrong, the polls of the invocation report it.
         return None
     return browsers[0] if browsers else None
-
-
-def _may_pass(error: KernelError, *, not_there_yet: bool) -> bool:
-    if isinstance(error, KernelNotFoundError):
-        return not_there_yet
-    if isinstance(error, KernelAPIError):
-        return error.status_code in TRANSIENT_STATUSES
-    return isinstance(error, (KernelConnectionError, KernelResponseError))
 
 
 def poll_delays(interval: float) -> Iterator[float]:

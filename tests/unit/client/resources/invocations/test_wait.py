@@ -4,18 +4,15 @@ from itertools import count, repeat
 
 import pytest
 
-from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client import errors, outage
 from airflow_provider_kernel.client.flow import Sleep
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.resources.invocations import wait
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
-from airflow_provider_kernel.client.resources.invocations.wait import (
-    LOST_CONTACT_SECONDS,
-    MAX_FAILED_POLLS,
-    wait_for_invocation,
-)
-from airflow_provider_kernel.client.retry import TRANSIENT_STATUSES, Resend
+from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
+from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.retry import Resend
 
 NOW = 1_767_225_600.0
 #: The pauses between polls, in place of the random ones.
@@ -29,6 +26,33 @@ NOT_KERNEL = errors.KernelResponseError("HTML", status_code=200)
 
 def http(status, **headers):
     return error_from(Response(status, headers, b'{"code": "c", "message": "m"}'))
+
+
+#: All that a poll may meet: each status on which proxies and servers disagree, and each way to get no answer.
+STATUSES = (
+    400,
+    401,
+    403,
+    404,
+    405,
+    408,
+    409,
+    410,
+    418,
+    422,
+    425,
+    429,
+    *range(500, 512),
+    *range(520, 531),
+    598,
+    599,
+)
+ABSENT = http(404)
+NOT_TRUSTED = errors.KernelConnectionError("certificate", sent=False, problem=errors.ConnectionProblem.TLS)
+ANY_ERROR = [
+    *(http(status) for status in STATUSES if status != 404),
+    *(ABSENT, READ_TIMEOUT, REFUSED, NO_NAME, NOT_TRUSTED, NOT_KERNEL, errors.KernelConfigurationError("odd")),
+]
 
 
 def state(status):
@@ -101,6 +125,7 @@ class WaitDriver:
 def poll(monkeypatch):
     poll = WaitDriver()
     monkeypatch.setattr("time.time", lambda: poll.now)
+    monkeypatch.setattr("time.monotonic", lambda: poll.now - NOW + 100.0)
     monkeypatch.setattr(wait, "poll_delays", poll.delays)
     return poll
 
@@ -155,40 +180,72 @@ class TestChanges:
 
 
 class TestPollErrors:
-    @pytest.mark.parametrize(
-        "error",
-        [*(http(status) for status in sorted(TRANSIENT_STATUSES)), READ_TIMEOUT, REFUSED, NO_NAME, NOT_KERNEL],
-        ids=str,
-    )
-    def test_transient_poll_error_is_tolerated(self, poll, error):
-        assert poll(error, state("running"), error, error, state("succeeded")).status == "succeeded"
-        assert poll.did == ["poll", 0.5, "poll", 0.75, "poll", 1.0, "poll", 1.25, "poll"]
+    @pytest.mark.parametrize("error", ANY_ERROR, ids=str)
+    def test_no_poll_error_ends_the_wait_once_a_poll_has_succeeded(self, poll, error):
+        assert poll(state("running"), error, error, error, state("succeeded")).status == "succeeded"
 
-    def test_poll_error_is_reported_once_an_outage(self, poll):
+    @pytest.mark.parametrize("error", [error for error in ANY_ERROR if error is not ABSENT], ids=str)
+    def test_no_poll_error_ends_the_wait_once_the_create_has_succeeded(self, poll, error):
+        assert poll(error, error, error, state("succeeded"), is_new=True).status == "succeeded"
+
+    @pytest.mark.parametrize("error", [http(400), http(401), http(403), ABSENT, http(422), NOT_TRUSTED], ids=str)
+    def test_first_poll_of_an_id_that_was_given_shows_that_it_cannot_work(self, poll, error):
+        with pytest.raises(errors.KernelError) as raised:
+            poll(error, is_new=False)
+        assert raised.value is error
+        assert poll.did == ["poll"]
+
+    @pytest.mark.parametrize("error", [http(520), http(503), READ_TIMEOUT, REFUSED, NOT_KERNEL], ids=str)
+    def test_first_poll_of_an_id_that_was_given_may_fail_for_a_passing_reason(self, poll, error):
+        assert poll(error, state("failed"), is_new=False).status == "failed"
+
+    def test_pauses_grow_while_polls_fail_and_start_anew_after_a_success(self, poll):
+        poll(*[REFUSED] * 3, state("running"), *[REFUSED] * 10, state("failed"))
+        assert poll.pauses == [0.5, 1, 2, 1.25, 3, 6, 12, 24, 48, 60, 60, 60, 60, 60]
+
+    def test_longer_interval_is_the_pause_of_an_outage_too(self, poll, monkeypatch):
+        monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(90.0))
+        poll(*[REFUSED] * 3, state("failed"))
+        assert poll.pauses == [90, 90, 90]
+
+    def test_outage_is_reported_at_its_start_and_then_every_five_minutes(self, poll):
         first, second = http(500), http(503)
-        poll(first, REFUSED, http(502), state("running"), second, NOT_KERNEL, state("failed"))
-        assert poll.poll_errors == [first, second]
+        poll(first, *[REFUSED] * 18, state("running"), second, NOT_KERNEL, state("failed"))
+        # Seven growing pauses take a minute, and five of a minute each follow.
+        assert poll.poll_errors == [first, REFUSED, REFUSED, second]
 
     def test_no_poll_error_is_reported_without_one(self, poll):
         poll(state("running"), state("failed"))
         assert poll.poll_errors == []
 
-    @pytest.mark.parametrize(
-        "error", [http(400), http(401), http(403), http(409), http(410), http(418), http(422)], ids=str
-    )
-    @pytest.mark.parametrize("before", [[], [state("running")], [http(500)]], ids=["first", "seen", "in an outage"])
-    def test_permanent_poll_error_is_raised_at_once(self, poll, error, before):
-        with pytest.raises(errors.KernelAPIError) as raised:
-            poll(*before, error)
-        assert raised.value is error
-        assert poll.did.count("poll") == len(before) + 1
-        assert error not in poll.poll_errors
-
-    @pytest.mark.parametrize("error", [errors.KernelConfigurationError("odd"), errors.KernelError("odd")], ids=str)
+    @pytest.mark.parametrize("error", [errors.KernelError("odd"), errors.KernelInvocationKilledError()], ids=str)
     def test_error_that_is_no_failed_poll_is_raised(self, poll, error):
         with pytest.raises(errors.KernelError) as raised:
-            poll(error)
+            poll(state("running"), error)
         assert raised.value is error
+
+
+class TestRefusedKey:
+    @pytest.mark.parametrize("error", [http(401), http(403), errors.KernelConfigurationError("odd")], ids=str)
+    def test_key_that_is_refused_for_five_minutes_ends_the_wait_and_nothing_else(self, poll, error):
+        with pytest.raises(errors.KernelLostContactError, match="No access to invocation abc for 3") as raised:
+            poll(state("running"), error, deadline=NOW + 3000)
+        assert raised.value.ends_nothing
+        assert not raised.value.permanent
+        assert raised.value.__cause__ is error
+        assert outage.ACCESS_SECONDS <= poll.now - NOW < outage.ACCESS_SECONDS + 61
+
+    def test_key_that_works_again_goes_on(self, poll):
+        refusals = [http(401)] * 5
+        assert poll(*refusals, state("running"), *refusals, state("failed")).status == "failed"
+
+    def test_another_error_than_the_refusal_counts_it_anew(self, poll):
+        refusals = [http(401)] * 5
+        assert poll(*refusals, http(500), *refusals, state("failed")).status == "failed"
+
+    def test_deadline_may_come_first(self, poll):
+        with pytest.raises(KernelInvocationTimeoutError):
+            poll(state("running"), http(401), deadline=NOW + 100)
 
 
 class TestRetryAfter:
@@ -213,103 +270,52 @@ class TestRetryAfter:
 
 
 class TestLostContact:
-    """It needs both: 20 failed polls in a row, and two minutes since the last successful one."""
+    def test_wait_without_a_deadline_ends_when_the_invocation_cannot_live_any_more(self, poll):
+        with pytest.raises(errors.KernelLostContactError, match="Lost contact with invocation abc: ") as raised:
+            poll(*[state("running")] * 9, REFUSED)
+        assert not raised.value.ends_nothing
+        assert raised.value.__cause__ is REFUSED
+        assert LONGEST_LIFE_SECONDS <= poll.now - NOW < LONGEST_LIFE_SECONDS + 100
 
-    @pytest.fixture
-    def slow(self, poll):
-        """Polls of ten seconds each: 20 of them take more than two minutes."""
-        poll.poll_seconds = 10.0
-        return poll
-
-    @pytest.fixture
-    def fast(self, poll, monkeypatch):
-        """A poll every second: 20 of them take less than two minutes."""
-        monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(1.0))
-        return poll
-
-    def test_contact_is_lost_after_many_failed_polls_in_a_row(self, slow):
-        last = http(503)
-        with pytest.raises(errors.KernelLostContactError) as raised:
-            slow(*[http(500)] * (MAX_FAILED_POLLS - 1), last)
-        assert raised.value.__cause__ is last
-        assert str(raised.value) == (
-            f"Lost contact with invocation abc: {MAX_FAILED_POLLS} polls in a row failed, "
-            f"over {slow.now - NOW:.0f} seconds; the last: {last}"
-        )
-        assert not raised.value.permanent
-        assert slow.did.count("poll") == MAX_FAILED_POLLS
-        assert len(slow.poll_errors) == 1
-
-    def test_contact_is_not_lost_after_one_failed_poll_less(self, slow):
-        assert slow(*[REFUSED] * (MAX_FAILED_POLLS - 1), state("failed")).status == "failed"
-
-    def test_successful_poll_resets_the_count_of_failed_polls(self, slow):
-        outage = [REFUSED] * (MAX_FAILED_POLLS - 1)
-        assert slow(*outage, state("running"), *outage, state("running"), *outage, state("failed"))
-        assert len(slow.poll_errors) == 3
-
-    def test_contact_is_not_lost_by_many_failed_polls_within_seconds(self, fast):
-        assert fast(*[REFUSED] * 5 * MAX_FAILED_POLLS, state("succeeded")).status == "succeeded"
-
-    def test_contact_is_lost_after_two_minutes_of_frequent_failed_polls(self, fast):
-        with pytest.raises(errors.KernelLostContactError, match="over 120 seconds"):
-            fast(REFUSED)
-        assert fast.now == NOW + LOST_CONTACT_SECONDS
-
-    def test_time_without_contact_counts_from_the_last_successful_poll(self, fast):
-        good_at = 50 + 119
-        with pytest.raises(errors.KernelLostContactError, match="120 polls in a row failed, over 120 seconds"):
-            fast(*[state("running")] * 50, *[REFUSED] * 119, state("running"), REFUSED)
-        assert fast.now == NOW + good_at + LOST_CONTACT_SECONDS
-
-    def test_contact_is_not_lost_by_few_slow_failed_polls(self, poll):
-        poll.poll_seconds = 10 * LOST_CONTACT_SECONDS
-        assert poll(*[REFUSED] * (MAX_FAILED_POLLS - 1), state("succeeded")).status == "succeeded"
-
-    def test_lost_contact_precedes_a_deadline_at_the_same_poll(self, fast):
-        with pytest.raises(errors.KernelLostContactError):
-            fast(REFUSED, deadline=NOW + LOST_CONTACT_SECONDS)
-        assert fast.now == NOW + LOST_CONTACT_SECONDS
+    def test_wait_with_a_deadline_goes_on_until_then(self, poll):
+        with pytest.raises(KernelInvocationTimeoutError):
+            poll(state("running"), REFUSED, deadline=NOW + 2 * LONGEST_LIFE_SECONDS)
+        assert poll.now == NOW + 2 * LONGEST_LIFE_SECONDS
 
 
 class TestNotFound:
     def test_not_found_is_tolerated_for_a_new_invocation(self, poll):
-        missing = http(404)
-        assert poll(missing, missing, state("queued"), state("succeeded")).status == "succeeded"
-        assert poll.poll_errors == [missing]
+        assert poll(ABSENT, ABSENT, state("queued"), state("succeeded")).status == "succeeded"
+        assert poll.poll_errors == [ABSENT]
         assert poll.changes == ["queued", "succeeded"]
 
     def test_not_found_is_raised_after_the_grace_period(self, poll):
         with pytest.raises(errors.KernelNotFoundError):
-            poll(http(404))
-        assert 30 <= poll.now - NOW < 33
+            poll(ABSENT)
+        assert 30 <= poll.now - NOW < 60
 
     @pytest.mark.parametrize(("seconds", "patient"), [(29.9, True), (30.0, False)])
     def test_grace_period_of_not_found_counts_from_the_first_poll(self, poll, seconds, patient):
         poll.poll_seconds = seconds
         if patient:
-            assert poll(http(404), state("failed")).status == "failed"
+            assert poll(ABSENT, state("failed")).status == "failed"
         else:
             with pytest.raises(errors.KernelNotFoundError):
-                poll(http(404), state("failed"))
-
-    def test_not_found_is_raised_once_the_invocation_was_seen(self, poll):
-        with pytest.raises(errors.KernelNotFoundError):
-            poll(state("queued"), http(404))
-        assert poll.did == ["poll", 0.5, "poll"]
-        assert poll.poll_errors == []
-
-    def test_not_found_is_raised_for_an_invocation_that_is_not_new(self, poll):
-        with pytest.raises(errors.KernelNotFoundError):
-            poll(http(404), is_new=False)
-        assert poll.did == ["poll"]
-
-    def test_invocation_of_an_unknown_status_counts_as_seen(self, poll):
-        with pytest.raises(errors.KernelNotFoundError):
-            poll(state("paused"), http(404))
+                poll(ABSENT, state("failed"))
 
     def test_not_found_after_another_poll_error_is_tolerated(self, poll):
-        assert poll(http(500), http(404), state("failed")).status == "failed"
+        assert poll(http(500), ABSENT, state("failed")).status == "failed"
+
+    @pytest.mark.parametrize("status", ["queued", "paused"])
+    def test_not_found_passes_once_the_invocation_was_seen(self, poll, status):
+        assert poll(state(status), *[ABSENT] * 20, state("succeeded")).status == "succeeded"
+
+    def test_not_found_passes_if_another_process_has_seen_it(self, poll):
+        assert poll(*[ABSENT] * 20, state("succeeded"), is_new=False, was_seen=True).status == "succeeded"
+
+    def test_not_found_that_a_proxy_says_passes_for_a_new_invocation(self, poll):
+        page = error_from(Response(404, {}, b"<html>"))
+        assert poll(*[page] * 20, state("succeeded")).status == "succeeded"
 
 
 class TestDeadline:
@@ -342,15 +348,32 @@ class TestDeadline:
     def test_deadline_holds_during_an_outage(self, poll):
         with pytest.raises(KernelInvocationTimeoutError) as raised:
             poll(REFUSED, deadline=NOW + 2)
-        assert str(raised.value) == "Invocation abc did not end in time; it is in an unknown state"
+        assert str(raised.value) == (
+            "Invocation abc did not end in time; its state is unknown, and the last poll failed: refused. "
+            + str(REFUSED.advice)
+        )
 
     def test_deadline_holds_for_an_invocation_that_is_not_found(self, poll):
         with pytest.raises(KernelInvocationTimeoutError):
             poll(http(404), deadline=NOW + 2)
 
-    def test_permanent_poll_error_precedes_the_deadline(self, poll):
+    def test_permanent_error_of_the_first_poll_precedes_the_deadline(self, poll):
         with pytest.raises(errors.KernelAuthenticationError):
-            poll(http(401), deadline=NOW - 1)
+            poll(http(401), deadline=NOW - 1, is_new=False)
+
+    def test_deadline_says_whether_the_invocation_was_seen(self, poll):
+        for answer, was_seen in ((state("running"), True), (REFUSED, False)):
+            with pytest.raises(KernelInvocationTimeoutError) as raised:
+                poll(answer, deadline=poll.now)
+            assert raised.value.was_seen is was_seen
+
+    @pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+    def test_wall_clock_that_is_set_moves_no_deadline(self, poll, monkeypatch, step):
+        began = poll.now
+        monkeypatch.setattr("time.time", lambda: poll.now + (step if poll.now > began else 0.0))
+        with pytest.raises(KernelInvocationTimeoutError):
+            poll(state("running"), deadline=NOW + 20)
+        assert poll.now == NOW + 20
 
 
 class TestBrowsers:
