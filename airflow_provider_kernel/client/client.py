@@ -37,6 +37,7 @@ from airflow_provider_kernel.client.http.transport import (
 from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
+from airflow_provider_kernel.client.unpicklable import HoldsKey
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -44,14 +45,24 @@ E = TypeVar("E")
 log = get_logger(__name__)
 
 
-class _BaseClient:
+class _BaseClient(HoldsKey):
     """What does not differ between the two clients: everything but sending and sleeping."""
+
+    _sleep: Callable[..., Any]
 
     def __init__(self, config: KernelConfig, trace: Callable[..., Any] | None, logger: SafeLogger | None) -> None:
         self.config = config
         self._transport = Transport(config, trace)
         self._logger = logger
         register_key(config.api_key)
+
+    def __copy__(self) -> Any:
+        """Return a client with the same settings and with connections of its own."""
+        make: Any = type(self)
+        return make(self.config, sleep=self._sleep, logger=self._logger)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Any:
+        return self.__copy__()
 
     def _with_retries(self, request: Request[T]) -> Flow[T]:
         return flows.with_retries(request, self.config.retry, logger=self._logger)

@@ -12,6 +12,7 @@ from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.redaction import MIN_KEY_LENGTH, register_key
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.client.unpicklable import HoldsKey
 from airflow_provider_kernel.client.validation import is_number
 
 _PORTS = {"http": 80, "https": 443}
@@ -78,9 +79,9 @@ def _can_be_a_host(hostname: str) -> bool:
 
 
 @dataclass(frozen=True)
-class KernelConfig:
+class KernelConfig(HoldsKey):
     """
-    How to reach the Kernel API, and as whom.
+    How to reach the Kernel API, and as whom. It cannot be pickled, because it holds the API key.
 
     :param api_key: the API key, of 8 characters at least; never shown in ``repr``, logs or errors.
     :param base_url: where the API is; with or without scheme.
@@ -124,6 +125,12 @@ class KernelConfig:
             value = getattr(self, name)
             if not is_number(value) or value <= 0:
                 raise KernelConfigurationError(f"{name} is {value!r}; it takes a number of seconds above 0")
+
+    def __copy__(self) -> KernelConfig:
+        return self  # nothing of it can change
+
+    def __deepcopy__(self, memo: dict[int, object]) -> KernelConfig:
+        return self
 
     def headers(self) -> dict[str, str]:
         headers = {

@@ -38,8 +38,9 @@ class KernelHook(SafeLogMixin, BaseHook):
     Call the Kernel API with the settings of an Airflow connection.
 
     The hook reads the connection once and keeps one client for all calls. Threads may share it, and so may forked
-    processes, each with network connections of its own. Use it as a context manager, or :meth:`close` it. Every
-    error of a method is a ``KernelError``.
+    processes, each with network connections of its own. A copy or a pickle holds no key: it reads its
+    connection itself. Use the hook as a context manager, or :meth:`close` it. Every error of a method is a
+    ``KernelError``.
 
     If no connection has that id, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT`` from
     the environment.
@@ -71,6 +72,12 @@ class KernelHook(SafeLogMixin, BaseHook):
         self._sleep = sleep
         self._config: KernelConfig | None = None
         self._client: KernelClient | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what holds the key: a copy reads its connection itself and has a client of its own."""
+        state = {**self.__dict__, "_config": None, "_client": None}
+        state.pop("_log", None)
+        return state
 
     # --- connection form of Airflow 3.1; later versions read the provider metadata (same table of fields) ------
 

@@ -96,6 +96,12 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         self._is_released = False
         self._ending: asyncio.Task[EndReport | None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to one run, and with it the key."""
+        state = {**self.__dict__, "_config": None, "_is_released": False, "_ending": None}
+        state.pop("_log", None)
+        return state
+
     def open_client(self, config: KernelConfig) -> AbstractAsyncContextManager[AsyncKernelClient]:
         """Return a client for an end, which may still be under way when ``run()`` has ended."""
         raise NotImplementedError
