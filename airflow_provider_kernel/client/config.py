@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from airflow_provider_kernel.client.dashboard import check_template
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL, DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.hosts import can_be_a_host, with_brackets
 from airflow_provider_kernel.client.redaction import MIN_KEY_LENGTH, register_key
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
@@ -24,11 +24,11 @@ def normalise_base_url(given: str) -> str:
     Check a base URL.
 
     :param given: a host with or without scheme and port, such as ``api.onkernel.com`` (https is assumed) or
-        ``http://127.0.0.1:8080``.
+        ``http://127.0.0.1:8080``. An IPv6 address needs brackets only beside a port.
     :return: scheme, host and port (unless it is the scheme's own), with no slash at the end.
     :raises KernelConfigurationError: when it has a path, a query or credentials, or is no URL.
     """
-    text = given.strip()
+    text = with_brackets(given.strip())
     if "@" in text:
         # What precedes an "@" may be a secret: never echo it, not even a part of it.
         raise _unusable(
@@ -47,7 +47,7 @@ def normalise_base_url(given: str) -> str:
         problem = f"its scheme is {short_repr(url.scheme)}; allowed are http and https"
     elif not url.hostname or any(c.isspace() for c in text):
         problem = "it names no host"
-    elif not text.isprintable() or not _can_be_a_host(url.hostname):
+    elif not text.isprintable() or not can_be_a_host(url.hostname):
         problem = f"{short_repr(url.hostname)} cannot be the name or address of a host"
     elif url.path not in ("", "/"):
         problem = f"it has a path ({sanitize_line(url.path, 80)}); the API is at the root of its host"
@@ -65,17 +65,6 @@ def _unusable(given: str, problem: str) -> KernelConfigurationError:
         f"The host {short_repr(given)} of the Kernel connection cannot be used: {problem}. "
         f"Give a host such as 'api.onkernel.com' or a base URL such as {DEFAULT_BASE_URL!r}"
     )
-
-
-def _can_be_a_host(hostname: str) -> bool:
-    """Check what httpx would refuse only later, with an error that does not name the setting."""
-    if ":" not in hostname:
-        return len(hostname) < 254 and all(c.isalnum() or c in "-._" for c in hostname)
-    try:
-        ipaddress.IPv6Address(hostname)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

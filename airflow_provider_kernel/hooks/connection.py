@@ -12,6 +12,7 @@ from airflow_provider_kernel import __version__
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.hosts import with_brackets
 from airflow_provider_kernel.client.redaction import printed_forms
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import short_repr
@@ -104,6 +105,8 @@ def _base_url(connection: Connection) -> str:
     host = (given or "").strip() or DEFAULT_BASE_URL
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
+    # Airflow takes the brackets of an IPv6 address away when it reads a URI.
+    host = with_brackets(host)
     # Port 0 means unset: Airflow's Test button sends 0 for an empty port, and only works if one is stored.
     if connection.port:
         bare = host.rstrip("/")

@@ -7,6 +7,7 @@ from airflow_provider_kernel.client.errors import (
     ConnectionProblem,
     KernelAPIError,
     KernelAuthenticationError,
+    KernelConfigurationError,
     KernelConnectionError,
     KernelError,
     KernelNotFoundError,
@@ -35,6 +36,8 @@ def describe_success(context: AuthContext, config: KernelConfig) -> str:
 
 def describe_failure(error: KernelError, config: KernelConfig | None) -> str:
     """Name the cause, followed by the error itself. ``config`` is ``None`` if the connection itself is invalid."""
+    if isinstance(error, KernelConfigurationError):
+        return str(error)  # it names the setting, and nothing was sent
     return str(error) if config is None else mask(f"{_summarize_failure(error, config)}. {error}")
 
 

@@ -24,6 +24,12 @@ from airflow_provider_kernel.client.errors import (
     KernelTimeoutError,
 )
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
+from airflow_provider_kernel.client.http.environment import (
+    certificates_refused,
+    check_certificate_directory,
+    check_proxies,
+    proxies_refused,
+)
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, nothing, read
 from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
@@ -76,10 +82,12 @@ class Transport:
         self._extensions = {} if trace is None else {"trace": trace}
 
     def client(self) -> HttpClient:
-        return HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
+        with _usable_proxies():
+            return HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
 
     def async_client(self) -> AsyncHttpClient:
-        return AsyncHttpClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
+        with _usable_proxies():
+            return AsyncHttpClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -115,15 +123,26 @@ class Transport:
 @functools.lru_cache(maxsize=8)
 def _tls_context(verify: bool | str) -> ssl.SSLContext:
     # Loading the certificates takes longer than a whole request: once per process.
+    if verify is True:
+        check_certificate_directory()
     try:
         if isinstance(verify, str):
             return ssl.create_default_context(cafile=verify)
         return httpx.create_ssl_context(verify=verify)
     except (OSError, ValueError) as error:
-        raise KernelConfigurationError(
-            f"verify_tls is {short_repr(verify)}; it takes true, false, or the path of a readable CA bundle: "
-            f"{sanitize_line(str(error), 100)}"
-        ) from None
+        raise certificates_refused(verify, error) from None
+
+
+@contextmanager
+def _usable_proxies() -> Iterator[None]:
+    check_proxies()
+    try:
+        yield
+    except KernelError:
+        raise
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # Without the cause: it may quote a proxy's password.
+        raise proxies_refused() from None
 
 
 def headers_of(answer: httpx.Response) -> dict[str, str]:
@@ -198,6 +217,8 @@ def own_errors() -> Iterator[None]:
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
         # Not str(error): it may quote a header, and with it the key.
         raise KernelConfigurationError(f"the request cannot be sent ({type(error).__name__})") from None
+    except UnicodeError:
+        raise KernelConfigurationError("the name of the host, or of the proxy, cannot be resolved") from None
     except httpx.TransportError as error:
         raise KernelConnectionError(
             "the connection was cut before the answer was complete "

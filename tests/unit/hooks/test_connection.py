@@ -233,6 +233,17 @@ class TestHost:
     def test_host_may_repeat_the_port_of_the_port_field(self, host, port):
         assert config(host=host, port=port).base_url == host.rstrip("/")
 
+    @pytest.mark.parametrize("host", ["fd00::7", "[fd00::7]", "http://fd00::7", "http://[fd00::7]"])
+    def test_ipv6_address_may_stand_beside_a_port(self, host):
+        assert config(host=host, schema="http", port=8080).base_url == "http://[fd00::7]:8080"
+
+    @pytest.mark.parametrize(
+        "uri", ["kernel://:{key}@[fd00::7]:8080/http", "kernel://http://:{key}@[fd00::7]:8080"]
+    )
+    def test_ipv6_address_may_stand_in_a_uri(self, uri):
+        connection = Connection.from_uri(uri.format(key=KEY), conn_id="my_kernel")
+        assert config_from_connection(connection).base_url == "http://[fd00::7]:8080"
+
     @pytest.mark.parametrize("host", ["", "api.onkernel.com", "https://api.onkernel.com", "api.onkernel.com:443"])
     @pytest.mark.parametrize("port", [0, 443])
     def test_default_port_that_enables_the_test_button_changes_nothing(self, host, port):

@@ -60,6 +60,21 @@ def test_connection_test_without_a_project_names_the_default_one(kernel, run_tes
     assert run_test()[1].endswith("the key belongs to organization org_1 and acts in its default project")
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example.com"])
+def test_connection_test_refuses_a_host_with_an_impossible_label(run_test, host):
+    worked, message = run_test(host=host)
+    assert not worked
+    assert "cannot be the name or address of a host" in message
+
+
+def test_connection_test_names_a_variable_that_cannot_work(run_test, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://me:secret@proxy:port")
+    worked, message = run_test()
+    assert not worked
+    assert message.startswith("https_proxy has a port that is no number")
+    assert "secret" not in message
+
+
 def test_connection_test_sends_one_get(kernel, run_test):
     run_test()
     assert [(request.method, request.path) for request in kernel.journal] == [("GET", "/auth/context")]

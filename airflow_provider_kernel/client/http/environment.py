@@ -1,0 +1,100 @@
+"""
+The environment variables that the transport reads: those of proxies, and those of certificates.
+
+A value that cannot work is a configuration error that names the variable. The value of a proxy is never shown: it
+may hold a password.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.hosts import can_be_a_host
+from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+
+
+def check_proxies() -> None:
+    """
+    Check the proxies that the environment names.
+
+    :raises KernelConfigurationError: naming the variable of one that cannot work.
+    """
+    proxies = getproxies()
+    if "*" in (host.strip() for host in proxies.get("no", "").split(",")):
+        return  # no proxy is used at all
+    for kind in ("http", "https", "all"):
+        problem = _problem_of(proxies[kind]) if proxies.get(kind) else None
+        if problem:
+            raise KernelConfigurationError(
+                f"{_variable(kind)} {problem}. It takes the URL of a proxy, such as http://proxy.example.com:3128"
+            )
+
+
+def proxies_refused() -> KernelConfigurationError:
+    """Build the error for variables that the transport refuses although each proxy could be one."""
+    if getproxies().get("no"):
+        return KernelConfigurationError(
+            f"{_variable('no')} has an entry that cannot be read. "
+            "It takes names of hosts, domains and addresses without brackets or ranges, separated by commas"
+        )
+    return KernelConfigurationError("the proxies that this machine's settings name cannot be used")
+
+
+def _problem_of(proxy: str) -> str | None:
+    try:
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        hostname = url.hostname
+    except ValueError:
+        return "is no URL"
+    try:
+        port = url.port
+    except ValueError:
+        port = 0
+    if url.scheme not in ("http", "https", "socks5", "socks5h"):
+        return "has a scheme other than http, https, socks5 and socks5h"
+    if url.scheme.startswith("socks5") and importlib.util.find_spec("socksio") is None:
+        return "names a SOCKS proxy, and the package socksio is missing: install httpx[socks]"
+    if not proxy.isprintable() or not hostname or not can_be_a_host(hostname):
+        return "names no host"
+    if port == 0:
+        return "has a port that is no number from 1 to 65535"
+    return None
+
+
+def _variable(kind: str) -> str:
+    """Name the variable that is read: one in lower case goes first."""
+    name = f"{kind}_proxy"
+    if os.environ.get(name):
+        return name
+    return next((each for each in os.environ if each.lower() == name), name.upper())
+
+
+def check_certificate_directory() -> None:
+    """Check ``SSL_CERT_DIR``, in which OpenSSL silently finds nothing if it does not exist."""
+    given = os.environ.get("SSL_CERT_DIR")
+    if given and not os.environ.get("SSL_CERT_FILE") and not any(map(os.path.isdir, given.split(os.pathsep))):
+        raise KernelConfigurationError(
+            f"SSL_CERT_DIR is {short_repr(given)}; it takes the path of a directory of CA certificates"
+        )
+
+
+def certificates_refused(verify: bool | str, error: Exception) -> KernelConfigurationError:
+    """Build the error for certificates that cannot be loaded."""
+    reason = sanitize_line(str(error), 100)
+    if verify is True:
+        for name, takes in (
+            ("SSL_CERT_FILE", "the path of a readable CA bundle"),
+            ("SSL_CERT_DIR", "the path of a directory of CA certificates"),
+            ("SSLKEYLOGFILE", "the path of a file that can be written"),
+        ):
+            if os.environ.get(name):
+                return KernelConfigurationError(
+                    f"{name} is {short_repr(os.environ[name])}; it takes {takes}: {reason}"
+                )
+    return KernelConfigurationError(
+        f"verify_tls is {short_repr(verify)}; it takes true, false, or the path of a readable CA bundle: {reason}"
+    )
