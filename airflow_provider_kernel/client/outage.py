@@ -26,6 +26,9 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.flow import Flow, Sleep
 from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, pause_after
+from airflow_provider_kernel.client.safe_logger import get_logger, only_informs
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ class Outage:
         self._is_new = is_new
         self._longest = longest
         self._is_endless = is_endless
-        self._on_error = on_error
+        self._on_error = only_informs(on_error, "A callback failed", log)
         self._began = self._in_contact = time.monotonic()
         self._first_pause = 0.0
         self._failures = 0

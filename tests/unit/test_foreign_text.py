@@ -84,12 +84,12 @@ CASES = {
     "reason of a failure": (KernelInvocationSensor, {"invocation_id": "i"}, answer),
     "names of a success": (
         KernelInvocationSensor,
-        {"invocation_id": "i"},
+        {"invocation_id": MARK},
         lambda kernel: answer(kernel, id=MARK, status="succeeded", started_at=EVIL, finished_at=EVIL),
     ),
     "unknown status": (
         KernelCancelInvocationOperator,
-        {"invocation_id": "i"},
+        {"invocation_id": MARK},
         lambda kernel: answer(kernel, id=MARK, status=MARK),
     ),
     "error of a function": (KernelInvocationTaskOperator, {"python_callable": fail, "invocation_id": MARK}, None),
@@ -129,7 +129,7 @@ def test_marks_of_others_are_harmless(run, logged, kernel_emulator, execution_ap
 def test_notifier_with_foreign_text_logs_harmless_lines(kernel_emulator, kernel_connection, logged):
     answer(kernel_emulator, id=MARK, status="succeeded")
     with KernelHook() as hook:
-        hook.get_conn().run(InvocationEnd("i", reason=EVIL).flow())
+        hook.get_conn().run(InvocationEnd(MARK, reason=EVIL).flow())
     KernelInvocationNotifier(invocation_id="None").notify({"run_id": EVIL})
     assert len(logged()) >= 2
     check_all(logged())

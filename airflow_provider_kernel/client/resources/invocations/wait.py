@@ -78,7 +78,6 @@ def wait_for_invocation(
         fails for good, and when what was started stays "not found".
     """
     on_change = only_informs(on_change, "A callback failed", log)
-    on_poll_error = only_informs(on_poll_error, "A callback failed", log)
     poll = poll_request(invocation_id)
     until = None if deadline is None else time.monotonic() + deadline - time.time()
     outage = Outage(
