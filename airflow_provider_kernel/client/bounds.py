@@ -13,6 +13,9 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 #: The size of an event of a stream. A log line has 64 KiB at most; a state holds payload and output.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+#: How many log lines of a stream are remembered, to tell new lines from replayed ones. A reconnect may show lines
+#: beyond these a second time; none is lost.
+MAX_REMEMBERED_LINES = 10_000
 #: The length of an id or a status in an answer, in characters: they go into paths, messages and log lines.
 MAX_NAME_LENGTH = 200
 #: How many details of an error answer are kept.

@@ -75,6 +75,7 @@ class _BaseClient(HoldsKey):
 
         def feed(chunk: bytes) -> Iterator[E]:
             for part in content.feed(chunk):
+                stream.is_alive = True
                 for data in events.feed(part):
                     yield stream.request.parse_event(data)
 
@@ -249,8 +250,14 @@ class AsyncKernelClient(_BaseClient):
         """
         return await _adrive(flow, send or self.send, sleep or self._sleep)
 
-    async def stream(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
-        """Do what :meth:`KernelClient.stream` does, in an event loop."""
+    async def stream(
+        self, stream: Stream[T], *, sleep: Callable[[float], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[T, None]:
+        """
+        Do what :meth:`KernelClient.stream` does, in an event loop.
+
+        :param sleep: sleeps the stream's own pauses, in place of the client's.
+        """
         reading: EventStream[Any] | None = None
         events: AsyncGenerator[Any, None] | None = None
 
@@ -263,7 +270,7 @@ class AsyncKernelClient(_BaseClient):
             return await anext(events, None)
 
         try:
-            while (items := await _adrive(flows.next_items(stream), answer, self._sleep)) is not None:
+            while (items := await _adrive(flows.next_items(stream), answer, sleep or self._sleep)) is not None:
                 for item in items:
                     yield item
         finally:
@@ -279,9 +286,11 @@ class AsyncKernelClient(_BaseClient):
         """Do what :meth:`KernelClient.events` does, in an event loop."""
         return self.stream(flows.read_events(request, idle_timeout=idle_timeout))
 
-    def follow(self, follower: Follower[E, T]) -> AsyncGenerator[T, None]:
-        """Do what :meth:`KernelClient.follow` does, in an event loop."""
-        return self.stream(flows.follow(follower))
+    def follow(
+        self, follower: Follower[E, T], *, sleep: Callable[[float], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[T, None]:
+        """Do what :meth:`KernelClient.follow` does, in an event loop; ``sleep`` as for :meth:`stream`."""
+        return self.stream(flows.follow(follower), sleep=sleep)
 
     async def close(self) -> None:
         """Close the connections. The client cannot be used afterwards."""

@@ -70,7 +70,7 @@ class Emit(Generic[ItemT_co]):
     items: Iterable[ItemT_co]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class EventStream(Generic[E]):
     """
     An event stream. Yielding it reads its next event; the first time, the driver opens it.
@@ -80,6 +80,8 @@ class EventStream(Generic[E]):
 
     request: StreamRequest[E]
     idle_timeout: float
+    #: Whether anything has come, if only a comment; the driver sets it.
+    is_alive: bool = field(default=False, init=False)
     _opened: float = field(default_factory=time.monotonic)
 
     def next_event(self) -> Generator[EventStream[E], E | None, E | None]:
@@ -273,6 +275,8 @@ class Follower(Protocol[E, ItemT_co]):
 
     def accept(self, event: E) -> Iterable[ItemT_co]: ...
 
+    def heard(self) -> None: ...
+
     def closed(self) -> None: ...
 
     def failed(self, error: KernelError) -> None: ...
@@ -282,14 +286,20 @@ def follow(follower: Follower[E, ItemT_co]) -> Stream[ItemT_co]:
     """Emit the new items of an event stream, reconnecting until the follower is over."""
     while not follower.is_over():
         stream = EventStream(follower.connect(), follower.idle_timeout)
+        failure: KernelError | None = None
         try:
             while (event := (yield from stream.next_event())) is not None:
                 yield Emit(tuple(follower.accept(event)))
                 if follower.is_over():
                     return
-            follower.closed()
         except KernelError as error:
-            follower.failed(error)
+            failure = error
+        if stream.is_alive:
+            follower.heard()
+        if failure is None:
+            follower.closed()
+        else:
+            follower.failed(failure)
         if not follower.is_over():
             yield Sleep(follower.pause)
 

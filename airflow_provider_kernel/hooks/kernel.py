@@ -260,7 +260,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         The stream does not prove how the invocation ended; :meth:`get_invocation` does.
 
         :return: each line once, as the action wrote it, and the errors reported in the stream, until the invocation
-            ends or reconnecting fails for good.
+            ends, the stream is refused, or nothing came for five minutes in spite of reconnects.
         """
         return self.get_conn().follow(EventFollower(invocation_id))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import anyio
+
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.client.safe_logger import side_information
@@ -19,14 +21,21 @@ class AsyncLogStream:
     A triggerer's concurrent streams are limited. Without a free slot, a stream starts when another one ends, or at
     the end of the block: Kernel replays the lines, so none is lost.
 
+    :param is_new: whether the invocation was started just now; the stream may then be "not found" at first.
     :param on_end: called when the stream reports the invocation's end, so that the waiter can poll at once.
     """
 
     def __init__(
-        self, client: AsyncKernelClient, invocation_id: str, *, log: InvocationLog, on_end: Callable[[], None]
+        self,
+        client: AsyncKernelClient,
+        invocation_id: str,
+        *,
+        log: InvocationLog,
+        is_new: bool,
+        on_end: Callable[[], None],
     ) -> None:
         self._client = client
-        self._follower = EventFollower(invocation_id)
+        self._follower = EventFollower(invocation_id, is_new=is_new)
         self._log = log
         self._on_end = on_end
 
@@ -38,6 +47,7 @@ class AsyncLogStream:
                     f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use"
                 )
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -45,6 +55,9 @@ class AsyncLogStream:
         try:
             if kind is None:
                 self._ended.set_result(None)
+                # The last lines do not wait for the end of a pause between two connections.
+                self._follower.restart_pauses()
+                self._wake.set()
                 for seconds in self._log.drain(self._task.done):
                     await asyncio.wait({self._task}, timeout=seconds)
         finally:
@@ -56,10 +69,15 @@ class AsyncLogStream:
             with side_information(NOT_SHOWN, self._log.logger):
                 try:
                     async with stream_limiter().slot(self._ended):
-                        async for news in self._client.follow(self._follower):
+                        async for news in self._client.follow(self._follower, sleep=self._pause):
                             self._log.write(news)
                 finally:
-                    self._log.end(self._follower.given_up)
+                    self._log.end(self._follower.problem)
         finally:
             if self._follower.is_final:
                 self._on_end()
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._wake.wait()
+        self._wake.clear()

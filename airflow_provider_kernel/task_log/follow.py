@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.task_log.writer import NOT_SHOWN, InvocationLog
+
+
+class _StoppedError(Exception):
+    """Nobody waits for further lines."""
 
 
 class LogStream:
@@ -23,10 +28,11 @@ class LogStream:
         self, config: KernelConfig, invocation_id: str, *, log: InvocationLog, on_end: Callable[[], None]
     ) -> None:
         self._config = config
-        self._follower = EventFollower(invocation_id)
+        self._follower = EventFollower(invocation_id, is_new=True)
         self._log = log
         self._on_end = on_end
         self._stopped = threading.Event()
+        self._wake = threading.Event()
         # A reading thread cannot be interrupted; as a daemon, it does not hold up the process.
         self._thread = threading.Thread(target=self._follow, name="kernel-log-stream", daemon=True)
 
@@ -37,13 +43,17 @@ class LogStream:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
+            # The last lines do not wait for the end of a pause between two connections.
+            self._follower.restart_pauses()
+            self._wake.set()
             for seconds in self._log.drain(lambda: not self._thread.is_alive()):
                 self._thread.join(seconds)
         self._stopped.set()
-        self._log.end(self._follower.given_up)
+        self._wake.set()
+        self._log.end(self._follower.problem)
 
     def _follow(self) -> None:
-        with side_information(NOT_SHOWN, self._log.logger):
+        with side_information(NOT_SHOWN, self._log.logger), suppress(_StoppedError):
             try:
                 with KernelClient(self._config, sleep=self._pause) as client:
                     for news in client.follow(self._follower):
@@ -51,9 +61,13 @@ class LogStream:
                             break
                         self._log.write(news)
             finally:
-                self._log.end(self._follower.given_up)
+                self._log.end(self._follower.problem)
         if self._follower.is_final:
             self._on_end()
 
     def _pause(self, seconds: float) -> None:
-        self._stopped.wait(seconds)
+        if not self._stopped.is_set():
+            self._wake.wait(seconds)
+            self._wake.clear()
+        if self._stopped.is_set():
+            raise _StoppedError

@@ -176,4 +176,4 @@ class KernelInvocationTrigger(OwningTrigger):
         if not self.stream_logs:
             return nullcontext()
         log = InvocationLog(self.log, self.invocation_id, max_lines=self.max_log_lines)
-        return AsyncLogStream(client, self.invocation_id, log=log, on_end=on_end)
+        return AsyncLogStream(client, self.invocation_id, log=log, is_new=self.is_new, on_end=on_end)

@@ -217,7 +217,7 @@ class TestRequests:
 
     def test_requests_of_a_followed_stream_are_accepted(self, judged):
         # Prism cannot write an event stream, and says so with a 500; what counts is the request.
-        follower = EventFollower("abc")
+        follower = EventFollower("abc", clock=itertools.count(step=60.0).__next__)
         with KernelClient(KernelConfig(KEY, judged.base_url, retry=ONCE), sleep=lambda seconds: None) as client:
             assert list(client.follow(follower)) == []
         assert "500" in follower.given_up

@@ -7,13 +7,21 @@ little more than is missing, and lines that were seen are dropped: no line is lo
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 
-from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.bounds import MAX_REMEMBERED_LINES
+from airflow_provider_kernel.client.errors import (
+    KernelAuthenticationError,
+    KernelError,
+    KernelNotFoundError,
+    KernelPermissionError,
+)
 from airflow_provider_kernel.client.http.request import StreamRequest
+from airflow_provider_kernel.client.outage import NOT_FOUND_GRACE_SECONDS
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import (
     Event,
@@ -22,6 +30,7 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     StateChange,
     StreamError,
 )
+from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, pause_after
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 
 #: The first request asks for all lines of a run, which lasts an hour at most.
@@ -35,36 +44,58 @@ _FORGET_EVERY = 1000
 #: How long a stream may be silent before it counts as dead, until its heartbeat interval is known.
 _IDLE_TIMEOUT_SECONDS = 60.0
 _MIN_IDLE_TIMEOUT_SECONDS = 10.0
-#: Connections in a row without any event after which the stream is given up.
+_MAX_IDLE_TIMEOUT_SECONDS = 300.0
+#: The stream is given up after this many connections in a row on which nothing came...
 MAX_FAILURES = 6
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 5.0
-#: The same, while the connections deliver events, although no new line.
-_LONGEST_PAUSE_OF_LIVE_SECONDS = 0.2
+#: ...if the last sign of life was this long ago.
+MAX_SILENT_SECONDS = 300.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 30.0
+#: How often the first pause is doubled: after connections without new lines, and after one that brought some.
+_MAX_DOUBLINGS = 10
+_MAX_DOUBLINGS_AFTER_NEWS = 3
+#: How long a connection must live for the pauses to begin anew.
+_LIVED_SECONDS = 10.0
+
+#: A line's time, if it can be read, and a digest of the line: lines may be long, and many.
+_LineKey = tuple[datetime | None, bytes]
 
 
 class EventFollower:
     """
     Decides when to reconnect to an invocation's stream, which lines are new, and when to stop. Sends nothing.
 
+    :param is_new: whether the invocation was started just now; the stream may then be "not found" at first.
     :param clock: monotonic, in seconds.
     """
 
-    def __init__(self, invocation_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, invocation_id: str, *, is_new: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.invocation_id = invocation_id
         #: Whether the stream reported the invocation's end.
         self.is_final = False
         #: Why the stream was given up; ``None`` as long as it was not.
         self.given_up: str | None = None
+        #: Why nothing comes at present; ``None`` after a sign of life.
+        self.problem: str | None = None
+        #: How long to wait before the next connection, in seconds.
+        self.pause = 0.0
+        self._is_new = is_new
         self._clock = clock
         self._cutoff: datetime | None = None
         self._newest: datetime | None = None
-        self._seen: Counter[tuple[str | None, str]] = Counter()
-        self._replayed: Counter[tuple[str | None, str]] = Counter()
+        self._seen: dict[_LineKey, int] = {}
+        self._replayed: dict[_LineKey, int] = {}
         self._new_lines = 0
-        self._failed_reconnects = 0  # connections in a row without any event
-        self._idle_reconnects = 0  # connections in a row without anything new
-        self._heard_at: float | None = None
+        self._began: float | None = None
+        self._connected_at = 0.0
+        self._is_alive = False  # whether this connection has given a sign of life
+        self._has_news = False  # and a new line
+        self._alive_at: float | None = None  # the last sign of life of any connection
+        self._failed_connections = 0  # in a row without a sign of life
+        self._short_connections = 0  # in a row
+        self._event_at: float | None = None
         self._longest_gap: float | None = None
 
     def is_over(self) -> bool:
@@ -75,14 +106,7 @@ class EventFollower:
         """How long the stream may be silent before it counts as dead, in seconds: three of its heartbeats."""
         if self._longest_gap is None:
             return _IDLE_TIMEOUT_SECONDS
-        return max(_MIN_IDLE_TIMEOUT_SECONDS, 3 * self._longest_gap)
-
-    @property
-    def pause(self) -> float:
-        """How long to wait before the next connection, in seconds."""
-        longest = _LONGEST_PAUSE_SECONDS if self._failed_reconnects else _LONGEST_PAUSE_OF_LIVE_SECONDS
-        # The exponent is bounded too: a quiet invocation may see a thousand cuts, and no float holds 2.0**1024.
-        return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._idle_reconnects, 10), longest)
+        return min(max(_MIN_IDLE_TIMEOUT_SECONDS, 3 * self._longest_gap), _MAX_IDLE_TIMEOUT_SECONDS)
 
     def connect(self) -> StreamRequest[Event]:
         since = FROM_THE_START
@@ -91,64 +115,108 @@ class EventFollower:
             since = self._cutoff.isoformat().replace("+00:00", "Z")
             self._forget_before(self._cutoff)
         self._replayed.clear()
-        self._heard_at = None
+        self._connected_at = self._clock()
+        if self._began is None:
+            self._began = self._connected_at
+        self._is_alive, self._has_news, self._event_at = False, False, None
         return requests.follow_invocation(self.invocation_id, since=since)
 
     def accept(self, event: Event) -> Iterator[LogLine | StreamError]:
         """Take an event, and yield it if it is a new line or an error."""
+        self.heard()
         if isinstance(event, Heartbeat):
             self._measure_heartbeats()
-            self._idle_reconnects = 0
-        self._heard_at = self._clock()
+        self._event_at = self._clock()
         if isinstance(event, StateChange):
             self.is_final = self.is_final or event.invocation.is_final
         elif isinstance(event, StreamError):
             yield event
-        elif isinstance(event, LogLine) and self._is_new(event):
-            self._idle_reconnects = 0
+        elif isinstance(event, LogLine) and self._is_unseen(event):
+            self._has_news = True
             yield event
+
+    def heard(self) -> None:
+        """Note a sign of life of the connection; any byte is one."""
+        self._is_alive, self._alive_at, self.problem = True, self._clock(), None
 
     def closed(self) -> None:
         """Note that the server closed the stream. The invocation may still be running."""
-        self._fail("the server keeps closing it")
+        self._ended("the server keeps closing it", None)
 
     def failed(self, error: KernelError) -> None:
-        if error.permanent:
-            self.given_up = str(error)
+        if self._may_pass(error):
+            self._ended(str(error), error)
         else:
-            self._fail(str(error))
+            self.given_up = self.problem = str(error)
+
+    def restart_pauses(self) -> None:
+        """Begin with short pauses again, because the invocation has ended and its last lines are wanted."""
+        self._short_connections = 0
 
     def _measure_heartbeats(self) -> None:
         # From the last event of any kind: Kernel may send heartbeats only while there is nothing else to send.
-        if self._heard_at is not None:
-            self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._heard_at)
+        if self._event_at is not None:
+            self._longest_gap = max(self._longest_gap or 0.0, self._clock() - self._event_at)
 
-    def _fail(self, why: str) -> None:
-        self._idle_reconnects += 1
-        self._failed_reconnects = self._failed_reconnects + 1 if self._heard_at is None else 0
-        if self._failed_reconnects >= MAX_FAILURES:
+    def _may_pass(self, error: KernelError) -> bool:
+        if isinstance(error, KernelNotFoundError):
+            is_early = self._began is not None and self._clock() < self._began + NOT_FOUND_GRACE_SECONDS
+            return self._alive_at is not None or (self._is_new and is_early)
+        if isinstance(error, (KernelAuthenticationError, KernelPermissionError)):
+            return self._alive_at is not None
+        return not error.permanent
+
+    def _ended(self, why: str, error: KernelError | None) -> None:
+        now = self._clock()
+        self.problem = None if self._is_alive else why
+        if self._is_alive and now - self._connected_at >= _LIVED_SECONDS:
+            self._short_connections = 0
+        doublings = min(self._short_connections, _MAX_DOUBLINGS_AFTER_NEWS if self._has_news else _MAX_DOUBLINGS)
+        self._short_connections = doublings + 1
+        growing = min(_FIRST_PAUSE_SECONDS * 2.0**doublings, _LONGEST_PAUSE_SECONDS)
+        self.pause = pause_after(error, growing, at_most=MAX_RETRY_AFTER_SECONDS)
+        self._failed_connections = 0 if self._is_alive else self._failed_connections + 1
+        silent_since = self._alive_at if self._alive_at is not None else self._began
+        if self._failed_connections >= MAX_FAILURES and now - (silent_since or 0.0) >= MAX_SILENT_SECONDS:
             self.given_up = why
 
-    def _is_new(self, line: LogLine) -> bool:
-        time_ = parse_timestamp(line.timestamp)
-        if time_ is not None and self._cutoff is not None and time_ < self._cutoff:
+    def _is_unseen(self, line: LogLine) -> bool:
+        when = parse_timestamp(line.timestamp)
+        if when is not None and self._cutoff is not None and when < self._cutoff:
             return False  # older than ``since``: seen before
-        key = (line.timestamp, line.message)
+        key = when, _digest(line)
         # Counted, because a run may log the same line twice at the same moment.
-        self._replayed[key] += 1
-        if self._replayed[key] <= self._seen[key]:
+        self._replayed[key] = self._replayed.get(key, 0) + 1
+        is_replayed = self._replayed[key] <= self._seen.get(key, 0)
+        if not is_replayed:
+            self._seen[key] = self._seen.get(key, 0) + 1
+        self._forget_excess()
+        if is_replayed:
             return False
-        self._seen[key] += 1
         self._new_lines += 1
         if self._new_lines % _FORGET_EVERY == 0 and self._newest is not None:
             self._forget_before(self._newest - _OVERLAP)
-        if time_ is not None and (self._newest is None or time_ > self._newest):
-            self._newest = time_
+        if when is not None and (self._newest is None or when > self._newest):
+            self._newest = when
         return True
 
     def _forget_before(self, cutoff: datetime) -> None:
+        old = {key for key in (*self._seen, *self._replayed) if key[0] is not None and key[0] < cutoff}
+        self._forget(old)
+
+    def _forget_excess(self) -> None:
         for counts in (self._seen, self._replayed):
-            for key in list(counts):
-                time_ = parse_timestamp(key[0])
-                if time_ is not None and time_ < cutoff:
-                    del counts[key]
+            if len(counts) > MAX_REMEMBERED_LINES:
+                # Many at a time: to find the first entry of a dict is slow after others before it were deleted.
+                self._forget(list(islice(counts, MAX_REMEMBERED_LINES // 10 + 1)))
+
+    def _forget(self, keys: Iterable[_LineKey]) -> None:
+        # From both: a line that is forgotten only as replayed would count as seen, and its twin would be lost.
+        for key in keys:
+            self._seen.pop(key, None)
+            self._replayed.pop(key, None)
+
+
+def _digest(line: LogLine) -> bytes:
+    text = f"{line.timestamp}\n{line.message}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from datetime import timedelta
 from itertools import pairwise
 
@@ -443,6 +444,18 @@ class TestEnd:
 
 
 class TestGivingUp:
+    @pytest.fixture
+    def fail(self, follower, clock):
+        """Make some connections fail in a row, each after its pause."""
+
+        def fail(times, error=RESET):
+            for _ in range(times):
+                clock.now += follower.pause
+                follower.connect()
+                follower.failed(error)
+
+        return fail
+
     @pytest.mark.parametrize(
         "error", [http(400), http(401), http(403), http(404), errors.KernelConfigurationError("odd")], ids=str
     )
@@ -454,73 +467,125 @@ class TestGivingUp:
         assert not follower.is_final
 
     @pytest.mark.parametrize("error", [http(429), http(500), http(503), RESET, NOT_KERNEL], ids=str)
-    def test_stream_is_given_up_after_several_transient_errors_in_a_row(self, follower, error):
+    def test_stream_is_given_up_after_five_minutes_of_transient_errors(self, follower, clock, fail, error):
+        while not follower.is_over():
+            fail(1, error)
+        assert follower.given_up == str(error)
+        assert 300 <= clock.now <= 300 + follower.pause
+
+    def test_stream_is_not_given_up_after_few_failures_that_took_long(self, follower, clock, fail):
         for _ in range(MAX_FAILURES - 1):
-            follower.connect()
-            follower.failed(error)
-            assert not follower.is_over()
-        follower.connect()
-        follower.failed(error)
+            clock.now += 300
+            fail(1)
+        assert not follower.is_over()
+        fail(1)
+        assert follower.is_over()
+
+    def test_stream_that_keeps_closing_without_a_byte_is_given_up(self, follower, clock):
+        while not follower.is_over():
+            connection(follower)
+            clock.now += follower.pause
+        assert follower.given_up == "the server keeps closing it"
+
+    @pytest.mark.parametrize("error", [http(401), http(403), http(404)], ids=str)
+    def test_refusal_of_a_stream_that_was_open_before_may_pass(self, follower, fail, error):
+        connection(follower, state())
+        fail(MAX_FAILURES, error)
+        assert not follower.is_over()
+        fail(20, error)
         assert follower.given_up == str(error)
 
-    def test_stream_that_keeps_closing_without_an_event_is_given_up(self, follower):
-        for _ in range(MAX_FAILURES):
+    def test_stream_of_a_new_invocation_may_be_not_found_as_long_as_a_poll(self, clock):
+        follower = EventFollower("abc", is_new=True, clock=clock)
+        for clock.now in (1000, 1010, 1029):
+            follower.connect()
+            follower.failed(http(404))
             assert not follower.is_over()
-            connection(follower)
-        assert follower.given_up == "the server keeps closing it"
+        clock.now = 1031
+        follower.failed(http(404))
+        assert follower.given_up == str(http(404))
 
     @pytest.mark.parametrize(
         "event", [line("a"), Heartbeat(), state(), UnknownEvent()], ids=["line", "heartbeat", "state", "unknown"]
     )
     @pytest.mark.parametrize("end", ["closed", "failed"])
-    def test_any_event_resets_the_count_of_failed_connections(self, follower, event, end):
-        for _ in range(MAX_FAILURES - 1):
-            follower.connect()
-            follower.failed(RESET)
+    def test_any_event_resets_the_count_of_failed_connections(self, follower, clock, fail, event, end):
+        fail(MAX_FAILURES - 1)
+        clock.now += 1000
         follower.connect()
         take(follower, event)
         follower.closed() if end == "closed" else follower.failed(RESET)
-        for _ in range(MAX_FAILURES - 1):
-            assert not follower.is_over()
-            follower.connect()
-            follower.failed(RESET)
+        fail(MAX_FAILURES)
         assert not follower.is_over()
-        follower.connect()
-        follower.failed(RESET)
+        clock.now += 300
+        fail(1)
         assert follower.is_over()
 
-    def test_stream_of_a_quiet_invocation_is_not_given_up_after_many_cuts(self, follower):
+    def test_bytes_without_an_event_are_a_sign_of_life(self, follower, clock):
+        for _ in range(100):
+            clock.now += 100
+            follower.connect()
+            follower.heard()
+            follower.closed()
+        assert not follower.is_over()
+
+    def test_stream_of_a_quiet_invocation_is_not_given_up_after_many_cuts(self, follower, clock):
         for _ in range(2000):
             connection(follower, state())
-            assert follower.pause <= 5
+            clock.now += follower.pause
+            assert follower.pause <= 30
         assert not follower.is_over()
 
 
 class TestPause:
-    def test_pause_before_a_reconnect_grows_and_is_bounded(self, follower, monkeypatch):
-        monkeypatch.setattr(events, "MAX_FAILURES", 3000)
-        pauses = []
+    @pytest.mark.parametrize(
+        "stream", [[], [state()], [Heartbeat()], [line("the same")]], ids=["nothing", "state", "heartbeat", "line"]
+    )
+    def test_pauses_of_a_stream_that_closes_at_once_grow_and_are_bounded(self, follower, stream):
+        connection(follower, line("the same"))
+        pauses = [follower.pause]
         for _ in range(2000):
-            follower.connect()
-            follower.failed(RESET)
-            pauses.append(follower.pause)
-        assert 0 < pauses[0] <= 0.5
-        assert all(later == pytest.approx(min(2 * sooner, 5)) for sooner, later in pairwise(pauses))
-        assert pauses[-1] == 5
-
-    @pytest.mark.parametrize("event", [line("a"), Heartbeat()], ids=["line", "heartbeat"])
-    def test_pause_before_a_reconnect_is_reset_by_a_new_event(self, follower, event):
-        pauses = []
-        for stream in ([], [], [], [], [event], [], []):
             connection(follower, *stream)
             pauses.append(follower.pause)
-        assert pauses[1] < pauses[2] < pauses[3]
-        assert pauses[4:] == pauses[:3]
+        assert pauses[0] == 0.2
+        assert all(later == pytest.approx(min(2 * sooner, 30)) for sooner, later in pairwise(pauses))
+        assert sum(pauses[:7]) > 10
 
-    def test_pause_before_a_reconnect_is_short_for_a_live_stream(self, follower):
-        for _ in range(20):
+    def test_pauses_after_new_lines_stay_short(self, follower):
+        pauses = []
+        for number in range(8):
+            connection(follower, line(f"{number}", number))
+            pauses.append(follower.pause)
+        assert pauses == [0.2, 0.4, 0.8, *[1.6] * 5]
+
+    @pytest.mark.parametrize(
+        ("seconds", "event", "pause"),
+        [(9, Heartbeat(), 6.4), (10, Heartbeat(), 0.2), (10, None, 6.4), (0, line("new", 1), 1.6)],
+        ids=["short", "long", "long and silent", "new line"],
+    )
+    def test_pause_shrinks_after_a_connection_that_lived_or_brought_new_lines(
+        self, follower, clock, seconds, event, pause
+    ):
+        for _ in range(5):
             connection(follower, state())
-            assert 0.05 < follower.pause <= 0.5
+        follower.connect()
+        take(follower, *([event] if event else []))
+        clock.now += seconds
+        follower.failed(RESET)
+        assert follower.pause == pause
+
+    @pytest.mark.parametrize(("asked", "pause"), [("0", 0.2), ("-5", 0.2), ("7", 7), ("9" * 400, 300)])
+    def test_retry_after_makes_the_pause_longer_only(self, follower, asked, pause):
+        follower.connect()
+        follower.failed(error_from(Response(429, {"retry-after": asked}, b"")))
+        assert follower.pause == pause
+
+    def test_pauses_begin_anew_for_the_last_lines(self, follower):
+        for _ in range(9):
+            connection(follower, state())
+        follower.restart_pauses()
+        connection(follower, state())
+        assert follower.pause == 0.2
 
 
 def test_follower_of_a_long_stream_does_not_fill_the_memory():
@@ -532,3 +597,39 @@ def test_follower_of_a_long_stream_does_not_fill_the_memory():
         assert list(follower.accept(LogLine(event="log", message=f"line {number}", timestamp=stamp)))
     assert len(follower._seen) <= 1002
     assert len(follower._replayed) <= 1002
+
+
+class TestManyLinesThatAReconnectWouldReplay:
+    STAMPS = pytest.mark.parametrize(
+        "stamp",
+        [None, "soon", "2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00." + "5" * 4000 + "Z"],
+        ids=["no time", "unreadable", "the same", "long"],
+    )
+
+    @pytest.fixture(autouse=True)
+    def _few_are_remembered(self, monkeypatch):
+        monkeypatch.setattr(events, "MAX_REMEMBERED_LINES", 100)
+
+    @STAMPS
+    def test_memory_for_them_is_bounded(self, follower, stamp):
+        follower.connect()
+        tracemalloc.start()
+        for number in range(1000):
+            assert take(follower, LogLine(message=f"{number} " + "x" * 4000, timestamp=stamp))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 80_000
+
+    @STAMPS
+    def test_none_is_lost_in_a_cut(self, follower, stamp):
+        lines = [LogLine(message=f"{number}", timestamp=stamp) for number in range(300)]
+        twins = [*lines[150:], *lines[150:]]
+        expected = [one.message for one in lines + twins]
+        got = connection(follower, *lines) + connection(follower, *reversed(lines), *twins)
+        assert all(got.count(text) >= expected.count(text) for text in set(expected))
+
+    @STAMPS
+    def test_those_within_the_bound_come_once(self, follower, stamp):
+        lines = [LogLine(message=f"{number}", timestamp=stamp) for number in range(100)]
+        assert len(connection(follower, *lines)) == 100
+        assert connection(follower, *lines) == []
