@@ -1,4 +1,4 @@
-"""A real task that shows an API key of the environment: Airflow's supervisor masks it in the task's log."""
+"""A real task, or trigger, that shows an API key of the environment: Airflow masks it in the task's log."""
 
 import json
 
@@ -7,6 +7,8 @@ import structlog
 from airflow.sdk._shared.secrets_masker import reset_secrets_masker
 from airflow.sdk.log import logging_processors
 from support.task_process import run_task
+from support.triggerer_process import run_trigger
+from support.triggers import ShowsTheKey
 
 
 @pytest.fixture(params=["sk_of_the_environment", "sk\"of'the\\environment", "sk_of_the_environment\n"], ids=repr)
@@ -32,3 +34,13 @@ def test_key_of_the_environment_is_not_in_the_log_of_a_task(key, execution_api, 
     assert "refused with ***" in path.read_text()
     assert "environment" not in path.read_text().replace("of the environment", "")
     assert execution_api.final_state == "failed"
+
+
+def test_key_of_the_environment_is_not_in_the_log_of_a_trigger(key, execution_api, tmp_path):
+    log = tmp_path / "task.log"
+    with run_trigger(ShowsTheKey(), execution_api, log) as triggerer:
+        triggerer.service_until(lambda: triggerer.supervisor.failed_triggers)
+    text = log.read_text()
+    assert "shown ***" in text
+    assert "refused with ***" in text
+    assert "environment" not in text.replace("of the environment", "")
