@@ -9,6 +9,7 @@ from code_facts import connection_type, default_of, documented, load, sentence, 
 from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
+from error_outcomes import COLUMNS, NOT_OF_A_REQUEST, OUTCOMES, SAME_AS, Outcome
 from sphinx.util.docutils import SphinxDirective, sphinx_domains
 
 if TYPE_CHECKING:
@@ -92,9 +93,29 @@ class ErrorFacts(KernelTable):
         return self.parse_rest([*meaning.splitlines(), "", f"**Retried:** {again}.{caught}"])
 
 
+class ErrorOutcomes(KernelTable):
+    """What each error of a request becomes, by what the request is for."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each error, with the places that share an outcome in one line of its second cell."""
+        rows = []
+        for error, cells in OUTCOMES.items():
+            places: dict[str, list[str]] = {}
+            for column, outcome in cells.items():
+                text = outcome.value if isinstance(outcome, Outcome) else outcome
+                places.setdefault(text, []).append(COLUMNS[column])
+            rows.append(
+                [f"``{error}``", " ".join(f"**{', '.join(names)}:** {text}." for text, names in places.items())]
+            )
+        rows += [[f"``{error}``", f"as ``{base}``"] for error, base in SAME_AS.items()]
+        rows += [[f"``{error}``", f"of no request: {why}"] for error, why in NOT_OF_A_REQUEST.items()]
+        return ["Error", "What follows"], rows
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("kernel-arguments", Arguments)
     app.add_directive("kernel-connection-fields", ConnectionFields)
     app.add_directive("kernel-error", ErrorFacts)
+    app.add_directive("kernel-error-outcomes", ErrorOutcomes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
