@@ -23,6 +23,7 @@ from airflow_provider_kernel.client.errors import (
     KernelResponseError,
     KernelTimeoutError,
 )
+from airflow_provider_kernel.client.http.connect import ConnectBackend
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
 from airflow_provider_kernel.client.http.environment import (
     certificates_refused,
@@ -83,7 +84,12 @@ class Transport:
 
     def client(self) -> HttpClient:
         with _usable_proxies():
-            return HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
+            client = HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
+        for transport in (client._transport, *client._mounts.values()):
+            if isinstance(transport, httpx.HTTPTransport):
+                # httpx has no setting for it, httpcore has.
+                transport._pool._network_backend = ConnectBackend()
+        return client
 
     def async_client(self) -> AsyncHttpClient:
         with _usable_proxies():
