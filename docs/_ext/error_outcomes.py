@@ -77,7 +77,7 @@ OUTCOMES: dict[str, dict[str, Outcome | str]] = {
         *(O.AT_ONCE, O.REFUSED, O.ENDED, O.AT_ONCE, O.LINES_LOST, O.AT_ONCE, O.REFUSED, O.REFUSED, O.WATCHED)
     ),
     "KernelNotFoundError": _row(
-        *(O.AT_ONCE, O.GRACE, O.GONE, O.AT_ONCE, O.LINES_LOST, O.AT_ONCE, O.POLLED, O.GRACE, O.WATCHED)
+        *(O.AT_ONCE, O.GRACE, O.GONE, O.AT_ONCE, O.REOPENED, O.AT_ONCE, O.POLLED, O.GRACE, O.WATCHED)
     ),
     "KernelConflictError": _row(
         *(O.AT_ONCE, O.POLLED, O.ENDED, O.AT_ONCE, O.LINES_LOST, O.AT_ONCE, O.POLLED, O.POLLED, O.WATCHED)
