@@ -245,8 +245,10 @@ class TestErrors:
         assert len(kernel_emulator.invocations) == 1
 
     def test_unknown_status_is_not_final_and_logged_once(self, run, kernel_emulator, execution_api, capsys):
-        strange = {"id": "x", "status": "pondering"}
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2, 3), body=strange))
+        kernel_emulator.add_fault(Fault("POST", "/invocations", body={"id": "x", "status": "queued"}))
+        strange, ended = {"id": "x", "status": "pondering"}, {"id": "x", "status": "succeeded", "output": "1"}
+        kernel_emulator.add_fault(Fault("GET", "/invocations/x", nth=(1, 2, 3), body=strange))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/x", nth=None, body=ended))
         run(KernelInvokeOperator, payload=1, **ECHO)
         assert execution_api.xcoms["return_value"] == 1
         assert capsys.readouterr().out.count("is pondering") == 1

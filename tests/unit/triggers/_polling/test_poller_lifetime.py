@@ -9,6 +9,7 @@ from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelTimeoutError
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
+from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers._polling import shared_poller
@@ -215,7 +216,7 @@ class TestRequestLimit:
         fault = kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=(1, 2), hold=True))
         async with shared_poller(config) as poller:
             # A slot is waited for as long as an answer; here the requests in front must wait longer.
-            poller.client._limiter = RequestLimiter(seconds=0.3)
+            poller.client._limiters = PerProcess(lambda: RequestLimiter(seconds=0.3))
             held = [asyncio.create_task(poller.client.send(poll)) for _ in range(2)]
             await asyncio.to_thread(fault.wait_until_held, 2)
             with pytest.raises(KernelTimeoutError, match="too many requests are waiting") as caught:
