@@ -69,3 +69,22 @@ def test_start_that_got_the_answer_of_another_one_is_ambiguous(client, kernel_em
 def test_answer_that_does_not_say_what_it_is_about_is_taken(client, kernel_emulator):
     kernel_emulator.add_fault(Fault("POST", "/invocations", body={"id": "new", "status": "queued"}))
     assert client.run(flows.start_invocation(START)).id == "new"
+
+
+@pytest.mark.parametrize("given", [str.upper, lambda name: name[:8]], ids=["other case", "start of the id"])
+def test_id_that_the_server_completes_is_the_own_one(client, kernel_emulator, running, given):
+    kernel_emulator.add_fault(Fault("GET", ONE, body={"id": running, "status": "running"}))
+    assert client.send(requests.get_invocation(given(running))).id == running
+    assert len(kernel_emulator.requests("GET", ONE)) == 1
+
+
+def test_names_that_the_server_writes_in_another_case_are_the_own_ones(client, kernel_emulator):
+    answer = {"id": "new", "status": "queued", "app_name": "Demo", "action_name": "HANG"}
+    kernel_emulator.add_fault(Fault("POST", "/invocations", body=answer))
+    assert client.run(flows.start_invocation(START)).id == "new"
+
+
+def test_action_whose_name_begins_like_the_own_one_is_another(client, others_answer):
+    others_answer("POST", "/invocations", action_name="hang-up")
+    with pytest.raises(errors.KernelAmbiguousStartError, match="belongs to another request"):
+        client.run(flows.start_invocation(START))

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
 from airflow_provider_kernel.client.flow import Flow, Pages, Sleep
 from airflow_provider_kernel.client.http.pagination import UnreadableRow
-from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.request import Request, is_same_name
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.timestamps import parse_timestamp
@@ -59,11 +59,9 @@ class StartCriteria:
 
         The list is filtered by app and action. A name or version that it does not show excludes nothing.
         """
-        if invocation.app_name not in (None, self.app_name) or invocation.action_name not in (
-            None,
-            self.action_name,
-        ):
-            return False
+        for found, wanted in ((invocation.app_name, self.app_name), (invocation.action_name, self.action_name)):
+            if found is not None and not is_same_name(found, wanted):
+                return False
         if self.correlation is not None:
             return self.correlation[1] == correlation_token(invocation, self.correlation[0])
         if self.version != "latest" and invocation.version not in (None, self.version):

@@ -72,6 +72,7 @@ def test_start_criteria_are_read_from_the_request():
         ({"version": "1.2.3"}, True),  # latest may be listed as what it resolves to
         ({"app_name": "other"}, False),
         ({"action_name": "other"}, False),
+        ({"app_name": "Shop", "action_name": "BUY"}, True),  # the server may have its own case
         ({"payload": '{"a":1,"ü":null}'}, False),  # byte for byte
         ({"payload": None}, False),
         ({"app_name": None, "action_name": None}, True),  # the list is of one action
