@@ -123,10 +123,11 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             preload_state_api(self.task_instance)
         return self._config
 
-    async def _read_config(self) -> KernelConfig:
+    async def _read_config(self, *, is_endless: bool = False) -> KernelConfig:
         outage = Outage(
             f"{self.resource.kind} {self.external_id}",
             was_seen=True,  # by the worker
+            is_endless=is_endless,
             on_error=lambda error: self.log.warning("The connection cannot be read: %s; trying again", error),
         )
         while True:
@@ -250,8 +251,8 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             )
 
     async def _end(self, order: _Order) -> EndReport:
-        # run() may have been killed before it had read the connection.
-        config = self._config or await KernelHook(self.kernel_conn_id).aget_config()
+        # run() may have been killed before it had read the connection. The time of the order bounds this, too.
+        config = self._config or await self._read_config(is_endless=True)
         async with self.open_client(for_ending(config, urgent=order.urgent)) as client:
             return await client.run(
                 end_within(

@@ -115,6 +115,30 @@ async def test_kill_while_the_connection_is_read_cancels(
     assert_cancelled(invocation_id)
 
 
+async def test_kill_while_the_connection_cannot_be_read_cancels_once_it_can(
+    start, triggerer, supervisor, assert_cancelled, monkeypatch
+):
+    failed = asyncio.Event()
+    read, failures = KernelHook.aget_connection, [1, 2, 3]
+
+    async def broken(conn_id):
+        if failures:
+            failures.pop()
+            failed.set()
+            raise RuntimeError("the API server is away")
+        return await read(conn_id)
+
+    monkeypatch.setattr(KernelHook, "aget_connection", staticmethod(broken))
+    invocation_id = start()
+    task = await triggerer.start(row(invocation_id=invocation_id), task_instance())
+    await failed.wait()
+    monkeypatch.setattr(owning_trigger, "_CONNECTION_PAUSE_SECONDS", 0.01)
+    await triggerer.kill(task)
+    await cancels_are_done()
+    assert_cancelled(invocation_id)
+    assert not failures
+
+
 @pytest.mark.parametrize("slow", ["GET", "PATCH", "DELETE"])
 async def test_kill_waits_for_a_cancel_that_outlasts_many_loops_of_the_triggerer(
     slow, waits, triggerer, supervisor, kernel_emulator, assert_cancelled
