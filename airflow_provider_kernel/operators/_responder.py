@@ -71,7 +71,8 @@ class InvocationResponder:
         self._is_closed = False
         self._reason_of_kill: str | None = None
         self._fetched_at = -CHECK_SECONDS
-        self._kill_seen = SignalSafeEvent()
+        #: Set when nobody waits for an answer any more: after a kill, or when a timeout has ended the wait.
+        self._is_abandoned = SignalSafeEvent()
         self._kill_handled = SignalSafeEvent()
         self._publisher = OwnershipPublisher(_KIND, ti, kernel_conn_id=kernel_conn_id, is_owned=False)
         self._fence = Fence(_KIND, ti, self._publisher)
@@ -121,7 +122,12 @@ class InvocationResponder:
     def _read(self, flow: Flow[Invocation]) -> Invocation:
         if self._sender.is_of_another_process:  # the task's function has forked it
             return self._client.run(flow)
-        return self._sender.submit(lambda: self._client.run(flow)).result()
+        work = self._sender.submit(lambda: self._client.run(flow))
+        try:
+            return work.result()
+        finally:
+            if not work.wait(0):  # the task's timeout; a failure is then sent after this, on the same thread
+                self._is_abandoned.set()
 
     def check_killed(self) -> None:
         """Raise in a killed task, once the kill has been handled."""
@@ -176,7 +182,7 @@ class InvocationResponder:
             return
         if not self.killed:
             self.killed = True
-            self._kill_seen.set()
+            self._is_abandoned.set()
             self._ends.is_overtaken.set()
             self._kill_worker.submit(partial(self._handle_kill, time.monotonic()))
         self._kill_handled.wait(KILL_SECONDS)
@@ -204,8 +210,8 @@ class InvocationResponder:
         return (yield from persist(update, self._outage, repeats=is_refused_access))
 
     def _sleep(self, seconds: float) -> None:
-        if self._kill_seen.wait(seconds):
-            raise self._killed_error()
+        if self._is_abandoned.wait(seconds):
+            raise self._killed_error() if self.killed else KernelError("The task no longer waits for an answer")
 
     def _handle_kill(self, began: float) -> None:
         report = EndReport()

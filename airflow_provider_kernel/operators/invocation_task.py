@@ -93,6 +93,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     is cleared                                       goes on; the new try answers
     gets a SIGTERM (worker shutdown)                 goes on with retries left, else ``failed``
     is killed, and Airflow does not say why          ``failed``: better than to wait for ever
+    finds its key refused for five minutes           goes on; the next try answers, or the callback below ends it
     gets a SIGKILL, retries left                     goes on; the next try answers, unless this one had
     gets a SIGKILL, none left                        the DAG's ``fail_kernel_invocation()`` ends it
     finds it ended by somebody else                  stays as it is; the task fails without a retry

@@ -1,6 +1,7 @@
 """A task that responds to a waiting invocation, run as Airflow runs it."""
 
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -220,6 +221,15 @@ def test_execution_timeout_leaves_the_invocation_to_a_retry_or_fails_it(max_trie
     assert current().status == status
     if status == "failed":
         assert current().output_json["error"].startswith("AirflowTaskTimeout")
+
+
+def test_execution_timeout_during_an_outage_fails_the_invocation_at_once(respond, current, kernel_emulator):
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=503, headers={"Retry-After": "60"}))
+    task = respond(lambda: "not called", max_tries=0, execution_timeout=timedelta(seconds=0.5))
+    began = time.monotonic()
+    assert task.run().state == "failed"
+    assert time.monotonic() - began < 30
+    assert current().output_json["error"].startswith("AirflowTaskTimeout")
 
 
 def test_execution_timeout_does_not_shorten_a_failure_that_is_being_sent(
