@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -45,8 +46,11 @@ def proxies_refused() -> KernelConfigurationError:
 
 
 def _problem_of(proxy: str) -> str | None:
+    scheme, _, rest = (proxy if "://" in proxy else f"http://{proxy}").partition("://")
+    # Without user and password, in which urlsplit() refuses characters that work.
+    address = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
     try:
-        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        url = urlsplit(f"{scheme}://{address}")
         hostname = url.hostname
     except ValueError:
         return "is no URL"

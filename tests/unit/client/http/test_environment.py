@@ -53,6 +53,8 @@ def make(request):
         ("http://me:hidden@pro xy", "names no host"),
         ("http://me:hidden@[::1", "is no URL"),
         ("http://me:hidden@[::1]:3128", None),
+        ("http://me:hidden[@proxy:1", None),
+        ("http://me:hidden\u2100@proxy:1", None),
         ("http://me:hidden@proxy\x01", "names no host"),
         ("proxy:3128", None),
         ("https://proxy.example.com", None),
