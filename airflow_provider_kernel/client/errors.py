@@ -112,7 +112,7 @@ class KernelConnectionError(KernelError):
     """
     The API could not be reached, or the connection was cut before its answer was complete.
 
-    So does the answer to another request count, which something on the way has mixed up with the own one.
+    An answer that belongs to another request counts as a lost answer, too.
 
     :param sent: whether the request may have reached the server. ``False`` only when no connection was made.
     :param problem: which step failed.

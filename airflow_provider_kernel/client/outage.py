@@ -89,7 +89,7 @@ class Outage:
         self._refused_since: float | None = None
         self._logged = 0.0
 
-    def is_over(self) -> None:
+    def succeeded(self) -> None:
         """Note a request that succeeded."""
         self.was_seen = True
         self.error = None
@@ -173,7 +173,7 @@ def persist(
                 raise
             pause = outage.failed(error, _FIRST_PAUSE_SECONDS)
         else:
-            outage.is_over()
+            outage.succeeded()
             return result
         yield Sleep(pause)
 

@@ -115,7 +115,7 @@ class InvocationResponder:
         except KernelError as error:
             self._outage.failed(error)
             return
-        self._outage.is_over()
+        self._outage.succeeded()
         if invocation.is_final:
             raise KernelInvocationFinishedError(invocation, InvocationStatus.SUCCEEDED.value)
 

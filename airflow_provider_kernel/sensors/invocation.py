@@ -128,7 +128,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 # The next poke has another process, which cannot know for how long the key is refused.
                 self.sleep(min(pause, _REFUSED_PAUSE_SECONDS))
             else:
-                outage.is_over()
+                outage.succeeded()
                 return invocation
 
     def _begin(self, context: Context) -> Outage:

@@ -183,7 +183,7 @@ async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator
         except KernelError as error:
             pause = outage.failed(error, poll_interval)
         else:
-            outage.is_over()
+            outage.succeeded()
             yield Delivery(snapshot, completions.request_backfill)
         await asyncio.sleep(pause)
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
-import ssl
 import threading
 
 import pytest
 from airflow.sdk import BaseHook
 from contract.wire import Relay
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from support.certificate import server_context, write_certificate
 from support.forked import fork
 
 from airflow_provider_kernel.client.client import AsyncKernelClient
@@ -31,10 +26,8 @@ class TLSRelay(Relay):
 
     def __init__(self, port, directory):
         super().__init__(port)
-        self.certificate, key = directory / "certificate.pem", directory / "key.pem"
-        _write_certificate(self.certificate, key)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.certificate, key)
+        self.certificate = write_certificate(directory)
+        self._context = server_context(self.certificate)
 
     @property
     def base_url(self):
@@ -42,29 +35,6 @@ class TLSRelay(Relay):
 
     def handle(self, client):
         super().handle(self._context.wrap_socket(client, server_side=True))
-
-
-def _write_certificate(certificate, key):
-    own_key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(own_key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(own_key, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        own_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
 
 
 @pytest.fixture

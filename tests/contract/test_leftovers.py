@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from contract.wire import Server, ok
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from support.certificate import server_context, write_certificate
 
 from airflow_provider_kernel.client.errors import KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations import requests
@@ -84,26 +80,7 @@ def test_connection_on_which_something_comes_while_it_is_idle_is_not_used_again(
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
     """A context with a certificate of its own."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path_factory.mktemp("tls") / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context
+    return server_context(write_certificate(tmp_path_factory.mktemp("tls")))
 
 
 class TlsServer(Server):

@@ -31,8 +31,8 @@ class Request(Generic[T]):
     :param path: the path, percent-encoded.
     :param parse: reads a success; may raise ``ValueError`` for what is not the API's answer.
     :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
-    :param about: names of fields of the answer, with the values that they have where they are there. An answer with
-        others belongs to another request.
+    :param about: fields of the answer, and the values that they must have if they are there. An answer with other
+        values belongs to another request.
     """
 
     method: str
@@ -55,14 +55,14 @@ class Request(Generic[T]):
         """
         Parse a success, or raise the error of the response.
 
-        :raises KernelConnectionError: for the answer to another request. The own one is lost.
+        :raises KernelConnectionError: for an answer that belongs to another request.
         """
         answer = read(response, self.parse)
         self.check(answer)
         return answer
 
     def check(self, answer: T) -> None:
-        """Refuse the answer to another request, which something on the way may have mixed up with the own one."""
+        """Refuse an answer that belongs to another request: a proxy, or a reused connection, may mix them up."""
         for name, wanted in self.about:
             found = getattr(answer, name, None)
             # An id may be given by its start: Kernel's CLI says that this works.

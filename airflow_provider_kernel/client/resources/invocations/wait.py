@@ -96,7 +96,7 @@ def wait_for_invocation(
         except KernelError as error:
             wait = outage.failed(error, delay)
         else:
-            outage.is_over()
+            outage.succeeded()
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)
