@@ -42,6 +42,9 @@ _RESERVED = {"return_value", xcom_key("invocation")}
 
 _AS_TEXT = 'Set output_as="json_text" on the task to get the output as JSON text'
 _OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on the task"
+_MAPPABLE = (
+    "Map over a list or dict: one that the action returns, or one that a task in between makes of its output"
+)
 _NO_XCOM = "Set do_xcom_push=False on the task if no other task needs its result"
 
 
@@ -49,15 +52,32 @@ _TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
 _TOO_LARGE = "is a number beyond 64 bits"
 
 
-def hand_on(invocation: Invocation, *, output_as: str, is_pushed: bool, multiple_outputs: bool) -> Any:
+def hand_on(
+    invocation: Invocation,
+    *,
+    output_as: str,
+    is_pushed: bool,
+    multiple_outputs: bool,
+    is_mapped_over: bool = False,
+) -> Any:
     """
     Turn the output of an invocation that has succeeded into what its task returns.
 
     :param output_as: ``"value"`` or ``"json_text"``.
     :param is_pushed: whether Airflow pushes it to XCom; else it may be any value.
     :param multiple_outputs: whether Airflow also pushes each item of the output under its own key.
-    :raises KernelOutputError: when XCom would not give it back as it is.
+    :param is_mapped_over: whether another task of the DAG is mapped over it.
+    :raises KernelOutputError: when XCom would not give it back as it is, or Airflow cannot map over it.
     """
+    value = _hand_on(invocation, output_as=output_as, is_pushed=is_pushed, multiple_outputs=multiple_outputs)
+    if is_mapped_over and not (is_pushed and isinstance(value, (list, dict))):
+        # Airflow would raise, too, but after the task's work, and with a retry.
+        problem = f"is of type {type(value).__name__}" if is_pushed else "is not pushed (do_xcom_push=False)"
+        raise _error(invocation, "$", f"{problem}, and a task is mapped over it", advice=_MAPPABLE)
+    return value
+
+
+def _hand_on(invocation: Invocation, *, output_as: str, is_pushed: bool, multiple_outputs: bool) -> Any:
     if output_as == "json_text":
         return as_json_text(invocation.output)
     if not is_pushed:

@@ -116,11 +116,11 @@ class KernelClientMixin(SafeLogMixin):
                 "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
             )
 
-    def result_of(self, invocation: Invocation, *, app_name: str | None, max_output_bytes: int) -> Any:
+    def result_of(self, invocation: Invocation, ti: Any, *, app_name: str | None, max_output_bytes: int) -> Any:
         """
         Log how an invocation ended, and the link to it. Return its output, or raise its error.
 
-        :raises KernelOutputError: when its output cannot be put into XCom.
+        :raises KernelOutputError: when its output cannot be put into XCom, or not be mapped over.
         """
         from airflow_provider_kernel.client.resources.invocations.result import check_result
         from airflow_provider_kernel.xcom import hand_on
@@ -135,6 +135,18 @@ class KernelClientMixin(SafeLogMixin):
             output_as=self.output_as,
             is_pushed=self.do_xcom_push,
             multiple_outputs=self.multiple_outputs,
+            is_mapped_over=self._is_mapped_over(ti),
+        )
+
+    def _is_mapped_over(self, ti: Any) -> bool:
+        """Whether Airflow requires an output that a task can be mapped over; of a mapped task it requires none."""
+        from airflow_provider_kernel.lifecycle.task_instances import is_mapped
+
+        operator: Any = self
+        return (
+            not is_mapped(ti)
+            and operator.get_dag() is not None
+            and next(operator.iter_mapped_dependants(), None) is not None
         )
 
     @contextmanager

@@ -194,7 +194,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             raise
         finally:
             owned.close()
-        return invocation_id if invocation is None else self._finish(owned, invocation)
+        return invocation_id if invocation is None else self._finish(owned, invocation, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end."""
@@ -213,7 +213,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 raise
             finally:
                 owned.close()
-            return self._finish(owned, invocation)
+            return self._finish(owned, invocation, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
@@ -369,10 +369,12 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _finish(self, owned: OwningTry[Invocation], invocation: Invocation) -> Any:
+    def _finish(self, owned: OwningTry[Invocation], invocation: Invocation, context: Context) -> Any:
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
-            return self.result_of(invocation, app_name=self.app_name, max_output_bytes=self.max_output_bytes)
+            return self.result_of(
+                invocation, context["ti"], app_name=self.app_name, max_output_bytes=self.max_output_bytes
+            )
         except KernelError:
             owned.close_record()
             raise

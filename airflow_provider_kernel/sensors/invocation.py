@@ -105,7 +105,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             if not invocation.is_final:
                 self.log.info("Invocation %s is %s", invocation.id, invocation.status)
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._return_output(invocation))
+            return PokeReturnValue(is_done=True, xcom_value=self._return_output(invocation, context))
 
     def _fetch(self, context: Context) -> Invocation | None:
         """Fetch the invocation; ``None`` when that failed, and the next poke is to try again."""
@@ -188,13 +188,15 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         self._begin_run(is_resumed=True)
         try:
             with self.calling_kernel():
-                return self._return_output(fetch_after_deferral(self.hook, event, self.invocation_id))
+                return self._return_output(fetch_after_deferral(self.hook, event, self.invocation_id), context)
         except KernelInvocationTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 
-    def _return_output(self, invocation: Invocation) -> Any:
+    def _return_output(self, invocation: Invocation, context: Context) -> Any:
         try:
-            return self.result_of(invocation, app_name=invocation.app_name, max_output_bytes=self.max_output_bytes)
+            return self.result_of(
+                invocation, context["ti"], app_name=invocation.app_name, max_output_bytes=self.max_output_bytes
+            )
         except KernelInvocationFailedError as error:
             # A failed invocation stays failed, so no retry; soft_fail turns this exception into a skip.
             raise AirflowFailException(str(error)) from error

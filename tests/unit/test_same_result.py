@@ -1,6 +1,7 @@
 """Whichever way a task waits for an invocation, it ends in the same way: same value, same XCom, same error."""
 
 import pytest
+from airflow.providers.standard.operators.bash import BashOperator
 
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
@@ -42,7 +43,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
 
     kernel_emulator.register("app", "act", act)
 
-    def end_with(way, status, output, **arguments):
+    def end_with(way, status, output, *, prepare=lambda task: None, **arguments):
         def finish(invocation_id):
             kernel_emulator.finish(invocation_id, status, **({} if output is None else {"raw_output": output}))
 
@@ -57,6 +58,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
                 poll_interval=0.01,
                 **arguments,
             )
+            prepare(task.task)
             if way == "blocking":
                 execution_api.hold = lambda method, path: (
                     finish(kernel_emulator.invocations[-1].id) if path.endswith("/invocation_id") else None
@@ -76,6 +78,7 @@ def end_with(kernel_emulator, kernel_connection, make_task, execution_api, monke
                 deferrable=way == "deferred sensor",
                 **arguments,
             )
+            prepare(task.task)
             if way == "sensor":
                 finish(invocation_id)
                 result = task.run()
@@ -142,3 +145,31 @@ def test_output_of_multiple_outputs_cannot_overwrite_what_the_task_owns(end_with
         assert execution_api.xcoms.get("invocation_id") != "another"
         assert execution_api.xcoms["_link_KernelDashboardLink"].startswith("https://")
         assert "city" not in execution_api.xcoms
+
+
+def map_over(task):
+    with task.dag:
+        BashOperator.partial(task_id="mapped", bash_command="true").expand(env=task.output)
+
+
+@pytest.mark.parametrize(
+    ("output", "arguments", "problem"),
+    [
+        ("0", {}, "is of type int"),
+        (None, {}, "is of type NoneType"),
+        ("[]", {"output_as": "json_text"}, "is of type str"),
+        ("[]", {"do_xcom_push": False}, "is not pushed (do_xcom_push=False)"),
+    ],
+)
+def test_output_that_airflow_cannot_map_over_fails_the_task_for_good(output, arguments, problem, end_with):
+    for way in WAYS:
+        result, returned = end_with(way, "succeeded", output, prepare=map_over, **arguments)
+        assert result.state == "failed"  # though it has a retry left
+        assert f"$ {problem}, and a task is mapped over it" in str(result.error)
+        assert returned == "nothing"
+
+
+@pytest.mark.parametrize("output", ["[]", '{"a": 1}'])
+def test_output_that_airflow_can_map_over_is_handed_on(output, end_with):
+    ends = [end_with(way, "succeeded", output, prepare=map_over) for way in WAYS]
+    assert [result.state for result, _ in ends] == ["success"] * len(WAYS)
