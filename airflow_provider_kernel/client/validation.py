@@ -1,4 +1,8 @@
-"""What counts as a number in an argument: ``True`` (for Python an ``int``) and ``nan`` (a ``float``) do not."""
+"""
+What counts as a number and as text.
+
+``True`` (for Python an ``int``) and ``nan`` (a ``float``) are no numbers. Half a surrogate pair is no text.
+"""
 
 from __future__ import annotations
 
@@ -14,3 +18,8 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 def is_whole_number(value: Any) -> TypeGuard[int]:
     """Tell whether a value is an ``int``, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a ``str`` can be written as UTF-8: it holds no half of a surrogate pair."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from airflow_provider_kernel.client.bounds import MAX_NAME_LENGTH
 from airflow_provider_kernel.client.http.warn_once import warn_once
+from airflow_provider_kernel.client.validation import is_unicode
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ def _broken_texts(model: type[ApiModel], document: Any) -> list[_Place]:
     for name, field in model.model_fields.items():
         value = document.get(name)
         if isinstance(value, str):
-            if _is_optional(model, name) and not _is_unicode(value):
+            if _is_optional(model, name) and not is_unicode(value):
                 found.append((document, name, f"{model.__name__}.{name}"))
         elif (inner := _model_in(field.annotation)) is not None:
             for each in value if isinstance(value, list) else [value]:
@@ -132,10 +133,6 @@ def _leave_out(places: list[_Place]) -> None:
 
 def _is_optional(model: type[ApiModel], name: str) -> bool:
     return not model.model_fields[name].is_required() and name not in model.strict_fields
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _model_in(annotation: Any) -> type[ApiModel] | None:

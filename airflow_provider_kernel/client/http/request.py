@@ -12,6 +12,7 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.response import Response, read
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.validation import is_unicode
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -104,8 +105,7 @@ def query_parameters(**parameters: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _parameter(name: str, value: Any) -> str:
-    # Half a surrogate pair is text to Python, but nothing that can be sent.
-    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+    if not isinstance(value, str) or not is_unicode(value):
         raise errors.KernelInputError(f"{name} is {short_repr(value)}; it takes text that can be sent as UTF-8")
     if len(value) > _LONGEST_NAME:
         raise errors.KernelInputError(f"{name} has {len(value)} characters; it takes {_LONGEST_NAME} at most")
