@@ -24,6 +24,9 @@ MAX_ERROR_DETAILS = 10
 MAX_LIST_PAGES = 1000
 #: The pages of a list whose rows are handed on one by one, and not kept.
 MAX_WALKED_PAGES = 10_000
+#: How often in a row a page may show the rows of the one before it: it does when as many objects have started
+#: meanwhile as a page has rows, which is one where rows are large.
+MAX_REPEATED_PAGES = 10
 #: The rows of a list that are too large by themselves, each of which is downloaded up to its bound.
 MAX_ROWS_TOO_LARGE = 10
 #: How many different warnings about answers are logged in a process.

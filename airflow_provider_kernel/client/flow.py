@@ -27,6 +27,7 @@ from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying
 
 from airflow_provider_kernel.client.bounds import (
     MAX_LIST_PAGES,
+    MAX_REPEATED_PAGES,
     MAX_RESPONSE_BYTES,
     MAX_ROWS_TOO_LARGE,
     MAX_WALKED_PAGES,
@@ -166,6 +167,7 @@ class Pages(Generic[T]):
         self._most = MAX_LIST_PAGES if most is None else most
         self._fetched = 0
         self._too_large = 0
+        self._repeated = 0
 
     def fetch(self) -> Flow[Page[T] | None]:
         """
@@ -186,8 +188,7 @@ class Pages(Generic[T]):
                     request = with_paging(request, limit=limit // 2)
                     continue
                 page = self._without_row(request, error)
-            if self._page is not None and page.items and page.items == self._page.items:
-                raise KernelResponseError(f"the list repeats itself at offset {offset_of(request)}")
+            self._check_progress(page, request)
             self._page = page
             return page
         self._request = None
@@ -207,6 +208,12 @@ class Pages(Generic[T]):
             error = KernelResponseError(f"the list does not end after {self._most} pages")
             error.advice = "Narrow the list, by the start time for example"
             raise error
+
+    def _check_progress(self, page: Page[T], request: Request[Page[T]]) -> None:
+        is_same = self._page is not None and page.items and page.items == self._page.items
+        self._repeated = self._repeated + 1 if is_same else 0
+        if self._repeated > MAX_REPEATED_PAGES:
+            raise KernelResponseError(f"the list repeats itself at offset {offset_of(request)}")
 
     def _without_row(self, request: Request[Page[T]], error: KernelResponseTooLargeError) -> Page[T]:
         self._too_large += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_provider_kernel.client import flow
@@ -88,6 +90,20 @@ class TestTooLarge:
         kernel.sizes[7] = kernel.sizes[149] = BOUND + 1
         assert rows_of(kernel, snapshot=snapshot) == [n for n in range(150) if n not in (7, 149)]
 
+    def test_object_that_starts_between_two_pages_of_one_row_stops_nothing(self, snapshot):
+        kernel = Kernel(*[900] * 10)
+        page = kernel.page
+        shift = 0
+
+        def page_after_a_start(offset, limit):
+            nonlocal shift
+            shift = min(offset, 1)  # from now on, each row is one place further back
+            found = page(offset, limit)
+            return replace(found, items=tuple(row - shift for row in found.items))
+
+        kernel.page = page_after_a_start
+        assert rows_of(kernel, snapshot=snapshot) == [0, *range(9)]
+
     def test_many_rows_that_are_too_large_are_an_error_of_their_own(self, snapshot):
         kernel = Kernel(*[BOUND + 1] * 100)
         with pytest.raises(KernelRowTooLargeError, match=r"more than 10 rows .* at offset 10"):
@@ -119,7 +135,7 @@ class TestWithoutPaging:
     def test_list_that_repeats_itself_is_an_error(self):
         kernel = Kernel(*[0] * 100, has_paging=False)
         kernel.page = lambda offset, limit: Page(tuple(range(100)), None, has_paging=False)
-        with pytest.raises(KernelResponseError, match="repeats itself at offset 100"):
+        with pytest.raises(KernelResponseError, match="repeats itself at offset 1100"):
             rows_of(kernel)
 
 
