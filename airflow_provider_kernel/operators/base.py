@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,9 +66,21 @@ class KernelClientMixin(SafeLogMixin):
 
     @property
     def _run(self) -> Run:
-        # In one step: a signal handler may ask for it, too.
-        run: Run = self.__dict__.setdefault("_present_run", Run())
-        return run
+        """The run that this thread has begun; for another thread the latest one."""
+        # Each in one step: a signal handler may ask for it, too.
+        run: Run | None = self._runs.get(threading.get_ident())
+        return run or self.__dict__.setdefault("_present_run", Run())
+
+    @property
+    def _runs(self) -> dict[int, Run]:
+        """The last run of each thread: two threads that execute one object do not share a hook."""
+        runs: dict[int, Run] = self.__dict__.setdefault("_runs_by_thread", {})
+        return runs
+
+    def _kill_runs(self) -> None:
+        """Kill what goes on, in all threads. Runs in a signal handler."""
+        for run in {*tuple(self._runs.values()), self._run}:
+            run.kill()
 
     def _begin_run(self, *, is_resumed: bool = False) -> None:
         """
@@ -76,12 +89,13 @@ class KernelClientMixin(SafeLogMixin):
         :param is_resumed: whether the task goes on after a deferral.
         """
         last = self._run
-        self._present_run = Run(has_begun=True)
-        self._present_run.take_over(last, is_resumed=is_resumed)
+        run = self._present_run = self._runs[threading.get_ident()] = Run(has_begun=True)
+        run.take_over(last, is_resumed=is_resumed)
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()  # type: ignore[misc]
-        state.pop("_present_run", None)  # it holds the key, threads and connections
+        for name in ("_present_run", "_runs_by_thread"):  # they hold the key, threads and connections
+            state.pop(name, None)
         return state
 
     def show_dashboard(

@@ -235,7 +235,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def on_kill(self) -> None:
         """Cancel the invocation. Runs in a signal handler; see :mod:`airflow_provider_kernel.lifecycle.owner`."""
-        self._run.kill()
+        self._kill_runs()
 
     # --- the start ----------------------------------------------------------------------------------------------
 

@@ -65,6 +65,15 @@ class WaitingInvocation:
         """
         self._responder.check()
 
+    def __copy__(self) -> WaitingInvocation:
+        return self  # it stands for what goes on in this process
+
+    def __deepcopy__(self, memo: dict[int, object]) -> WaitingInvocation:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A WaitingInvocation is of the process of its task and cannot be pickled. Pass its id on")
+
     def __repr__(self) -> str:
         return f"<WaitingInvocation {self.id}>"
 
@@ -164,7 +173,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
 
     def on_kill(self) -> None:
         """End the invocation, or leave it to the next try. Runs in a signal handler."""
-        self._run.kill()
+        self._kill_runs()
 
     def _respond(self, responder: InvocationResponder, context: Context) -> Any:
         from airflow_provider_kernel.lifecycle.ledger import Ledger, fingerprint

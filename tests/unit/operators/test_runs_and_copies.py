@@ -4,6 +4,7 @@ import copy
 import os
 import pickle
 import signal
+import threading
 
 import pytest
 from airflow.sdk import BaseOperator, task as task_decorators
@@ -228,6 +229,85 @@ class TestCopies:
             copied.invocation_id = start()
         used.task = copied
         assert used.next_try().run().state == "success"
+
+
+class TestCopiesDuringTheRun:
+    @pytest.fixture
+    def in_function(self, make_task, start):
+        """Let a task's function do something with its task and its invocation, and give what came of it."""
+
+        def in_function(act):
+            came_of_it = []
+
+            def function(kernel_invocation):
+                came_of_it.append(act(kernel_invocation, ran.task))
+
+            operator = task_decorators.kernel_invocation(invocation_id="i")(function).operator_class
+            ran = make_task(operator, python_callable=function, invocation_id=start())
+            assert ran.run().state == "success"
+            return came_of_it[0]
+
+        return in_function
+
+    @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+    def test_copy_of_the_task_has_not_begun(self, make, in_function):
+        assert in_function(lambda invocation, task: make(task)).dashboard is None
+
+    @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+    def test_copy_of_the_waiting_invocation_is_usable(self, make, in_function):
+        def use_copy(invocation, task):
+            copied = make({"nested": invocation} if make is copy.deepcopy else invocation)
+            (copied["nested"] if isinstance(copied, dict) else copied).check()
+            return True
+
+        assert in_function(use_copy)
+
+    def test_waiting_invocation_says_that_it_cannot_be_pickled(self, in_function):
+        def refused(invocation, task):
+            with pytest.raises(TypeError, match="Pass its id on"):
+                pickle.dumps(invocation)
+            return True
+
+        assert in_function(refused)
+
+
+class TestTwoThreads:
+    def test_end_of_one_run_leaves_the_client_of_the_other_open(self, make_task, kernel_emulator):
+        """Each waits until both have begun, so that one ends while the other still uses its client."""
+        task = make_task(KernelCancelOrphansOperator, app_name="demo").task
+        begun = threading.Barrier(2)
+        hooks = []
+
+        def run():
+            task._begin_run()
+            begun.wait(10)
+            hooks.append(task.hook)
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert hooks[0] is not hooks[1]
+
+    def test_kill_reaches_the_runs_of_all_threads(self, make_task):
+        task = make_task(KernelInvokeOperator, **HANG).task
+        killed = []
+
+        def begin():
+            task._begin_run()
+            name = threading.current_thread().name
+            task._run.on_kill(lambda: killed.append(name))
+            begun.wait(10)  # else the second thread may get the identity of the first
+
+        begun = threading.Barrier(2)
+        threads = [threading.Thread(target=begin) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        task.on_kill()
+        assert len(set(killed)) == 2
 
 
 def test_function_of_a_decorated_task_leaves_nothing_of_its_run_in_the_operator(make_task, start, kernel_emulator):
