@@ -25,7 +25,7 @@ from airflow_provider_kernel.client.errors import (
     KernelResponseError,
 )
 from airflow_provider_kernel.client.flow import Flow, Sleep
-from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, pause_after
+from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, is_transient, pause_after
 from airflow_provider_kernel.client.safe_logger import get_logger, only_informs
 
 log = get_logger(__name__)
@@ -50,6 +50,20 @@ _REQUEST_ERRORS = (KernelAPIError, KernelConnectionError, KernelResponseError, K
 def is_refused_access(error: BaseException) -> bool:
     """Tell whether this Airflow's key or connection failed, which says nothing about any object of Kernel's."""
     return isinstance(error, (KernelAuthenticationError, KernelPermissionError, KernelConfigurationError))
+
+
+def is_about_the_request(error: KernelError) -> bool:
+    """
+    Tell whether the API refuses this very request, and would again.
+
+    A 4xx without a code of the API comes from something on the way, such as a proxy, and may pass. One that says
+    that the body is too large (413) often does, too, and does not pass.
+    """
+    if isinstance(error, KernelNotFoundError):
+        return error.says_absent
+    if not isinstance(error, KernelAPIError) or is_refused_access(error) or is_transient(error.status_code):
+        return False
+    return error.status_code < 500 and (error.code is not None or error.status_code == 413)
 
 
 class Outage:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
 from airflow_provider_kernel.client.flow import Flow
-from airflow_provider_kernel.client.outage import Outage, is_refused_access, persist
+from airflow_provider_kernel.client.outage import Outage, is_about_the_request, persist
 from airflow_provider_kernel.client.resources.invocations import flows
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -100,9 +100,7 @@ class InvocationResponder:
         :raises KernelLostContactError: when the outage lasts too long.
         :raises KernelError: when there is no such invocation.
         """
-        get = partial(EndableInvocation().get, self.invocation_id)
-        flow = persist(get, self._outage, repeats=lambda error: is_refused_access(error) or not error.permanent)
-        return self._read(flow)
+        return self._read(self._persist(partial(EndableInvocation().get, self.invocation_id)))
 
     def check(self) -> None:
         """Raise when nobody waits for a response any more. Cheap enough to be called often."""
@@ -203,11 +201,15 @@ class InvocationResponder:
     def _answer(self, output: Any) -> Flow[Invocation]:
         # Fetched first: an update of one that has ended might overwrite its result.
         get = partial(EndableInvocation().get, self.invocation_id)
-        before = yield from persist(get, self._outage, repeats=is_refused_access)
+        before = yield from self._persist(get)
         if before.is_final:
             raise KernelInvocationFinishedError(before, InvocationStatus.SUCCEEDED.value)
         update = partial(flows.update_invocation, self.invocation_id, InvocationStatus.SUCCEEDED, output)
-        return (yield from persist(update, self._outage, repeats=is_refused_access))
+        return (yield from self._persist(update))
+
+    def _persist(self, attempt: Callable[[], Flow[Invocation]]) -> Flow[Invocation]:
+        # An outage at the wrong moment must not fail an invocation whose answer is there.
+        return persist(attempt, self._outage, repeats=lambda error: not is_about_the_request(error))
 
     def _sleep(self, seconds: float) -> None:
         if self._is_abandoned.wait(seconds):

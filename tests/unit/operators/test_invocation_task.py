@@ -245,17 +245,46 @@ def test_execution_timeout_does_not_shorten_a_failure_that_is_being_sent(
     assert current().status == "failed"
 
 
+@pytest.mark.usefixtures("impatient_client")
+@pytest.mark.parametrize(
+    ("method", "nth", "answer"),
+    [
+        ("GET", 1, {"status": 404, "body": "<html>a proxy</html>"}),
+        ("GET", 2, {"status": 400, "body": "<html>a proxy</html>"}),
+        ("PATCH", 1, {"status": 200, "body": "<html>a proxy</html>"}),
+        ("PATCH", (1, 2, 3), {"status": 520}),
+        ("PATCH", (1, 2, 3), {"drop": "after"}),
+    ],
+    ids=str,
+)
+def test_outage_does_not_fail_an_invocation_in_the_last_try(
+    method, nth, answer, respond, current, kernel_emulator
+):
+    kernel_emulator.add_fault(Fault(method, "/invocations/*", nth, **answer))
+    assert respond(lambda: 42, max_tries=0).run().state == "success"
+    assert current().status == "succeeded"
+    assert current().output_json == 42
+
+
+@pytest.mark.usefixtures("impatient_client")
 def test_response_that_kernel_does_not_take_is_left_to_the_next_try(
-    respond, current, kernel_emulator, kernel_connection, monkeypatch
+    respond, current, kernel_emulator, monkeypatch
 ):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=500))
-    monkeypatch.setattr(_responder.KernelClient, "__init__", impatient(_responder.KernelClient.__init__))
+    monkeypatch.setattr(_responder, "LONGEST_LIFE_SECONDS", 0.0)
     first = respond(lambda: "at last")
     assert first.run().state == "up_for_retry"
     assert current().status == "running"
     kernel_emulator.clear_faults()
     assert first.next_try().run().state == "success"
     assert current().output_json == "at last"
+
+
+@pytest.fixture
+def impatient_client(monkeypatch):
+    """Send each request once, and repeat what failed at once."""
+    monkeypatch.setattr("airflow_provider_kernel.client.outage._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(_responder.KernelClient, "__init__", impatient(_responder.KernelClient.__init__))
 
 
 def impatient(init):
