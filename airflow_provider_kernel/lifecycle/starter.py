@@ -11,6 +11,7 @@ from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelError,
     KernelInputError,
+    KernelInvocationKilledError,
     KernelNotFoundError,
 )
 from airflow_provider_kernel.client.flow import Flow
@@ -142,13 +143,24 @@ class ExactlyOnceStarter(Generic[R]):
             else:
                 return self._ledger.record_start(record, external_id)
             log.warning("%s; searching for it", lost)
-            found = self._find(record, patience=self._resource.listing_lag_seconds)
+            found = self._find_lost(record)
             if found is not None:
                 record = self._adopt(record, found)
                 log.info("The start had been taken: it is %s %s", self._resource.kind, record.external_id)
                 return record
             self._owner.nothing_was_started()
         raise lost
+
+    def _find_lost(self, record: StartRecord) -> R | None:
+        try:
+            return self._find(record, patience=self._resource.listing_lag_seconds)
+        except KernelInvocationKilledError:
+            raise
+        except KernelError as error:
+            if self._ledger.remembers or isinstance(error, KernelAmbiguousStartError):
+                raise
+            # No other try could search for it, and the next one would start a second one.
+            raise KernelAmbiguousStartError(f"What a start has started cannot be found out: {error}") from error
 
     def _adopt(self, record: StartRecord, found: R) -> StartRecord:
         external_id = self._resource.external_id(found)

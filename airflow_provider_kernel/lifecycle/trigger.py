@@ -13,8 +13,8 @@ does, when the triggerer stops. It then has one last attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -46,7 +46,7 @@ _INLINE_SECONDS = 4.0
 #: How long an attempt may take that has begun when the time is over.
 _ATTEMPT_SECONDS = 20.0
 
-#: The first pause before a connection that could not be read is read again.
+#: The first pause before a connection that could not be used is read again.
 _CONNECTION_PAUSE_SECONDS = 2.0
 
 #: Ends under way. The event loop itself keeps only weak references to its tasks.
@@ -112,31 +112,37 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         with stopped_by_signal(self.external_id):
             yield
 
-    async def own(self) -> KernelConfig:
+    @asynccontextmanager
+    async def own(self) -> AsyncIterator[KernelConfig]:
         """
-        Begin to own the object, and return the connection.
+        Begin to own the object, and give the connection, of which a client is open while the block runs.
 
-        :raises KernelLostContactError: when the connection could not be read for minutes.
+        :raises KernelLostContactError: when the connection could not be read, or no client be opened, for minutes.
         """
-        self._config = await self._read_config()
-        if self.cancel_on_kill and self.task_instance is not None:
-            preload_state_api(self.task_instance)
-        return self._config
+        async with AsyncExitStack() as stack:
+            self._config = await self._open_connection(stack)
+            if self.cancel_on_kill and self.task_instance is not None:
+                preload_state_api(self.task_instance)
+            yield self._config
 
-    async def _read_config(self, *, is_endless: bool = False) -> KernelConfig:
+    async def _open_connection(self, stack: AsyncExitStack, *, is_endless: bool = False) -> KernelConfig:
         outage = Outage(
             f"{self.resource.kind} {self.external_id}",
             was_seen=True,  # by the worker
             is_endless=is_endless,
-            on_error=lambda error: self.log.warning("The connection cannot be read: %s; trying again", error),
+            on_error=lambda error: self.log.warning("The connection cannot be used: %s; trying again", error),
         )
         while True:
             try:
-                return await KernelHook(self.kernel_conn_id).aget_config()
+                config = await KernelHook(self.kernel_conn_id).aget_config()
+                # The certificates and proxies of this machine may be at fault, too.
+                await stack.enter_async_context(self.open_client(config))
             except KernelConfigurationError as error:
                 pause = outage.failed(error, _CONNECTION_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
                 pause = outage.failed(KernelConfigurationError(_text(error)), _CONNECTION_PAUSE_SECONDS)
+            else:
+                return config
             await asyncio.sleep(pause)
 
     def release(self) -> None:
@@ -252,8 +258,9 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
 
     async def _end(self, order: _Order) -> EndReport:
         # run() may have been killed before it had read the connection. The time of the order bounds this, too.
-        config = self._config or await self._read_config(is_endless=True)
-        async with self.open_client(for_ending(config, urgent=order.urgent)) as client:
+        async with AsyncExitStack() as stack:
+            config = self._config or await self._open_connection(stack, is_endless=True)
+            client = await stack.enter_async_context(self.open_client(for_ending(config, urgent=order.urgent)))
             return await client.run(
                 end_within(
                     order.seconds,

@@ -120,7 +120,10 @@ class InvocationResponder:
     def _read(self, flow: Flow[Invocation]) -> Invocation:
         if self._sender.is_of_another_process:  # the task's function has forked it
             return self._client.run(flow)
-        work = self._sender.submit(lambda: self._client.run(flow))
+        return self._send(lambda: self._client.run(flow))
+
+    def _send(self, request: Callable[[], Invocation]) -> Invocation:
+        work = self._sender.submit(request)
         try:
             return work.result()
         finally:
@@ -143,7 +146,7 @@ class InvocationResponder:
             self._is_settled = True
             return invocation
 
-        return self._sender.submit(send).result()
+        return self._send(send)
 
     def fail(self, reason: str, details: Mapping[str, Any] | None = None) -> None:
         """

@@ -109,8 +109,7 @@ class KernelInvocationTrigger(OwningTrigger):
     async def _outcome(self) -> dict[str, Any]:
         """Wait, and return what the event says of it."""
         try:
-            config = await self.own()
-            async with shared_poller(config) as poller:
+            async with self.own() as config, shared_poller(config) as poller:
                 await self._wait(poller)
         except KernelInvocationTimeoutError as error:
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None

@@ -130,7 +130,15 @@ class TestWhenARequestKeepsFailing:
         assert kernel_emulator.invocation(browsing).browsers == 0
 
     @pytest.mark.parametrize(
-        "failing", [{"status": 500}, {"drop": "before"}, {"status": 200, "body": troubles.ERROR_PAGE}], ids=str
+        "failing",
+        [
+            {"status": 500},
+            {"status": 400},
+            {"status": 404, "body": troubles.ERROR_PAGE},
+            {"drop": "before"},
+            {"status": 200, "body": troubles.ERROR_PAGE},
+        ],
+        ids=str,
     )
     def test_cancel_goes_on_when_the_state_cannot_be_fetched(
         self, client, kernel_emulator, browsing, sent, failing

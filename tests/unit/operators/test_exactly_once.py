@@ -92,6 +92,16 @@ class TestALostAnswer:
         assert execution_api.xcoms["return_value"] == 1
         assert len(kernel_emulator.invocations) == 1
 
+    def test_lost_start_that_cannot_be_looked_up_is_not_started_again_by_a_try_that_knows_nothing(
+        self, run, kernel_emulator
+    ):
+        kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
+        kernel_emulator.add_fault(Fault("GET", "/invocations", None, body="<html>"))
+        result = run(KernelInvokeOperator, **HANG, durable=False, max_tries=1)
+        assert result.state == "failed"
+        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert len(kernel_emulator.invocations) == 1
+
     def test_lost_start_of_an_app_whose_name_contains_the_key_is_found(self, run, kernel_emulator, execution_api):
         app = f"{kernel_emulator.api_key}-shop"
         kernel_emulator.register(app, "echo", lambda ctx, payload: payload)

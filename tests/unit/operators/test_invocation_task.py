@@ -223,9 +223,10 @@ def test_execution_timeout_leaves_the_invocation_to_a_retry_or_fails_it(max_trie
         assert current().output_json["error"].startswith("AirflowTaskTimeout")
 
 
-def test_execution_timeout_during_an_outage_fails_the_invocation_at_once(respond, current, kernel_emulator):
-    kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=503, headers={"Retry-After": "60"}))
-    task = respond(lambda: "not called", max_tries=0, execution_timeout=timedelta(seconds=0.5))
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_execution_timeout_during_an_outage_fails_the_invocation_at_once(method, respond, current, kernel_emulator):
+    kernel_emulator.add_fault(Fault(method, "/invocations/*", status=503, headers={"Retry-After": "60"}))
+    task = respond(lambda: "too late", max_tries=0, execution_timeout=timedelta(seconds=0.5))
     began = time.monotonic()
     assert task.run().state == "failed"
     assert time.monotonic() - began < 30
@@ -257,9 +258,7 @@ def test_execution_timeout_does_not_shorten_a_failure_that_is_being_sent(
     ],
     ids=str,
 )
-def test_outage_does_not_fail_an_invocation_in_the_last_try(
-    method, nth, answer, respond, current, kernel_emulator
-):
+def test_outage_does_not_fail_an_invocation_in_the_last_try(method, nth, answer, respond, current, kernel_emulator):
     kernel_emulator.add_fault(Fault(method, "/invocations/*", nth, **answer))
     assert respond(lambda: 42, max_tries=0).run().state == "success"
     assert current().status == "succeeded"
@@ -267,9 +266,7 @@ def test_outage_does_not_fail_an_invocation_in_the_last_try(
 
 
 @pytest.mark.usefixtures("impatient_client")
-def test_response_that_kernel_does_not_take_is_left_to_the_next_try(
-    respond, current, kernel_emulator, monkeypatch
-):
+def test_response_that_kernel_does_not_take_is_left_to_the_next_try(respond, current, kernel_emulator, monkeypatch):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", nth=None, status=500))
     monkeypatch.setattr(_responder, "LONGEST_LIFE_SECONDS", 0.0)
     first = respond(lambda: "at last")

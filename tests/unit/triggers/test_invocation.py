@@ -154,6 +154,18 @@ async def test_connection_is_read_once_and_first(start, triggerer, reads, kernel
     assert requests_before == [(["kernel_default"], 0)]
 
 
+async def test_certificates_that_only_the_triggerer_lacks_end_nothing(
+    start, triggerer, kernel_emulator, changes, monkeypatch, refused_key_ends_waits_soon
+):
+    connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"verify_tls": "/no/such/ca.pem"}}
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
+    await (await triggerer.start(row(invocation_id=start())))
+    (event,) = triggerer.events
+    assert (event["status"], event["ends_nothing"]) == ("error", True)
+    assert "/no/such/ca.pem" in event["error"]
+    assert changes() == []
+
+
 @pytest.mark.parametrize(
     ("count", "stream_logs"), [(1000, False), (100, True)], ids=["1,000", "100 with their logs"]
 )

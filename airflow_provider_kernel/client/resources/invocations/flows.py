@@ -20,6 +20,7 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.outage import is_refused_access
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -131,7 +132,7 @@ def cancel_invocation(
     try:
         before = yield from replace(get, resend=Resend.NEVER) if urgent else get
     except KernelError as error:
-        if error.permanent:
+        if is_refused_access(error) or (isinstance(error, KernelNotFoundError) and error.says_absent):
             raise
         before = None
     if before is not None and before.status == InvocationStatus.SUCCEEDED:
