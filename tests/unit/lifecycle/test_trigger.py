@@ -205,11 +205,13 @@ async def test_trigger_run_that_is_cancelled_ends_the_object_where_airflow_has_n
 async def test_trigger_end_that_failed_is_logged_with_the_kind_and_id(make_trigger, supervisor, monkeypatch):
     trigger = make_trigger(kernel_conn_id="gone")
     monkeypatch.setattr(supervisor, "_answer", lambda message: 1 / 0)
+    order = owning_trigger._KILLED._replace(seconds=0.0, attempt_seconds=0.1)
+    monkeypatch.setattr(owning_trigger, "_KILLED", order)
     logged = []
     monkeypatch.setattr(ErrandTrigger, "log", property(lambda self: Recorder(logged)))
     await trigger.on_kill()
     assert logged[0] == "The state of the task could not be fetched: division by zero"
-    assert logged[1].startswith(f"Errand {trigger.external_id} could not be cancelled: ")
+    assert logged[-1].startswith(f"Errand {trigger.external_id} could not be cancelled: ")
 
 
 class Recorder:
