@@ -72,6 +72,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         self._sleep = sleep
         self._config: KernelConfig | None = None
         self._client: KernelClient | None = None
+        self._has_named_environment = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the key: a copy reads its connection itself and has a client of its own."""
@@ -137,6 +138,11 @@ class KernelHook(SafeLogMixin, BaseHook):
             self._config = self._build_config(connection)
         return self._config
 
+    async def areload_config(self) -> KernelConfig:
+        """Read the connection again, which may have changed, and return the configuration."""
+        self._config = None
+        return await self.aget_config()
+
     def _build_config(self, connection: Connection | None) -> KernelConfig:
         config = config_from_connection(connection) if connection else config_from_environment()
         if config is None:
@@ -145,7 +151,8 @@ class KernelHook(SafeLogMixin, BaseHook):
                 " Create a connection of type 'Kernel' with the API key as its password (Admin > Connections, or "
                 f"`airflow connections add {self.kernel_conn_id} --conn-type kernel --conn-password ...`)"
             )
-        if connection is None:
+        if connection is None and not self._has_named_environment:
+            self._has_named_environment = True
             self.log.info(
                 "There is no Airflow connection %r; using KERNEL_API_KEY of the environment for %s",
                 self.kernel_conn_id,

@@ -169,6 +169,7 @@ class Delivery:
 async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator[Delivery]:
     """Poll forever. Nothing that fails ends it; an outage is logged at its start, and then every few minutes."""
     completions = CompletionPoller()
+    hook = KernelHook(kernel_conn_id)
     outage = Outage(
         "the list of invocations",
         is_endless=True,
@@ -177,7 +178,7 @@ async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator
     while True:
         pause = poll_interval
         try:
-            config = await _read_config(kernel_conn_id)
+            config = await _read_config(hook)
             async with shared_poller(config) as poller:
                 snapshot = await poller.run(completions.poll(utc_now(), on_row=poller.publish))
         except KernelError as error:
@@ -188,9 +189,9 @@ async def deliveries(kernel_conn_id: str, poll_interval: float) -> AsyncIterator
         await asyncio.sleep(pause)
 
 
-async def _read_config(kernel_conn_id: str) -> KernelConfig:
+async def _read_config(hook: KernelHook) -> KernelConfig:
     try:
-        return await KernelHook(kernel_conn_id).aget_config()
+        return await hook.areload_config()
     except KernelError:
         raise
     except Exception as error:  # whatever keeps Airflow from giving the connection

@@ -1,6 +1,7 @@
 """Asset watchers in Airflow's own trigger runner: each completion is reported once, over restarts, by one poll."""
 
 import asyncio
+import logging
 
 import pytest
 from airflow.sdk import Asset, AssetWatcher
@@ -9,7 +10,7 @@ from support.triggerer import Triggerer
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
-from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger
+from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger, deliveries
 
 pytestmark = pytest.mark.usefixtures("kernel_connection", "supervisor")
 
@@ -159,6 +160,22 @@ async def test_what_finished_before_the_first_poll_is_not_reported(watch, start,
     kernel_emulator.finish(later := start())
     await watch.events(1)
     assert [payload["invocation_id"] for payload in watch.triggerer.events] == [later]
+
+
+async def test_a_key_of_the_environment_is_named_once_and_read_at_each_poll(kernel_emulator, monkeypatch, caplog):
+    monkeypatch.setattr(KernelHook, "_log", logging.getLogger("kernel_hook"))
+    caplog.set_level("INFO", "kernel_hook")
+    monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
+    monkeypatch.setenv("KERNEL_API_KEY", kernel_emulator.api_key)
+    monkeypatch.setenv("KERNEL_BASE_URL", kernel_emulator.base_url)
+    stream = deliveries("kernel_default", POLL)
+    for _ in range(3):
+        await anext(stream)
+    monkeypatch.setenv("KERNEL_API_KEY", "sk-another-key")
+    polling = asyncio.ensure_future(anext(stream))
+    await until(lambda: "Kernel's invocations cannot be listed" in caplog.text)
+    polling.cancel()
+    assert caplog.text.count("using KERNEL_API_KEY") == 1
 
 
 async def test_an_outage_loses_no_completion(watch, start, kernel_emulator, caplog):
