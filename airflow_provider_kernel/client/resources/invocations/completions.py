@@ -8,6 +8,7 @@ subscribers, each from its own point in time on (:class:`DeliveryCursor`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -100,14 +101,20 @@ class Snapshot:
 
 @dataclass
 class CompletionPoller:
-    """Poll the list, and remember what the next poll needs to know."""
+    """
+    Poll the list, and remember what the next poll needs to know.
 
+    :param clock: monotonic, in seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
     _finished: dict[str, Finished] = field(default_factory=dict)
     _active: dict[str, datetime] = field(default_factory=dict)
     _misses: dict[str, int] = field(default_factory=dict)
     _newest_start: datetime | None = None
     _complete_from: datetime | None = None
     _backfill_from: datetime | None = None
+    _server_zero: datetime | None = None  # the server's time when the monotonic clock was 0
 
     def request_backfill(self, back_to: datetime) -> None:
         """Make the next snapshot reach back to a time."""
@@ -123,14 +130,17 @@ class CompletionPoller:
         since = wanted - LIFETIME if is_whole else self._oldest_of_interest(now)
         rows: list[_Row] = []
         are_all_readable = True
-        taken = now
+        taken, has_date = now, False
         pages = Pages(requests.list_invocations(since=since))
         while (page := (yield from pages.fetch())) is not None:
             taken = page.server_time or taken
+            has_date = page.server_time is not None
             are_all_readable = are_all_readable and not page.unreadable
             for invocation in page.items:
                 rows.append(_Row.of(invocation, taken))
                 on_row(invocation)
+        if has_date:
+            taken = self._without_jump(taken)
         # Only now: half a list, in an unknown order, says nothing of where the next poll may begin.
         for row in rows:
             self._note(row)
@@ -149,6 +159,18 @@ class CompletionPoller:
         )
         self._forget_before(taken - _KEPT)
         return snapshot
+
+    def _without_jump(self, server_time: datetime) -> datetime:
+        """
+        Correct a server's clock that has jumped ahead, until the next poll confirms the jump.
+
+        One answer with a wrong ``Date`` would move the cursors beyond what has not finished yet.
+        """
+        running = timedelta(seconds=self.clock())
+        before, self._server_zero = self._server_zero, server_time - running
+        if before is None or self._server_zero - before <= LAG:
+            return server_time
+        return before + running
 
     def _oldest_of_interest(self, now: datetime) -> datetime:
         return min([*self._active.values(), self._newest_start or now - LIFETIME]) - _OVERLAP

@@ -30,6 +30,8 @@ class Kernel:
         self.runs = {}
         self.page_size = page_size
         self.server_time = server_time
+        #: By how many minutes the server's clock is wrong.
+        self.clock_error = 0
         self.listed_since = []
         self.rows = 0
         #: Names of runs that the list shows in a way that cannot be read.
@@ -44,6 +46,7 @@ class Kernel:
         """Carry out one poll."""
         if back_to is not None:
             poller.request_backfill(back_to)
+        poller.clock = lambda: 60.0 * now
         flow = poller.poll(at(now), **options)
         request = next(flow)
         self.listed_since.append(dict(request.query)["since"])
@@ -61,7 +64,7 @@ class Kernel:
                     Page(
                         tuple(run for run in page if run.id not in self.unreadable),
                         more if more < len(rows) else None,
-                        at(now) if self.server_time else None,
+                        at(now + self.clock_error) if self.server_time else None,
                         tuple(UnreadableRow("status") for run in page if run.id in self.unreadable),
                     )
                 )
@@ -288,3 +291,22 @@ def test_every_completion_is_delivered_exactly_once(runs, pauses, restarts, page
         delivered += watcher.poll(now)
     expected = [f"run {n}" for n, (start, end) in enumerate(runs) if 0 < end <= now]
     assert sorted(delivered) == sorted(expected)
+
+
+def test_one_answer_with_a_wrong_date_loses_nothing():
+    kernel, poller = Kernel(), CompletionPoller()
+    kernel.run("late", start=1, end=30)
+    cursor = DeliveryCursor.begin(kernel.poll(poller, 2))
+    kernel.clock_error = 60 * 24 * 365
+    _, cursor = cursor.advance(kernel.poll(poller, 3), lambda finished: True)
+    kernel.clock_error = 0
+    delivered, _ = cursor.advance(kernel.poll(poller, 31), lambda finished: True)
+    assert [finished.id for finished in delivered] == ["late"]
+
+
+def test_clock_that_was_set_ahead_is_followed_from_the_second_poll_on():
+    kernel, poller = Kernel(), CompletionPoller()
+    kernel.poll(poller, 2)
+    kernel.clock_error = 60
+    assert kernel.poll(poller, 3).taken == at(3)
+    assert kernel.poll(poller, 4).taken == at(64)
