@@ -28,6 +28,8 @@ class Run:
         self.hook: KernelHook | None = None
         #: What a sensor's polls have met so far.
         self.outage: Outage | None = None
+        #: When a sensor's timeout is over, by the monotonic clock.
+        self.ends_at = float("inf")
         #: The URL of the link on the task's page, once it is known.
         self.dashboard: str | None = None
         #: Waits before a request is sent again, in seconds.

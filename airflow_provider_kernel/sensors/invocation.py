@@ -123,22 +123,31 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 pause = outage.failed(error, self.poke_interval)
                 if not (reschedules and is_refused_access(error)):
                     # The pause after this poke is the poke_interval, whatever the server asks for.
-                    self.sleep(max(0.0, (requested_pause(error, at_most=pause) or 0.0) - self.poke_interval))
+                    self._sleep_until_timeout((requested_pause(error, at_most=pause) or 0.0) - self.poke_interval)
                     return None
                 # The next poke has another process, which cannot know for how long the key is refused.
-                self.sleep(min(pause, _REFUSED_PAUSE_SECONDS))
+                if not self._sleep_until_timeout(min(pause, _REFUSED_PAUSE_SECONDS)):
+                    return None
             else:
                 outage.succeeded()
                 return invocation
 
+    def _sleep_until_timeout(self, seconds: float) -> bool:
+        """Sleep, but not beyond the sensor's ``timeout``. Return whether there is time left."""
+        left = self._run.ends_at - time.monotonic()
+        self.sleep(max(0.0, min(seconds, left)))
+        return left > seconds
+
     def _begin(self, context: Context) -> Outage:
         from airflow_provider_kernel.client.outage import Outage
 
-        # After an earlier poke, in another process: it would have failed the task if the id were wrong.
-        was_seen = bool(self.reschedule and context["ti"].get_first_reschedule_date(context))
+        # The first poke, in another process: it would have failed the task if the id were wrong.
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        began = time.time() if first is None else first.timestamp()
+        self._run.ends_at = time.monotonic() + began - time.time() + self.timeout
         return Outage(
             f"invocation {self.invocation_id}",
-            was_seen=was_seen,
+            was_seen=first is not None,
             on_error=lambda error: self.log.warning("%s; polling again", error),
         )
 

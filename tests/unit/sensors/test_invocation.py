@@ -142,3 +142,12 @@ def test_sensor_is_retried_after_lost_contact(sensor, invocation_id):
 def test_sensor_fails_when_the_output_is_too_large(sensor, invocation_id, kernel_emulator):
     kernel_emulator.finish(invocation_id, output="x" * 99)
     assert sensor(max_output_bytes=100).run().state == "failed"
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_wait_that_kernel_asks_for_ends_with_the_timeout_of_the_sensor(mode, sensor, kernel_emulator):
+    answer = {"status": 501, "headers": {"Retry-After": "60"}}  # not sent again by the client
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, **answer))
+    began = time.monotonic()
+    assert isinstance(sensor(mode=mode, timeout=0.3).run().error, AirflowSensorTimeout)
+    assert time.monotonic() - began < 30
