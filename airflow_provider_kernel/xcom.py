@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, parse_json_exactly
+from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, parse_json_exactly, to_json_text
 from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 from airflow_provider_kernel.lifecycle.ownership import ownership_key
@@ -47,7 +48,7 @@ _MAPPABLE = (
 )
 _NO_XCOM = "Set do_xcom_push=False on the task if no other task needs its result"
 
-
+_OF_THE_TASK = "is an XCom key that belongs to the task itself"
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
 _TOO_LARGE = "is a number beyond 64 bits"
 
@@ -98,6 +99,23 @@ def hand_on_response(invocation: Invocation, *, is_pushed: bool, multiple_output
     except KernelOutputError as error:
         error.advice = _NO_XCOM
         raise
+
+
+def check_returned(value: Any, *, multiple_outputs: bool) -> None:
+    """
+    Check what a task's function has returned, before it becomes the output of an invocation and goes into XCom.
+
+    It may hold what an app or a page of the web has said, and Airflow would push it only after the answer.
+
+    :param value: what JSON can hold.
+    :raises KernelInputError: when XCom would not give it back as JSON does.
+    """
+    value = parse_json_exactly(to_json_text(value, what="output"))
+    found = find_unfit(value)
+    if found is None and multiple_outputs and isinstance(value, dict):
+        found = next(((_place(["$", key]), _OF_THE_TASK) for key in value if _is_of_the_task(key)), None)
+    if found is not None:
+        raise KernelInputError(f"The return value cannot be put into XCom: {' '.join(found)}. {_NO_XCOM}")
 
 
 def as_json_text(output: str | None) -> str:
@@ -194,16 +212,20 @@ def _find_unfit_key(value: Any) -> tuple[str, str] | None:
     if not isinstance(value, dict):
         return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a JSON object"
     for key in value:
-        # Databases may compare keys without case.
-        folded = key.casefold()
-        if folded in _RESERVED or folded.startswith(_LINK_PREFIX) or fnmatchcase(folded, ownership_key("*")):
-            return _place(["$", key]), "is an XCom key that belongs to the task itself"
+        if _is_of_the_task(key):
+            return _place(["$", key]), _OF_THE_TASK
         if not _XCOM_KEY.fullmatch(key) or max(key) > "\uffff":
             return (
                 _place(["$", key]),
                 "cannot be an XCom key of its own, which has up to 250 letters, digits, '_', '-', '.' and ' '",
             )
     return None
+
+
+def _is_of_the_task(key: str) -> bool:
+    # Databases may compare keys without case.
+    folded = key.casefold()
+    return folded in _RESERVED or folded.startswith(_LINK_PREFIX) or fnmatchcase(folded, ownership_key("*"))
 
 
 def _place(keys: list[Any]) -> str:

@@ -92,7 +92,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     The task                                         The invocation
     ===============================================  ==========================================================
     returns                                          ``succeeded``, with what it returned
-    returns what JSON cannot hold, or too much       ``failed``, with that reason; no retry
+    returns what JSON or XCom cannot hold, too much  ``failed``, with that reason; no retry
     raises, retries left                             goes on; the next try answers
     raises, none left; raises AirflowFailException   ``failed``: class and message
     raises AirflowSkipException                      ``failed``: it was skipped
@@ -195,7 +195,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             returned = self._call(responder, context)
             responder.check_killed()
             ledger.record_intent(response)
-            check_output(returned, self.max_output_bytes)
+            self._check(returned)
             responder.complete(returned)
         except BaseException as error:
             try:
@@ -206,6 +206,14 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             raise
         self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
         return returned
+
+    def _check(self, returned: Any) -> None:
+        """Refuse what cannot be sent, and what Airflow could not push after it was sent."""
+        from airflow_provider_kernel.xcom import check_returned
+
+        check_output(returned, self.max_output_bytes)
+        if self.do_xcom_push:
+            check_returned(returned, multiple_outputs=self.multiple_outputs)
 
     def _call(self, responder: InvocationResponder, context: Context) -> Any:
         waiting = WaitingInvocation(responder)

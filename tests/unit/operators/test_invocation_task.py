@@ -203,6 +203,35 @@ def test_unsendable_output_fails_the_invocation_without_a_retry(value, words, re
     assert len(kernel_emulator.requests("PATCH")) == 1
 
 
+class TestWhatXComCannotHold:
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ({"rows": ({"__type": "airflow.sdk.Connection", "__var": {}},)}, r"$.rows[0] has keys that make"),
+            ({1: "\0"}, "$['1'] has the character NUL"),
+            ([2**64], "$[0] is a number beyond 64 bits"),
+        ],
+    )
+    def test_fails_the_invocation_without_a_retry(self, value, words, respond, current):
+        assert respond(lambda: value, max_tries=3).run().state == "failed"
+        assert current().status == "failed"
+        assert words in current().output_json["error"]
+        assert "do_xcom_push=False" in current().output_json["error"]
+
+    @pytest.mark.parametrize("key", ["_link_KernelDashboardLink", "invocation_id", "RETURN_VALUE"])
+    def test_keys_of_the_task_itself_are_refused(self, key, respond, current):
+        assert respond(lambda: {key: "javascript:"}, multiple_outputs=True, max_tries=3).run().state == "failed"
+        assert f"$.{key} is an XCom key that belongs to the task" in current().output_json["error"]
+
+    def test_is_sent_if_it_does_not_go_there(self, respond, current):
+        assert respond(lambda: 2**64, do_xcom_push=False).run().state == "success"
+        assert current().output_json == 2**64
+
+    def test_python_values_that_both_hold_are_sent(self, respond, current):
+        assert respond(lambda: {1: (1, 2), "a/b": None}, multiple_outputs=False).run().state == "success"
+        assert current().output_json == {"1": [1, 2], "a/b": None}
+
+
 def test_output_that_kernel_refuses_fails_the_invocation(respond, current, kernel_emulator):
     kernel_emulator.add_fault(Fault("PATCH", "/invocations/*", status=400))
     assert respond(lambda: 1, max_tries=3).run().state == "failed"
@@ -366,13 +395,14 @@ def test_retry_after_a_crash_keeps_the_response_of_the_crashed_try(respond, curr
 
 @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
 @pytest.mark.parametrize(
-    ("arguments", "state"), [({}, "failed"), ({"do_xcom_push": False}, "success")], ids=["pushed", "not pushed"]
+    ("is_pushed", "state"), [(True, "failed"), (False, "success")], ids=["pushed", "not pushed"]
 )
 def test_response_of_a_crashed_try_that_xcom_cannot_hold_fails_the_task_and_stays(
-    arguments, state, respond, current, kernel_emulator
+    is_pushed, state, respond, current, kernel_emulator
 ):
-    first = respond(lambda: {"page": {"__type": "dict", "__var": {}}}, max_tries=3, **arguments)
+    first = respond(lambda: {"page": {"__type": "dict", "__var": {}}}, max_tries=3, do_xcom_push=False)
     first.run()  # its worker crashes before Airflow hears of it
+    first.task.do_xcom_push = is_pushed  # the DAG was changed meanwhile
     patches = kernel_emulator.requests("PATCH")
     second = first.next_try().run()
     assert second.state == state
