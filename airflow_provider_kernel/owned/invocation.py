@@ -37,11 +37,10 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
 from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus, published_ids
 from airflow_provider_kernel.lifecycle.task_instances import is_mapped
+from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
 log = get_logger(__name__)
 
-#: How long ``GET /invocations/{id}`` may lag behind the list or the stream that reported the end.
-_CATCH_UP_SECONDS = 30.0
 #: No active invocation is older: Kernel ends one after an hour.
 _MAX_AGE = "2h"
 
@@ -250,20 +249,18 @@ def _fetch_overdue(hook: KernelHook, invocation_id: str, *, was_ended: bool) -> 
 
 
 def _fetch_finished(hook: KernelHook, invocation_id: str) -> Invocation:
+    """Poll until a GET shows the end that was reported. It may lag, and that is no reason to cancel."""
+    flow = wait_for_invocation(
+        invocation_id,
+        poll_interval=DEFAULT_POLL_INTERVAL,
+        deadline=time.time() + LONGEST_LIFE_SECONDS,
+        was_seen=True,
+        on_poll_error=lambda error: log.warning("%s; polling again", error),
+    )
     try:
-        invocation = _poll(hook, invocation_id, any_status=True)
+        return hook.get_conn().run(flow)
     except KernelLostContactError as error:
         raise KernelLostContactError(str(error), ends_nothing=True) from error  # it is over
-    if invocation.is_final:
-        return invocation
-    # The list or the stream reported its end. A single GET that lags is no reason to cancel it.
-    try:
-        return _poll(hook, invocation_id, deadline=time.time() + _CATCH_UP_SECONDS)
-    except KernelInvocationTimeoutError as error:
-        raise KernelLostContactError(
-            f"The end of invocation {invocation_id} was reported, but {_CATCH_UP_SECONDS:.0f} seconds later "
-            f"it still is {invocation.status}"
-        ) from error
 
 
 def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) -> Invocation:
@@ -285,19 +282,4 @@ def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) 
     error_text = event.get("error") or f"the trigger sent {event!r}"
     raise KernelLostContactError(
         f"The triggerer lost contact with invocation {invocation_id}: {error_text}", ends_nothing=ends_nothing
-    )
-
-
-def _poll(
-    hook: KernelHook, invocation_id: str, *, deadline: float | None = None, any_status: bool = False
-) -> Invocation:
-    return hook.get_conn().run(
-        wait_for_invocation(
-            invocation_id,
-            poll_interval=1,
-            deadline=deadline,
-            was_seen=True,
-            any_status=any_status,
-            on_poll_error=lambda error: log.warning("%s; polling again", error),
-        )
     )

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import datetime, timedelta, timezone
+from itertools import repeat
 
 import pytest
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -11,6 +12,7 @@ from airflow_provider_kernel.client.errors import (
     KernelInvocationKilledError,
     KernelLostContactError,
 )
+from airflow_provider_kernel.client.resources.invocations import wait
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
@@ -281,27 +283,30 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, KernelLostContactError)
         assert_cancelled(kernel_emulator)
 
-    def test_event_before_the_end_of_the_invocation_is_waited_for(self, deferred, kernel_emulator, execution_api):
-        """A list may tell of an end that a single look does not show yet."""
+    @pytest.mark.parametrize("more", [{}, {"invocation_id": None}])
+    def test_event_before_the_end_of_the_invocation_is_waited_for(
+        self, more, deferred, kernel_emulator, execution_api, monkeypatch
+    ):
+        """The list may report an end that a GET shows only much later."""
         path = f"/invocations/{deferred.invocation_id}"
         stale = {"id": deferred.invocation_id, "status": "running"}
         before = len(kernel_emulator.requests("GET", path))
         kernel_emulator.finish(deferred.invocation_id, output=1)
-        kernel_emulator.add_fault(Fault("GET", path, nth=(1, 2), body=stale))
-        event = {"invocation_id": deferred.invocation_id, "status": "finished"}
+        kernel_emulator.add_fault(Fault("GET", path, nth=range(1, 31), body=stale))
+        monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(0.0))
+        event = {"invocation_id": deferred.invocation_id, "status": "finished", **more}
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == 1
-        assert len(kernel_emulator.requests("GET", path)) == before + 3
+        assert len(kernel_emulator.requests("GET", path)) == before + 31
 
-    @pytest.mark.parametrize("more", [{}, {"invocation_id": None}])
-    def test_event_long_before_the_end_of_the_invocation_is_no_success(
-        self, more, deferred, kernel_emulator, execution_api, monkeypatch
+    def test_event_without_an_end_of_the_invocation_is_no_success(
+        self, deferred, kernel_emulator, execution_api, monkeypatch
     ):
-        monkeypatch.setattr(owned_invocation, "_CATCH_UP_SECONDS", 0.1)
+        monkeypatch.setattr(owned_invocation, "LONGEST_LIFE_SECONDS", 0.0)
         execution_api.max_tries = 0
-        event = {"invocation_id": deferred.invocation_id, "status": "finished", **more}
+        event = {"invocation_id": deferred.invocation_id, "status": "finished"}
         result = deferred.resume("execute_complete", event=event)
-        assert isinstance(result.error, KernelLostContactError)
+        assert isinstance(result.error, KernelInvocationTimeoutError)
         assert_cancelled(kernel_emulator)
 
     @pytest.mark.usefixtures("refused_key_ends_waits_soon")

@@ -52,7 +52,6 @@ def wait_for_invocation(
     deadline: float | None = None,
     is_new: bool = True,
     was_seen: bool = False,
-    any_status: bool = False,
     on_change: Callable[[Invocation], None] = lambda invocation: None,
     on_poll_error: Callable[[KernelError], None] = lambda error: None,
     on_browser: Callable[[Invocation, Browser], None] | None = None,
@@ -67,7 +66,6 @@ def wait_for_invocation(
         never. It is read once: within the process, time is counted by the monotonic clock.
     :param is_new: whether it was started just now; a poll may then answer "not found" at first.
     :param was_seen: whether an earlier poll found it; then "not found" passes, too.
-    :param any_status: whether to return it as the first successful poll shows it.
     :param on_change: called whenever the status has changed.
     :param on_poll_error: called for the first failed poll of each outage, and every few minutes while it lasts.
     :param on_browser: called once, with the invocation's first browser. Without it, browsers are not fetched.
@@ -100,7 +98,7 @@ def wait_for_invocation(
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)
-            if invocation.is_final or any_status:
+            if invocation.is_final:
                 return invocation
             if on_browser is not None and browser_polls and status == InvocationStatus.RUNNING:
                 browser_polls -= 1
