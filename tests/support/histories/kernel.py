@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: How long an exchange takes, on the clock of the histories.
 EXCHANGE_SECONDS = 0.02
-#: How long a poll that fails takes, together with the pause after it: 20 of them lose contact.
+#: How long a poll that fails takes, together with the pause after it.
 FAILED_POLL_SECONDS = 3.0
 
 

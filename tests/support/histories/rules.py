@@ -92,7 +92,7 @@ class JudgedTask:
         # A start that got lost in an outage, and a last try, which nobody takes over from.
         failed_outright = self.saw_outage and (created or self.is_last)
         self.is_untouched &= not failed_outright
-        if self.is_touched or self.timed_out or failed_outright or (self.is_doing("lose contact") and self.is_last):
+        if self.is_touched or self.timed_out or failed_outright:
             return None
         return "cancelled although it should have gone on"
 

@@ -53,6 +53,7 @@ class Workshop:
 class OwnedWidget:
     kind = "widget"
     listing_lag_seconds = 0.0
+    lifetime_seconds = 3600.0
 
     def __init__(self, workshop):
         self._workshop = workshop

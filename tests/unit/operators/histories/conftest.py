@@ -20,6 +20,8 @@ def kernel():
     with KernelEmulator() as kernel, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", kernel.airflow_connection)
         patch.setattr("airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0)
+        # One refusal of the key loses contact.
+        patch.setattr("airflow_provider_kernel.client.outage.ACCESS_SECONDS", 0.0)
         patch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         # Those two minutes take no time here.
         patch.setattr(owner, "WORKER_END_SECONDS", ending.WORKER_END_SECONDS)
