@@ -8,6 +8,7 @@ What to send, what an answer means and whether to send again is decided in flows
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from typing import Any, TypeVar
@@ -50,10 +51,15 @@ class _BaseClient(HoldsKey):
 
     _sleep: Callable[..., Any]
 
-    def __init__(self, config: KernelConfig, trace: Callable[..., Any] | None, logger: SafeLogger | None) -> None:
+    def __init__(
+        self,
+        config: KernelConfig,
+        trace: Callable[..., Any] | None,
+        logger: logging.Logger | SafeLogger | None,
+    ) -> None:
         self.config = config
         self._transport = Transport(config, trace)
-        self._logger = logger
+        self._logger = logger if logger is None else SafeLogger.of(logger)
         register_key(config.api_key)
 
     def __copy__(self) -> Any:
@@ -99,7 +105,7 @@ class KernelClient(_BaseClient):
         config: KernelConfig,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        logger: SafeLogger | None = log,
+        logger: logging.Logger | SafeLogger | None = log,
     ) -> None:
         super().__init__(config, deadline.trace, logger)
         self._sleep = sleep
@@ -223,7 +229,7 @@ class AsyncKernelClient(_BaseClient):
         config: KernelConfig,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        logger: SafeLogger | None = log,
+        logger: logging.Logger | SafeLogger | None = log,
     ) -> None:
         super().__init__(config, None, logger)
         self._sleep = sleep

@@ -58,7 +58,7 @@ class SafeLogger:
     """
     Writes to a logger of the standard library or of structlog, each call as one record of one line.
 
-    The whole text of a record is escaped, see :func:`~airflow_provider_kernel.client.sanitize.escape_untrusted`, so
+    The whole text of a record is escaped, see ``sanitize.escape_untrusted``, so
     that no caller has to. A traceback becomes a record for each line. A call never raises: a record that cannot be
     written is lost.
     """
