@@ -34,7 +34,12 @@ def load_json(body: bytes, content_type: str | None) -> Any:
 
 def load_text(text: str) -> Any:
     """Read text as :func:`load_json` does a body."""
-    return json.loads(text.removeprefix("\ufeff"), parse_int=_parse_int)
+    try:
+        return json.loads(text.removeprefix("\ufeff"), parse_int=_parse_int)
+    except json.JSONDecodeError as error:
+        problem = error.msg
+    # Raised outside of the handler: the library's error holds the whole text, and with it perhaps the key.
+    raise ValueError(problem)
 
 
 def _decode(body: bytes, content_type: str) -> str:

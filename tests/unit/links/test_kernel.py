@@ -232,7 +232,7 @@ class TestOtherOperators:
         self, run, started, stored, kernel_emulator, dashboard
     ):
         dashboard("https://d.example/{invocation_id}")
-        kernel_emulator.add_fault(Fault("GET", "/invocations/*", 4, status=400, body={"code": "c", "message": "m"}))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", 4, body={"id": started, "status": "succeeded"}))
         run(KernelInvocationSensor, invocation_id=started, poke_interval=0.01)
         assert len(kernel_emulator.requests("GET", "/invocations/*")) == 4
         assert [key for key, _ in stored].count(KEY) == 2  # the second one is Airflow's, at the end

@@ -215,13 +215,15 @@ class TestCancel:
         cancellation, _ = self.cancel((GET, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=True)
 
-    @pytest.mark.parametrize("fetch", [http(429), http(500), READ_TIMEOUT, REFUSED, RESET, NOT_KERNEL], ids=str)
-    def test_cancel_goes_on_after_a_transient_error_of_the_fetch(self, fetch):
+    @pytest.mark.parametrize(
+        "fetch", [http(400), http(429), http(500), READ_TIMEOUT, REFUSED, RESET, NOT_KERNEL], ids=str
+    )
+    def test_cancel_goes_on_after_an_error_of_the_fetch(self, fetch):
         cancellation, _ = self.cancel((GET, fetch), (PATCH, state("failed")), (DELETE, None))
         assert cancellation == flows.Cancellation(state("failed"), was_over=False)
 
-    @pytest.mark.parametrize("fetch", [http(400), http(401), http(403), http(404)], ids=str)
-    def test_cancel_raises_a_permanent_error_of_the_fetch(self, fetch):
+    @pytest.mark.parametrize("fetch", [http(401), http(403), http(404)], ids=str)
+    def test_cancel_raises_a_refused_key_and_an_absent_invocation(self, fetch):
         with pytest.raises(type(fetch)) as raised:
             self.cancel((GET, fetch))
         assert raised.value is fetch
