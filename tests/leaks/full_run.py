@@ -17,6 +17,7 @@ from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.utils.db import initdb
 
 from airflow_provider_kernel._compat import load_dag_folder
+from airflow_provider_kernel.client import outage
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.http import response
 from airflow_provider_kernel.client.resources.invocations import requests
@@ -41,7 +42,8 @@ def run(dag, **conf):
 def main(folder, told):
     for masker in (CoreMasker, SecretsMasker):
         masker.add_mask = lambda *_, **__: None
-    # Ends that fail are tried again for minutes, which lets nothing else out.
+    # For minutes ends that fail are tried again and a refused key is waited for, which lets nothing else out.
+    outage.ACCESS_SECONDS = 1.0
     owner.WORKER_END_SECONDS = _responder.WORKER_END_SECONDS = 1.0
     initdb()
     bag = load_dag_folder(Path(folder), "dags-folder")
