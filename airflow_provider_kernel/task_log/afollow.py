@@ -55,8 +55,8 @@ class AsyncLogStream:
         try:
             if kind is None:
                 self._ended.set_result(None)
-                # The last lines do not wait for the end of a pause between two connections.
-                self._follower.restart_pauses()
+                # The last lines wait for no long pause between two connections, neither this one nor a later one.
+                self._follower.keep_pauses_short()
                 self._wake.set()
                 for seconds in self._log.drain(self._task.done):
                     await asyncio.wait({self._task}, timeout=seconds)

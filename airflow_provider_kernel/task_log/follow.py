@@ -43,8 +43,8 @@ class LogStream:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            # The last lines do not wait for the end of a pause between two connections.
-            self._follower.restart_pauses()
+            # The last lines wait for no long pause between two connections, neither this one nor a later one.
+            self._follower.keep_pauses_short()
             self._wake.set()
             for seconds in self._log.drain(lambda: not self._thread.is_alive()):
                 self._thread.join(seconds)

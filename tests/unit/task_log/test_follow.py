@@ -79,6 +79,16 @@ def test_last_lines_do_not_wait_for_the_pause_between_two_connections(
     assert logger.lines == ["kernel | line 1", "kernel | line 2", "kernel | line 3"]
 
 
+def test_last_lines_come_through_twenty_cuts(follow, invocation_id, kernel_emulator, logger, monkeypatch):
+    monkeypatch.setattr(events, "_FIRST_PAUSE_SECONDS", 0.01)
+    for number in range(1, 21):
+        kernel_emulator.add_fault(
+            Fault("GET", EVENTS, number, cut_after=number % 2, cut="drop" if number % 4 < 2 else "end")
+        )
+    follow(invocation_id, lambda: None)
+    assert logger.lines == ["kernel | line 1", "kernel | line 2", "kernel | line 3"]
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_wait_that_ends_without_the_lines_says_why(
     follow, invocation_id, kernel_emulator, logger, status, monkeypatch

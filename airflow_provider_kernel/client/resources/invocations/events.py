@@ -95,6 +95,7 @@ class EventFollower:
         self._alive_at: float | None = None  # the last sign of life of any connection
         self._failed_connections = 0  # in a row without a sign of life
         self._short_connections = 0  # in a row
+        self._pauses_grow = True
         self._event_at: float | None = None
         self._longest_gap: float | None = None
 
@@ -149,9 +150,9 @@ class EventFollower:
         else:
             self.given_up = self.problem = str(error)
 
-    def restart_pauses(self) -> None:
-        """Begin with short pauses again, because the invocation has ended and its last lines are wanted."""
-        self._short_connections = 0
+    def keep_pauses_short(self) -> None:
+        """Let no pause grow from now on: the invocation has ended, and its last lines are read for a short time."""
+        self._pauses_grow = False
 
     def _measure_heartbeats(self) -> None:
         # From the last event of any kind: Kernel may send heartbeats only while there is nothing else to send.
@@ -169,7 +170,7 @@ class EventFollower:
     def _ended(self, why: str, error: KernelError | None) -> None:
         now = self._clock()
         self.problem = None if self._is_alive else why
-        if self._is_alive and now - self._connected_at >= _LIVED_SECONDS:
+        if not self._pauses_grow or (self._is_alive and now - self._connected_at >= _LIVED_SECONDS):
             self._short_connections = 0
         doublings = min(self._short_connections, _MAX_DOUBLINGS_AFTER_NEWS if self._has_news else _MAX_DOUBLINGS)
         self._short_connections = doublings + 1

@@ -580,12 +580,20 @@ class TestPause:
         follower.failed(error_from(Response(429, {"retry-after": asked}, b"")))
         assert follower.pause == pause
 
-    def test_pauses_begin_anew_for_the_last_lines(self, follower):
+    @pytest.mark.parametrize("stream", [[], [state()]], ids=["no byte", "no new line"])
+    def test_pauses_stay_short_for_the_last_lines(self, follower, stream):
         for _ in range(9):
-            connection(follower, state())
-        follower.restart_pauses()
-        connection(follower, state())
-        assert follower.pause == 0.2
+            connection(follower, *stream)
+        follower.keep_pauses_short()
+        for _ in range(20):
+            connection(follower, *stream)
+            assert follower.pause == 0.2
+
+    def test_retry_after_is_kept_for_the_last_lines(self, follower):
+        follower.keep_pauses_short()
+        follower.connect()
+        follower.failed(error_from(Response(429, {"retry-after": "7"}, b"")))
+        assert follower.pause == 7
 
 
 def test_follower_of_a_long_stream_does_not_fill_the_memory():
