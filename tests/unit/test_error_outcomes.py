@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelLostContactError
+from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
@@ -60,6 +62,10 @@ class Play:
         extra = {"max_attempts": 3}
         if error == "KernelTimeoutError":
             extra.update(connect_timeout=0.6, read_timeout=0.7)
+        # How long a pause is makes no difference here.
+        monkeypatch.setattr(
+            "airflow_provider_kernel.hooks.connection.RetryPolicy", partial(RetryPolicy, base_seconds=0.01)
+        )
         self.connect(extra)
 
     def connect(self, extra):
