@@ -77,28 +77,41 @@ def _variable(kind: str) -> str:
     return next((each for each in os.environ if each.lower() == name), name.upper())
 
 
-def check_certificate_directory() -> None:
-    """Check ``SSL_CERT_DIR``, in which OpenSSL silently finds nothing if it does not exist."""
-    given = os.environ.get("SSL_CERT_DIR")
-    if given and not os.environ.get("SSL_CERT_FILE") and not any(map(os.path.isdir, given.split(os.pathsep))):
-        raise KernelConfigurationError(
-            f"SSL_CERT_DIR is {short_repr(given)}; it takes the path of a directory of CA certificates"
-        )
+#: The variables of certificates, and what each takes.
+_TAKES = {
+    "SSL_CERT_FILE": "the path of a readable CA bundle",
+    "SSL_CERT_DIR": "the path of a directory of CA certificates",
+    "SSLKEYLOGFILE": "the path of a file that can be written",
+}
+
+
+def check_certificates() -> None:
+    """
+    Check the certificates that the environment names: what does not exist may be ignored silently.
+
+    OpenSSL does so with ``SSL_CERT_DIR``, and httpx before 0.28 with ``SSL_CERT_FILE``.
+
+    :raises KernelConfigurationError: naming the variable.
+    """
+    file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file:
+        if not os.path.exists(file):
+            raise _refused("SSL_CERT_FILE")
+    elif directories and not any(map(os.path.isdir, directories.split(os.pathsep))):
+        raise _refused("SSL_CERT_DIR")
 
 
 def certificates_refused(verify: bool | str, error: Exception) -> KernelConfigurationError:
     """Build the error for certificates that cannot be loaded."""
     reason = sanitize_line(str(error), 100)
     if verify is True:
-        for name, takes in (
-            ("SSL_CERT_FILE", "the path of a readable CA bundle"),
-            ("SSL_CERT_DIR", "the path of a directory of CA certificates"),
-            ("SSLKEYLOGFILE", "the path of a file that can be written"),
-        ):
+        for name in _TAKES:
             if os.environ.get(name):
-                return KernelConfigurationError(
-                    f"{name} is {short_repr(os.environ[name])}; it takes {takes}: {reason}"
-                )
+                return _refused(name, f": {reason}")
     return KernelConfigurationError(
         f"verify_tls is {short_repr(verify)}; it takes true, false, or the path of a readable CA bundle: {reason}"
     )
+
+
+def _refused(name: str, reason: str = "") -> KernelConfigurationError:
+    return KernelConfigurationError(f"{name} is {short_repr(os.environ[name])}; it takes {_TAKES[name]}{reason}")

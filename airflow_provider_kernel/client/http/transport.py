@@ -27,7 +27,7 @@ from airflow_provider_kernel.client.http.connect import ConnectBackend
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
 from airflow_provider_kernel.client.http.environment import (
     certificates_refused,
-    check_certificate_directory,
+    check_certificates,
     check_proxies,
     proxies_refused,
 )
@@ -130,7 +130,7 @@ class Transport:
 def _tls_context(verify: bool | str) -> ssl.SSLContext:
     # Loading the certificates takes longer than a whole request: once per process.
     if verify is True:
-        check_certificate_directory()
+        check_certificates()
     try:
         if isinstance(verify, str):
             return ssl.create_default_context(cafile=verify)
