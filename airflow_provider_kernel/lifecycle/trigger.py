@@ -234,27 +234,34 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
     async def _carry_out(self, order: _Order) -> EndReport:
         try:
             report = await self._attempt(order)
-        except (asyncio.CancelledError, KeyboardInterrupt):  # a second Ctrl-C may hit any line
+        except (asyncio.CancelledError, KeyboardInterrupt, RuntimeError):
+            # A second Ctrl-C may hit any line. In one of anyio's cancel scopes it comes out as a RuntimeError.
             self.log.warning(
                 "The process stops before %s %s is cancelled; there is time for one more attempt",
                 self.resource.kind,
                 self.external_id,
             )
-            report = await self._attempt(_at_last(order))
+            try:
+                report = await self._attempt(_at_last(order))
+            except RuntimeError as error:
+                report = self._failed(order, error)
         report.log(self.log)
         return report
 
     async def _attempt(self, order: _Order) -> EndReport:
+        # In a task of its own: anyio's cancel scopes belong to a task, and an earlier attempt's may be broken.
+        end = asyncio.create_task(self._end(order))
         try:
-            return await asyncio.wait_for(self._end(order), order.seconds + order.attempt_seconds)
+            return await asyncio.wait_for(end, order.seconds + order.attempt_seconds)
+        except RuntimeError:
+            raise
         except Exception as error:  # noqa: BLE001 (logged by the caller, or nowhere)
-            return end_failed(
-                self.resource.kind,
-                self.external_id,
-                error,
-                text=_text(error),
-                next_in_line=order.next_in_line,
-            )
+            return self._failed(order, error)
+
+    def _failed(self, order: _Order, error: Exception) -> EndReport:
+        return end_failed(
+            self.resource.kind, self.external_id, error, text=_text(error), next_in_line=order.next_in_line
+        )
 
     async def _end(self, order: _Order) -> EndReport:
         # run() may have been killed before it had read the connection. The time of the order bounds this, too.

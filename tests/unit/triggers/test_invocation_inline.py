@@ -66,6 +66,26 @@ async def test_cancelled_inline_trigger_cancels_the_invocation(runs, kernel_emul
 
 
 @pytest.mark.usefixtures("in_process")
+async def test_cancel_that_a_signal_breaks_is_tried_once_more(runs, kernel_emulator, monkeypatch):
+    """A KeyboardInterrupt within a cancel scope of anyio comes out as a RuntimeError."""
+    task, invocation_id = await runs()
+    end, orders = owning_trigger.OwningTrigger._end, []
+
+    async def broken_once(trigger, order):
+        orders.append(order)
+        if len(orders) == 1:
+            raise RuntimeError(
+                "Attempted to exit a cancel scope that isn't the current task's current cancel scope"
+            )
+        return await end(trigger, order)
+
+    monkeypatch.setattr(owning_trigger.OwningTrigger, "_end", broken_once)
+    task.cancel()
+    await cancelled(task)
+    assert kernel_emulator.invocation(invocation_id).status == "failed"
+
+
+@pytest.mark.usefixtures("in_process")
 async def test_signal_cancels_an_inline_trigger_and_the_invocation(runs, kernel_emulator):
     task, invocation_id = await runs()
     stop_inline_trigger(invocation_id)
