@@ -183,7 +183,7 @@ class OwningTry(Generic[R]):
         if is_left and is_earlier:
             return None
         if self._ends_nothing(why):
-            return owner.external_id  # its records stay, for whoever comes next
+            return owner.external_id  # its records are kept: the next in line reads them
         if is_left and isinstance(why, KernelLostContactError):
             return owner.external_id
         has_ended = owner.end(EndReason.TASK_ENDED_EARLY.because(_name(why)))

@@ -67,6 +67,23 @@ def _best_effort(answer: HttpAnswer) -> Iterator[None]:
             raise
 
 
+class _Connection:
+    """Tells at the end of a block whether an answer's connection must not serve another request."""
+
+    def __init__(self, answer: HttpAnswer) -> None:
+        self._answer = answer
+        self.must_be_dropped = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or isinstance(error, KernelAPIError):
+            self.must_be_dropped = has_leftovers(self._answer)
+        else:
+            self.must_be_dropped = isinstance(error, KernelError)
+
+
 @contextmanager
 def closing(answer: HttpAnswer) -> Iterator[None]:
     """
@@ -75,15 +92,12 @@ def closing(answer: HttpAnswer) -> Iterator[None]:
     It is dropped where more came than the answer, and where the block ends in an error that is not the API's own:
     what comes next on it could be anything.
     """
-    drop = False
+    connection = _Connection(answer)
     try:
-        yield
-        drop = has_leftovers(answer)
-    except KernelError as error:
-        drop = not isinstance(error, KernelAPIError) or has_leftovers(answer)
-        raise
+        with connection:
+            yield
     finally:
-        if drop:
+        if connection.must_be_dropped:
             answer.extensions["network_stream"].close()
         answer.close()
 
@@ -91,16 +105,13 @@ def closing(answer: HttpAnswer) -> Iterator[None]:
 @asynccontextmanager
 async def aclosing(answer: HttpAnswer) -> AsyncIterator[None]:
     """Do what :func:`closing` does, in an event loop."""
-    drop = False
+    connection = _Connection(answer)
     try:
-        yield
-        drop = has_leftovers(answer)
-    except KernelError as error:
-        drop = not isinstance(error, KernelAPIError) or has_leftovers(answer)
-        raise
+        with connection:
+            yield
     finally:
         try:
-            if drop:
+            if connection.must_be_dropped:
                 await answer.extensions["network_stream"].aclose()
         finally:
             await answer.aclose()
