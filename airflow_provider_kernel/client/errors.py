@@ -74,6 +74,11 @@ class KernelError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(mask(message))
 
+    @property
+    def says_absent(self) -> bool:
+        """Whether the API says that the object of the request does not exist."""
+        return False
+
     def __str__(self) -> str:
         text = str(self.args[0]) if self.args else ""
         if self.request:
@@ -242,7 +247,7 @@ class KernelNotFoundError(KernelAPIError):
     @property
     def says_absent(self) -> bool:
         """
-        Whether the API says that the object does not exist.
+        Whether the API says that the object of the request does not exist.
 
         A proxy's 404 has no code of the API, and one about the project says nothing of what is in it.
         """

@@ -142,7 +142,7 @@ class Outage:
         if not self._is_new:
             # Nothing has succeeded yet: the id, the key or the address may be wrong.
             return error.permanent or _is_tls(error)
-        if isinstance(error, KernelNotFoundError) and error.says_absent:
+        if error.says_absent:
             return time.monotonic() >= self._began + NOT_FOUND_GRACE_SECONDS
         return False
 

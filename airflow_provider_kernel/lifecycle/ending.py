@@ -18,7 +18,7 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelError, KernelNotFoundError
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow, repeat
 from airflow_provider_kernel.client.retry import RetryPolicy, pause_after
 from airflow_provider_kernel.client.safe_logger import get_logger
@@ -106,7 +106,7 @@ def end_within(
 def _attempt(resource: EndableResource[Any], record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:
     try:
         return (yield from resource.end(record, reason, urgent=urgent))
-    except KernelNotFoundError as error:
+    except KernelError as error:
         if not error.says_absent:
             raise
         name = f"{resource.kind.capitalize()} {record.external_id}"

@@ -127,7 +127,7 @@ class ExactlyOnceStarter(Generic[R]):
         external_id = last.external_id
         try:
             # An outage must not end what may be in order, nor start its successor beside it.
-            return self._persist(last, lambda: self._resource.get(external_id), lambda error: not _is_absent(error))
+            return self._persist(last, lambda: self._resource.get(external_id), lambda error: not error.says_absent)
         except KernelNotFoundError:
             return None
         except KernelInputError as error:
@@ -180,8 +180,3 @@ class ExactlyOnceStarter(Generic[R]):
             on_error=lambda error: log.warning("%s; trying again", error),
         )
         return self._client.run(persist(attempt, outage, repeats=repeats))
-
-
-def _is_absent(error: KernelError) -> bool:
-    # A 404 of another kind, such as a proxy's, says nothing of the object.
-    return isinstance(error, KernelNotFoundError) and error.says_absent

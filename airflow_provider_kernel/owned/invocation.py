@@ -11,7 +11,6 @@ from airflow_provider_kernel.client.errors import (
     KernelInputError,
     KernelInvocationKilledError,
     KernelLostContactError,
-    KernelNotFoundError,
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.pagination import Page
@@ -271,7 +270,7 @@ def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) 
     except KernelInvocationKilledError:
         raise
     except KernelError as error:
-        if isinstance(error, KernelNotFoundError) and error.says_absent and not ends_nothing:
+        if error.says_absent and not ends_nothing:
             raise
         raise KernelLostContactError(
             f"Lost contact with invocation {invocation_id}: {error}",

@@ -132,7 +132,7 @@ def cancel_invocation(
     try:
         before = yield from replace(get, resend=Resend.NEVER) if urgent else get
     except KernelError as error:
-        if is_refused_access(error) or (isinstance(error, KernelNotFoundError) and error.says_absent):
+        if is_refused_access(error) or error.says_absent:
             raise
         before = None
     if before is not None and before.status == InvocationStatus.SUCCEEDED:
@@ -155,8 +155,7 @@ def cancel_invocation(
     try:
         yield from requests.delete_invocation_browsers(invocation_id)
     except KernelError as error:
-        none_are_left = isinstance(error, KernelNotFoundError) and error.says_absent
-        browsers_error = None if none_are_left else error
+        browsers_error = None if error.says_absent else error  # none are left
     if isinstance(outcome, KernelError):
         raise outcome
     return Cancellation(outcome, was_over=was_over, browsers_error=browsers_error)
