@@ -19,6 +19,7 @@ from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, parse_json_exactly, to_json_text
 from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.client.validation import is_unicode
 from airflow_provider_kernel.lifecycle.ownership import ownership_key
 from airflow_provider_kernel.lifecycle.resource import xcom_key
 
@@ -186,11 +187,7 @@ def _problem_of(item: Any) -> str | None:
 def _problem_of_text(text: str) -> str | None:
     if "\0" in text:
         return "has the character NUL"
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError:
-        return "has half of a surrogate pair, which is no character"
-    return None
+    return None if is_unicode(text) else "has half of a surrogate pair, which is no character"
 
 
 def _problem_of_keys(item: dict[Any, Any]) -> str | None:
