@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_provider_kernel.client.errors import KernelError
     from airflow_provider_kernel.client.outage import Outage
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
@@ -20,9 +23,11 @@ class Run:
     begun: it notes a signal that comes first.
 
     :param has_begun: whether this is more than the note of a signal.
+    :param is_resumed: whether the task goes on after a deferral.
     """
 
-    def __init__(self, *, has_begun: bool = False) -> None:
+    def __init__(self, *, has_begun: bool = False, is_resumed: bool = False) -> None:
+        self.is_resumed = is_resumed
         #: Whether the run was killed. Written in a signal handler.
         self.killed = False
         self.hook: KernelHook | None = None
@@ -30,6 +35,12 @@ class Run:
         self.outage: Outage | None = None
         #: When a sensor's timeout is over, by the monotonic clock.
         self.ends_at = float("inf")
+        #: When the task of a sensor started, before any deferral.
+        self.started_at: datetime | None = None
+        #: What a sensor's trigger has sent, until it is read.
+        self.event: dict[str, Any] | None = None
+        #: Why a sensor's time is over, when its trigger has found so.
+        self.overdue: KernelError | None = None
         #: The URL of the link on the task's page, once it is known.
         self.dashboard: str | None = None
         #: Waits before a request is sent again, in seconds.
@@ -44,9 +55,9 @@ class Run:
         """Whether this process was forked from the one that runs the task. It owns nothing."""
         return self._has_begun and self._pid != os.getpid()
 
-    def take_over(self, last: Run, *, is_resumed: bool) -> None:
+    def take_over(self, last: Run) -> None:
         """Take over a signal that came before this run. To be called once a signal handler finds this run."""
-        is_continued = not last._has_begun or (is_resumed and last._has_deferred)
+        is_continued = not last._has_begun or (self.is_resumed and last._has_deferred)
         if is_continued and last.killed:
             self.killed = True
 

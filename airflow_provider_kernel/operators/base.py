@@ -89,8 +89,8 @@ class KernelClientMixin(SafeLogMixin):
         :param is_resumed: whether the task goes on after a deferral.
         """
         last = self._run
-        run = self._present_run = self._runs[threading.get_ident()] = Run(has_begun=True)
-        run.take_over(last, is_resumed=is_resumed)
+        run = self._present_run = self._runs[threading.get_ident()] = Run(has_begun=True, is_resumed=is_resumed)
+        run.take_over(last)
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()  # type: ignore[misc]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_kernel._compat import (
     AirflowFailException,
@@ -32,6 +32,8 @@ from airflow_provider_kernel.validation import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import Context
 
     from airflow_provider_kernel.client.outage import Outage
@@ -98,10 +100,9 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll the invocation once. Return whether it has ended, and its output."""
         with self.calling_kernel():
-            invocation = self._fetch(context)
+            invocation = self._fetch_deferred() if self._run.event is not None else self._fetch(context)
             if invocation is None:
                 return PokeReturnValue(is_done=False)
-            self.show_dashboard(context["ti"], invocation.id, app_name=invocation.app_name)
             if not invocation.is_final:
                 self.log.info("Invocation %s is %s", invocation.id, invocation.status)
                 return PokeReturnValue(is_done=False)
@@ -130,7 +131,19 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                     return None
             else:
                 outage.succeeded()
+                self.show_dashboard(context["ti"], invocation.id, app_name=invocation.app_name)
                 return invocation
+
+    def _fetch_deferred(self) -> Invocation | None:
+        """Fetch the invocation after a deferral; ``None`` when the time of the sensor is over."""
+        from airflow_provider_kernel.owned.invocation import fetch_after_deferral
+
+        event, self._run.event = self._run.event, None
+        try:
+            return fetch_after_deferral(self.hook, event, self.invocation_id)
+        except KernelInvocationTimeoutError as error:
+            self._run.overdue = error
+            return None
 
     def _sleep_until_timeout(self, seconds: float) -> bool:
         """Sleep, but not beyond the sensor's ``timeout``. Return whether there is time left."""
@@ -151,55 +164,67 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             on_error=lambda error: self.log.warning("%s; polling again", error),
         )
 
-    def execute(self, context: Context) -> Any:  # noqa: RET503 (defer never returns)
+    def execute(self, context: Context) -> Any:
         """
         Wait for the invocation, and return its output.
+
+        The base class decides in every mode what an error of a poll becomes. A deferrable sensor defers where the
+        base class would sleep.
 
         :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
         """
         self._begin_run()
+        self._run.started_at = context["ti"].start_date
         self.log.info("Waiting for invocation %s", self.invocation_id)
-        if not self.deferrable:
-            return super().execute(context)
-        try:
-            poked = self.poke(context)
-        except AirflowFailException as error:
-            # As the base class does in the other modes and after a deferral.
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-        if poked.is_done:
-            return poked.xcom_value
-        started = context["ti"].start_date
+        return super().execute(context)
 
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Resume after the deferral, and do what :meth:`execute` does."""
+        self._begin_run(is_resumed=True)
+        self._run.started_at = context["ti"].start_date
+        self._run.event = event or {}
+        return super().execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the deferral."""
+        if next_method != "execute_complete":  # the trigger crashed
+            return super().resume_execution(next_method, next_kwargs, context)
+        # Past the base class, which would apply soft_fail and never_fail again, by another rule than in its loop.
+        return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return for how long the base class is to sleep or reschedule; a deferrable sensor defers instead."""
+        if self._run.overdue is not None:
+            # The base class counts from the start of this process. Of its options, only soft_fail is for a timeout.
+            kind = AirflowSkipException if self.soft_fail else AirflowSensorTimeout
+            raise kind(str(self._run.overdue)) from self._run.overdue
+        if self.deferrable:
+            self._defer()
+        return super()._get_next_poke_interval(started_at, run_duration, poke_count)
+
+    def _defer(self) -> NoReturn:
         from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
+        outage = self._run.outage
+        started = time.time() if self._run.started_at is None else self._run.started_at.timestamp()
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
                 kernel_conn_id=self.kernel_conn_id,
                 poll_interval=self.poke_interval or _MIN_POLL_SECONDS,
-                deadline=(started.timestamp() if started else time.time()) + self.timeout,
+                deadline=started + self.timeout,
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
                 is_new=False,
-                was_seen=self._run.outage is not None and self._run.outage.was_seen,
+                # Before a former deferral, the first poll would have failed the task if the id were wrong.
+                was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
             ),
             method_name="execute_complete",
         )
-
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Resume after the deferral, and do what :meth:`execute` does in the end."""
-        from airflow_provider_kernel.owned.invocation import fetch_after_deferral
-
-        self._begin_run(is_resumed=True)
-        try:
-            with self.calling_kernel():
-                return self._return_output(fetch_after_deferral(self.hook, event, self.invocation_id), context)
-        except KernelInvocationTimeoutError as error:
-            raise AirflowSensorTimeout(str(error)) from error
 
     def _return_output(self, invocation: Invocation, context: Context) -> Any:
         try:

@@ -151,3 +151,30 @@ def test_wait_that_kernel_asks_for_ends_with_the_timeout_of_the_sensor(mode, sen
     began = time.monotonic()
     assert isinstance(sensor(mode=mode, timeout=0.3).run().error, AirflowSensorTimeout)
     assert time.monotonic() - began < 30
+
+
+@each_way
+class TestNeverFail:
+    def test_sensor_that_loses_contact_is_skipped(
+        self, deferrable, sensor, invocation_id, kernel_emulator, refused_key_ends_waits_soon
+    ):
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", body={"id": invocation_id, "status": "running"}))
+        kernel_emulator.add_fault(Fault("GET", "/invocations/*", None, status=401))
+        assert sensor(deferrable=deferrable, never_fail=True).run_through().state == "skipped"
+
+    def test_sensor_that_times_out_fails(self, deferrable, sensor):
+        result = sensor(deferrable=deferrable, never_fail=True, timeout=0.05).run_through()
+        assert result.state == "failed"
+        assert isinstance(result.error, AirflowSensorTimeout)
+
+
+def test_silent_sensor_defers_again_after_lost_contact(sensor, invocation_id, kernel_emulator):
+    task = sensor(deferrable=True, silent_fail=True)
+    first = task.run().msg.trigger_kwargs
+    event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
+    again = task.resume("execute_complete", event=event)
+    assert again.state == "deferred"
+    assert again.msg.trigger_kwargs["was_seen"]
+    kernel_emulator.finish(invocation_id, output="later")
+    assert task.resume("execute_complete", event=task.trigger_event(again)).state == "success"
+    assert first["deadline"] - again.msg.trigger_kwargs["deadline"] < 5
