@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
@@ -32,8 +34,6 @@ from airflow_provider_kernel.validation import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.sdk import Context
 
     from airflow_provider_kernel.client.outage import Outage
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Replaces a ``poke_interval`` of 0 in the triggerer, whose event loop all tasks share.
 _MIN_POLL_SECONDS = 1.0
+#: The most pauses that a trigger is given; they double.
+_MAX_DELAYS = 64
 #: The longest pause between polls while a rescheduled sensor finds its key refused.
 _REFUSED_PAUSE_SECONDS = 30.0
 
@@ -62,7 +64,8 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     :param output_as: ``"json_text"`` pushes the output to XCom as its JSON text, which always works. ``"value"``
         fails the sensor without a retry if XCom would not give the output back as it is.
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
-    :param poke_interval: seconds between two polls, as for any sensor.
+    :param poke_interval: seconds between two polls, as for any sensor, and so are ``exponential_backoff`` and
+        ``max_wait``. A deferrable sensor takes 0 as 1.
     :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts.
     :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0, or
         ``output_as`` is not one of its values.
@@ -92,7 +95,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         check_whole_number("max_log_lines", max_log_lines)
         check_whole_number("max_output_bytes", max_output_bytes)
         self.max_log_lines = max_log_lines
-        check_output_as(output_as, multiple_outputs=self.multiple_outputs)
+        check_output_as(output_as, multiple_outputs=self.pushes_items)
         self.max_output_bytes = max_output_bytes
         self.output_as = output_as
         self.kernel_conn_id = kernel_conn_id
@@ -209,13 +212,16 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
         outage = self._run.outage
-        started = time.time() if self._run.started_at is None else self._run.started_at.timestamp()
+        now = datetime.now(timezone.utc)
+        started = self._run.started_at or now
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
                 kernel_conn_id=self.kernel_conn_id,
                 poll_interval=self.poke_interval or _MIN_POLL_SECONDS,
-                deadline=started + self.timeout,
+                poll_delays=self._poll_delays(started, passed=(now - started).total_seconds()),
+                delays_began=now.timestamp(),
+                deadline=started.timestamp() + self.timeout,
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
@@ -225,6 +231,20 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             ),
             method_name="execute_complete",
         )
+
+    def _poll_delays(self, started: datetime, *, passed: float) -> list[float]:
+        """List the pauses between the polls of the trigger, by the base class's rule, up to the timeout."""
+        delays: list[float] = []
+        at = 0.0
+        for number in range(1, _MAX_DELAYS):
+            delay = super()._get_next_poke_interval(started, partial(float, at), number)
+            at += delay
+            if at > passed:
+                delays.append(delay or _MIN_POLL_SECONDS)
+            is_longest = self.max_wait is not None and delay == self.max_wait.total_seconds()
+            if not self.exponential_backoff or is_longest or at >= self.timeout:
+                break
+        return delays or [delay or _MIN_POLL_SECONDS]
 
     def _return_output(self, invocation: Invocation, context: Context) -> Any:
         try:

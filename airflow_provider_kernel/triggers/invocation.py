@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from airflow_provider_kernel.client.dashboard import dashboard_link, needs_brows
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
-from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
+from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, wait_for_invocation
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, WaitStatus
@@ -44,6 +45,9 @@ class KernelInvocationTrigger(OwningTrigger):
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
     :param poll_interval: seconds between two polls.
+    :param poll_delays: the pauses between polls in place of that, in seconds; the last one is repeated.
+    :param delays_began: when the first of them began, in seconds since the epoch: a trigger that runs again goes on
+        where it was. Default: now.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
     :param cancel_on_kill: whether to end the invocation when a user acts on the task, and at the deadline.
     :param stream_logs: whether to write the invocation's log lines into the task's log.
@@ -68,6 +72,8 @@ class KernelInvocationTrigger(OwningTrigger):
         is_new: bool = True,
         was_seen: bool = False,
         live_view_link: bool = False,
+        poll_delays: Sequence[float] | None = None,
+        delays_began: float | None = None,
     ) -> None:
         super().__init__(external_id=invocation_id, kernel_conn_id=kernel_conn_id, cancel_on_kill=cancel_on_kill)
         self.invocation_id = invocation_id
@@ -78,6 +84,8 @@ class KernelInvocationTrigger(OwningTrigger):
         self.is_new = is_new
         self.was_seen = was_seen
         self.live_view_link = live_view_link
+        self.poll_delays = poll_delays
+        self.delays_began = delays_began
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -93,6 +101,8 @@ class KernelInvocationTrigger(OwningTrigger):
                 "is_new": self.is_new,
                 "was_seen": self.was_seen,
                 "live_view_link": self.live_view_link,
+                "poll_delays": self.poll_delays,
+                "delays_began": self.delays_began,
             },
         )
 
@@ -149,6 +159,7 @@ class KernelInvocationTrigger(OwningTrigger):
                     wait_for_invocation(
                         self.invocation_id,
                         poll_interval=self.poll_interval,
+                        delays=self._delays(),
                         deadline=self.deadline,
                         is_new=self.is_new,
                         was_seen=self.was_seen,
@@ -159,6 +170,11 @@ class KernelInvocationTrigger(OwningTrigger):
                     sleep=pause,
                     send=subscription.send,
                 )
+
+    def _delays(self) -> Iterator[float] | None:
+        if not self.poll_delays:
+            return None
+        return listed_delays(self.poll_delays, time.time() if self.delays_began is None else self.delays_began)
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
         if needs_browser(dashboard_url):

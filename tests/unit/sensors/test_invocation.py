@@ -1,6 +1,7 @@
 """KernelInvocationSensor waits in every mode for an invocation that it did not start, and never changes it."""
 
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -178,3 +179,28 @@ def test_silent_sensor_defers_again_after_lost_contact(sensor, invocation_id, ke
     kernel_emulator.finish(invocation_id, output="later")
     assert task.resume("execute_complete", event=task.trigger_event(again)).state == "success"
     assert first["deadline"] - again.msg.trigger_kwargs["deadline"] < 5
+
+
+class TestPolls:
+    @pytest.fixture
+    def delays(self, sensor):
+        """The pauses between the polls of its trigger."""
+        return lambda **arguments: sensor(deferrable=True, **arguments).run().msg.trigger_kwargs["poll_delays"]
+
+    def test_deferred_sensor_polls_at_its_poke_interval(self, delays):
+        assert delays(poke_interval=timedelta(minutes=2)) == [120]
+        assert delays(poke_interval=0) == [1]
+
+    def test_pauses_of_a_deferred_sensor_are_those_of_poke_mode(self, sensor, delays):
+        arguments = {"poke_interval": 5, "timeout": 600, "exponential_backoff": True}
+        found = delays(**arguments)
+        assert sum(found) == 600
+        assert all(5 * 2**n <= delay <= 5 * 2 ** (n + 1) for n, delay in enumerate(found[1:-1]))
+        assert delays(**arguments, max_wait=timedelta(seconds=20))[-2:] != [20, 20]
+        assert delays(**arguments, max_wait=20)[-1] == 20
+
+    def test_sensor_that_defers_again_goes_on_with_the_pauses(self, sensor, execution_api, invocation_id):
+        execution_api.start_date = datetime.now(timezone.utc) - timedelta(seconds=300)
+        task = sensor(deferrable=True, silent_fail=True, poke_interval=5, timeout=600, exponential_backoff=True)
+        event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
+        assert sum(task.resume("execute_complete", event=event).msg.trigger_kwargs["poll_delays"]) > 290

@@ -28,6 +28,8 @@ ARGUMENTS = {
     "is_new": False,
     "was_seen": True,
     "live_view_link": True,
+    "poll_delays": [1.0, 2.5],
+    "delays_began": 1234567880.25,
 }
 
 

@@ -7,9 +7,10 @@ of polls that fail is decided in :mod:`airflow_provider_kernel.client.outage`.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_kernel.client.errors import KernelError
@@ -49,6 +50,7 @@ def wait_for_invocation(
     invocation_id: str,
     *,
     poll_interval: float,
+    delays: Iterable[float] | None = None,
     deadline: float | None = None,
     is_new: bool = True,
     was_seen: bool = False,
@@ -62,6 +64,7 @@ def wait_for_invocation(
     A poll that fails is repeated until the deadline, once a create or a poll of the invocation has succeeded.
 
     :param poll_interval: seconds between two polls in the long run.
+    :param delays: the pauses between polls in place of that, endlessly.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
         never. It is read once: within the process, time is counted by the monotonic clock.
     :param is_new: whether it was started just now; a poll may then answer "not found" at first.
@@ -87,7 +90,7 @@ def wait_for_invocation(
     )
     status: str | None = None
     browser_polls = MAX_BROWSER_POLLS if on_browser is not None else 0
-    for delay in poll_delays(poll_interval):
+    for delay in poll_delays(poll_interval) if delays is None else delays:
         wait = delay
         try:
             invocation = yield from poll
@@ -112,7 +115,7 @@ def wait_for_invocation(
                 raise _timeout(invocation_id, status, outage)
             wait = min(wait, left)
         yield Sleep(wait)
-    raise AssertionError("poll_delays never ends")
+    raise AssertionError("the delays never end")
 
 
 def _timeout(invocation_id: str, status: str | None, outage: Outage) -> KernelInvocationTimeoutError:
@@ -145,3 +148,17 @@ def poll_delays(interval: float) -> Iterator[float]:
     while True:
         yield delay * random.uniform(0.9, 1.1)  # noqa: S311 (spreads load, guards nothing)
         delay = min(delay * 1.5, interval)
+
+
+def listed_delays(delays: Sequence[float], began: float) -> Iterator[float]:
+    """
+    Yield given pauses between polls, the last one endlessly.
+
+    :param began: when the first of them began, in seconds since the epoch: those that are over are left out.
+    """
+    passed = time.time() - began
+    for delay in delays:
+        passed -= delay
+        if passed < 0:
+            yield delay
+    yield from itertools.repeat(delays[-1])

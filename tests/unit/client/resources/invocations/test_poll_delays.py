@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 import pytest
 
-from airflow_provider_kernel.client.resources.invocations.wait import poll_delays
+from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, poll_delays
 
 
 def test_poll_delays_start_short_and_grow_to_the_interval(monkeypatch):
@@ -26,3 +27,9 @@ def test_poll_delays_have_a_jitter_of_a_tenth():
 
 def test_poll_delays_of_two_tasks_differ():
     assert list(islice(poll_delays(10), 5)) != list(islice(poll_delays(10), 5))
+
+
+def test_listed_delays_repeat_the_last_one_and_leave_out_those_that_are_over():
+    assert list(islice(listed_delays([1, 2, 4], time.time()), 5)) == [1, 2, 4, 4, 4]
+    assert list(islice(listed_delays([1, 2, 4], time.time() - 3.5), 3)) == [4, 4, 4]
+    assert list(islice(listed_delays([1, 2, 4], time.time() - 99), 2)) == [4, 4]
