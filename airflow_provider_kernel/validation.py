@@ -38,3 +38,9 @@ def check_output_as(value: Any, *, multiple_outputs: bool, waits: bool = True) -
         raise KernelInputError("multiple_outputs=True needs output_as='value': JSON text has no items to push")
     if multiple_outputs and not waits:
         raise KernelInputError("multiple_outputs=True needs wait_for_completion=True: an id has no items to push")
+
+
+def check_no_multiple_outputs(multiple_outputs: bool, result: str) -> None:
+    """Refuse what Airflow would refuse only after the task's work: to push the items of a result without any."""
+    if multiple_outputs:
+        raise KernelInputError(f"multiple_outputs=True needs a task that returns a dict; this one returns {result}")

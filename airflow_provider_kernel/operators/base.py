@@ -45,6 +45,11 @@ class KernelClientMixin(SafeLogMixin):
     output_as: OutputAs = DEFAULT_OUTPUT_AS
 
     @property
+    def pushes_items(self) -> bool:
+        """Whether Airflow pushes each item of the task's result to XCom."""
+        return self.multiple_outputs and self.do_xcom_push
+
+    @property
     def hook(self) -> KernelHook:
         """The hook of the present run."""
         run = self._run

@@ -13,6 +13,7 @@ from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
+from airflow_provider_kernel.validation import check_no_multiple_outputs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,6 +42,7 @@ class _EndInvocationOperator(KernelBaseOperator):
             # A template field has the name of its argument, and BaseOperator.output is the reference to XCom.
             raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
         super().__init__(**kwargs)
+        check_no_multiple_outputs(self.pushes_items, "a status")
         self.invocation_id = invocation_id
         self.if_finished = if_finished
         if if_finished not in (None, "skip", "fail", "ignore"):

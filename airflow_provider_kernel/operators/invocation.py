@@ -170,7 +170,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         check_poll_interval(poll_interval)
         check_whole_number("max_output_bytes", max_output_bytes)
         check_whole_number("max_log_lines", max_log_lines)
-        check_output_as(output_as, multiple_outputs=self.multiple_outputs, waits=wait_for_completion)
+        check_output_as(output_as, multiple_outputs=self.pushes_items, waits=wait_for_completion)
 
     def run_with_hook(self, context: Context) -> Any:
         """

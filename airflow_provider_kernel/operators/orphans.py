@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.operators.base import KernelBaseOperator
+from airflow_provider_kernel.validation import check_no_multiple_outputs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,6 +50,7 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_no_multiple_outputs(self.pushes_items, "a list")
         self.app_name = app_name
         self.correlation_key = correlation_key
         self.dag_ids = dag_ids

@@ -199,3 +199,11 @@ def test_output_of_the_operator_is_the_reference_to_its_xcom():
 
 def test_unset_has_a_name_in_the_ui():
     assert repr(UNSET) == "UNSET"
+
+
+@each_operator
+def test_operator_that_returns_a_status_refuses_multiple_outputs(operator, arguments, wanted):
+    with pytest.raises(KernelInputError, match="needs a task that returns a dict; this one returns a status"):
+        operator(task_id="t", invocation_id="i", multiple_outputs=True, **arguments)
+    # Airflow pushes nothing then.
+    operator(task_id="t", invocation_id="i", multiple_outputs=True, do_xcom_push=False, **arguments)
