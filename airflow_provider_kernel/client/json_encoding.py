@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import UserString
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from operator import is_ as _is
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -15,27 +18,70 @@ PAYLOAD_WARN_BYTES = 64 * 1024
 PAYLOAD_MAX_BYTES = 4_500_000
 
 _PLACE_LIMIT = 200
+#: Sequences of characters or bytes, which are no lists.
+_TEXT_TYPES = (str, bytes, bytearray, memoryview, UserString)
+_BYTES_TYPES = (bytes, bytearray, memoryview)
 
 
 def to_json_text(value: Any, *, what: str) -> str:
     """
     Write a Python value as JSON text.
 
-    :param value: anything that JSON can hold. Text is written as a JSON string, quotes and all.
+    :param value: anything that JSON can hold. Text is written as a JSON string, quotes and all; any ``Mapping`` as
+        an object, and any other ``Sequence`` as an array.
     :param what: what it is for, such as ``"payload"``, for the error.
     :return: the JSON, with non-ASCII characters as they are.
     :raises KernelInputError: naming the place in the value that JSON cannot hold (NaN and infinity among them).
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_container)
     except (TypeError, ValueError, RecursionError) as error:
-        place, found = _find_culprit(value, what)
+        place, found = _find_culprit(to_plain(value), what)
         if len(place) > _PLACE_LIMIT:
             place = f"{place[:_PLACE_LIMIT]}…"
         raise KernelInputError(
             f"{place} cannot be written as JSON: {found or error}. Use dict, list, str, int, float, bool and None; "
             "turn dates into text, and NaN into None"
         ) from None
+
+
+def to_plain(value: Any, read: Callable[[Sequence[Any]], Iterable[Any]] = list) -> Any:
+    """
+    Read what JSON takes for an object or an array, and Python's ``json`` does not: each item once.
+
+    :param read: reads a sequence that is neither list nor tuple; it may have to be fetched.
+    :return: the value with a dict for every ``Mapping`` that is none, and a list for every such ``Sequence``. The
+        value itself where it has none, or is nested too deeply to be read.
+    """
+    try:
+        return _to_plain(value, read)
+    except RecursionError:
+        return value
+
+
+def _to_plain(value: Any, read: Callable[[Sequence[Any]], Iterable[Any]]) -> Any:
+    if isinstance(value, _TEXT_TYPES):
+        return value
+    if isinstance(value, Mapping):
+        fields = {key: _to_plain(item, read) for key, item in value.items()}
+        is_same = isinstance(value, dict) and all(map(_is, fields.values(), value.values()))
+        return value if is_same else fields
+    if isinstance(value, (list, tuple)):
+        items = [_to_plain(item, read) for item in value]
+        if all(map(_is, items, value)):
+            return value
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, Sequence):
+        return [_to_plain(item, read) for item in read(value)]
+    return value
+
+
+def _as_container(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, _TEXT_TYPES):
+        return list(value)
+    raise TypeError(type(value).__name__)
 
 
 def size_in_bytes(text: str) -> int:
@@ -60,7 +106,8 @@ def _find_culprit(value: Any, place: str, depth: int = 0) -> tuple[str, str | No
         # repr() of an int of thousands of digits is an error.
         return place, "a number of too many digits" if isinstance(value, int) else f"{value!r} is not a JSON number"
     except TypeError:
-        return place, f"a value of type {type(value).__name__}"
+        hint = "; decode it, or write it as base64 text" if isinstance(value, _BYTES_TYPES) else ""
+        return place, f"a value of type {type(value).__name__}{hint}"
     return place, None
 
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections import ChainMap, UserString, deque
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
+from types import MappingProxyType
 
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.client.json_encoding import size_in_bytes, to_json_text
+from airflow_provider_kernel.client.json_encoding import size_in_bytes, to_json_text, to_plain
 
 
 class TestWhatJSONCanHold:
@@ -92,3 +95,67 @@ class TestWhatJSONCannotHold:
 @pytest.mark.parametrize(("text", "size"), [("", 0), ("a", 1), ("ä", 2), ("😀", 4), ("\ud800", 3)], ids=ascii)
 def test_size_in_bytes_counts_utf_8(text, size):
     assert size_in_bytes(text) == size
+
+
+class Fetched(Sequence):
+    """A sequence that fetches its items, and counts that."""
+
+    def __init__(self, items):
+        self.items = items
+        self.fetched = []
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        self.fetched.append(self.items[index])
+        return self.items[index]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (MappingProxyType({"a": ChainMap({"b": 1})}), '{"a": {"b": 1}}'),
+        ({"items": deque([1, deque()])}, '{"items": [1, []]}'),
+        (range(3), "[0, 1, 2]"),
+        (Fetched(["x", Fetched([None])]), '["x", [null]]'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_mapping_and_any_sequence_is_written_as_json(value, text):
+    assert to_json_text(value, what="payload") == text
+
+
+def test_sequence_that_fetches_its_items_fetches_each_once():
+    value = Fetched([1, 2, 3])
+    to_json_text(value, what="payload")
+    assert value.fetched == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [b"x", bytearray(b"x"), memoryview(b"x")], ids=lambda value: type(value).__name__)
+def test_bytes_are_refused_with_what_to_do_instead(value):
+    with pytest.raises(KernelInputError, match=r"payload\[0\] .* decode it, or write it as base64 text"):
+        to_json_text(deque([value]), what="payload")
+
+
+@pytest.mark.parametrize(
+    "value", [{1}, (item for item in ()), UserString("x")], ids=lambda value: type(value).__name__
+)
+def test_what_is_no_mapping_and_no_sequence_stays_refused(value):
+    with pytest.raises(KernelInputError, match=f"a value of type {type(value).__name__}"):
+        to_json_text({"a": value}, what="payload")
+
+
+def test_error_of_a_sequence_that_fetches_its_items_is_not_hidden():
+    class Unreachable(Fetched):
+        def __getitem__(self, index):
+            raise ConnectionError("no answer")
+
+    with pytest.raises(ConnectionError):
+        to_json_text({"items": Unreachable([1])}, what="payload")
+
+
+def test_plain_value_is_itself():
+    value = {"a": [1, (2, {"b": None})]}
+    assert to_plain(value) is value
+    assert to_plain({"a": (range(2),)}) == {"a": ([0, 1],)}
