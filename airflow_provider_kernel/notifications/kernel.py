@@ -27,6 +27,7 @@ from airflow_provider_kernel.handoff import (
 )
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.lifecycle.task_instances import fetch_task_states, run_id_of
+from airflow_provider_kernel.templating import TextRenderingMixin, read_values
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,7 +42,7 @@ log = get_logger(__name__)
 _MAX_RETRY_SECONDS = 25.0
 
 
-class KernelInvocationNotifier(SafeLogMixin, BaseNotifier):
+class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
     """
     End the invocation that waits for a DAG run, when the run is over.
 
@@ -135,11 +136,9 @@ class KernelInvocationNotifier(SafeLogMixin, BaseNotifier):
         # ``dag.test()`` passes the serialized DAG, which has no template environment.
         environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
         rendered.render_template_fields(context, environment)
-        for name in self.template_fields:
-            text = getattr(self, name)
-            if isinstance(text, str) and getattr(rendered, name) is text:
-                # Before Airflow 3.3, a template that renders to an empty string is left unrendered.
-                setattr(rendered, name, rendered.render_template(text, context, environment))
+        if isinstance(self.output, str) and rendered.output is self.output:
+            # Before Airflow 3.3, a template that renders to an empty string is left unrendered.
+            rendered.output = rendered.render_template(self.output, context, environment)
         run_id = str(context.get("run_id") or "")
         if self.invocation_id == INVOCATION_ID_FROM_CONF and "dag_run" not in context:
             # If no task has run, Airflow passes no dag_run; the run id may still hold the invocation's id.
@@ -260,9 +259,9 @@ def _read_return_value(task_id: str, context: Context) -> Any:
     is_mapped = getattr(task, "is_mapped", False) or task.get_closest_mapped_task_group() is not None
     found = XCom.get_all(key="return_value", dag_id=dag.dag_id, task_id=task_id, run_id=run_id_of(context))
     if is_mapped:
-        return list(found or ())
+        return read_values(list(found or ()))
     if found:
-        return found[0]
+        return read_values(found[0])
     state = fetch_task_states(dag.dag_id, run_id_of(context), task_ids=[task_id]).get(task_id)
     if state != "success":
         raise KernelInputError(f"task {task_id!r} is {state or 'not there'}, so that there is no output")

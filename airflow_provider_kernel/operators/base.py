@@ -13,11 +13,12 @@ from airflow.sdk import BaseOperator
 from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
-from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators._run import Run
+from airflow_provider_kernel.templating import TextRenderingMixin
 from airflow_provider_kernel.validation import DEFAULT_OUTPUT_AS, OutputAs
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
-class KernelClientMixin(SafeLogMixin):
+class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     """
     Calls the Kernel API from an operator or a sensor.
 
@@ -96,6 +97,12 @@ class KernelClientMixin(SafeLogMixin):
         last = self._run
         run = self._present_run = self._runs[threading.get_ident()] = Run(has_begun=True, is_resumed=is_resumed)
         run.take_over(last)
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._do_render_template_fields(*args, **kwargs)
+        except KernelInputError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()  # type: ignore[misc]

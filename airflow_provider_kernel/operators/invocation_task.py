@@ -32,6 +32,7 @@ from airflow_provider_kernel.handoff import (
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
+from airflow_provider_kernel.templating import read_values
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -192,7 +193,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             if before.is_final:
                 responder.settle()
                 return self._response_of_crashed_try(before, ledger, response)
-            returned = self._call(responder, context)
+            returned = read_values(self._call(responder, context))
             responder.check_killed()
             ledger.record_intent(response)
             self._check(returned)

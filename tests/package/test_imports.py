@@ -69,6 +69,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.operators.end_invocation",
         "airflow_provider_kernel.operators.invocation",
         "airflow_provider_kernel.provider_info",
+        "airflow_provider_kernel.templating",
         "airflow_provider_kernel.validation",
     }
 

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime, timezone
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import structlog
@@ -182,6 +182,16 @@ class TestSuccess:
         output = {"run": "{{ run_id }}", "city": "{{ ti.xcom_pull(task_ids='summarize') }}"}
         end("success", on_success_callback=complete_kernel_invocation(output))
         assert read_invocation().output_json == {"run": "r", "city": "Lisbon"}
+
+    def test_notifier_in_a_dag_that_renders_natively_sends_native_output(self, end, read_invocation):
+        output = MappingProxyType({"pages": range(2), "orders": "x"})
+        callback = complete_kernel_invocation({"pages": "{{ [1, 2] }}", "fixed": output})
+        end("success", render_template_as_native_obj=True, on_success_callback=callback)
+        assert read_invocation().output_json == {"pages": [1, 2], "fixed": {"pages": [0, 1], "orders": "x"}}
+
+    def test_reason_is_text_in_a_dag_that_renders_natively(self, end, read_invocation):
+        end("failed", render_template_as_native_obj=True, **both(reason="404"))
+        assert read_invocation().output_json == {"error": "404"}
 
     def test_notifier_sends_an_empty_string_for_a_template_that_renders_to_nothing(self, end, read_invocation):
         end("success", on_success_callback=complete_kernel_invocation("{{ dag_run.conf.get('city', '') }}"))
