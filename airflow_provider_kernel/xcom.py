@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +111,23 @@ def check_returned(value: Any, *, multiple_outputs: bool) -> None:
     :param value: what JSON can hold.
     :raises KernelInputError: when XCom would not give it back as JSON does.
     """
-    value = parse_json_exactly(to_json_text(value, what="output"))
-    found = find_unfit(value)
-    if found is None and multiple_outputs and isinstance(value, dict):
-        found = next(((_place(["$", key]), _OF_THE_TASK) for key in value if _is_of_the_task(key)), None)
+    found = find_unfit(parse_json_exactly(to_json_text(value, what="output")))
+    if found is None and multiple_outputs and value is not None:
+        found = _find_unpushable_item(value)
     if found is not None:
         raise KernelInputError(f"The return value cannot be put into XCom: {' '.join(found)}. {_NO_XCOM}")
+
+
+def _find_unpushable_item(value: Any) -> tuple[str, str] | None:
+    """Find what Airflow would not push under a key of its own, or not without harm to the task."""
+    if not isinstance(value, Mapping):
+        return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a dict"
+    for key in value:
+        if not isinstance(key, str):
+            return "$", f"has a key of type {type(key).__name__}, and multiple_outputs=True needs keys that are text"
+        if _is_of_the_task(key):
+            return _place(["$", key]), _OF_THE_TASK
+    return None
 
 
 def as_json_text(output: str | None) -> str:

@@ -204,6 +204,11 @@ def test_unsendable_output_fails_the_invocation_without_a_retry(value, words, re
 
 
 class TestWhatXComCannotHold:
+    @pytest.mark.parametrize("value", [[1], "text", {1: "a"}], ids=repr)
+    def test_value_without_items_to_push_is_refused(self, value, respond, current):
+        assert respond(lambda: value, multiple_outputs=True, max_tries=3).run().state == "failed"
+        assert current().status == "failed"
+
     @pytest.mark.parametrize(
         ("value", "words"),
         [
