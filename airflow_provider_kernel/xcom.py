@@ -124,7 +124,10 @@ def _find_unpushable_item(value: Any) -> tuple[str, str] | None:
         return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a dict"
     for key in value:
         if not isinstance(key, str):
-            return "$", f"has a key of type {type(key).__name__}, and multiple_outputs=True needs keys that are text"
+            return (
+                "$",
+                f"has a key of type {type(key).__name__}, and multiple_outputs=True needs keys that are text",
+            )
         if _is_of_the_task(key):
             return _place(["$", key]), _OF_THE_TASK
     return None

@@ -10,6 +10,14 @@ from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
 from error_outcomes import COLUMNS, NOT_OF_A_REQUEST, OUTCOMES, SAME_AS, Outcome
+from option_outcomes import (
+    APPLIED_BY_AIRFLOW,
+    COLUMNS as OPTION_COLUMNS,
+    NO_SUCH_MODE,
+    OUTCOMES as OPTION_OUTCOMES,
+    PARTS,
+    WHY_NO_MODE,
+)
 from sphinx.util.docutils import SphinxDirective, sphinx_domains
 
 if TYPE_CHECKING:
@@ -112,10 +120,53 @@ class ErrorOutcomes(KernelTable):
         return ["Error", "What follows"], rows
 
 
+class OptionOutcomes(KernelTable):
+    """What each option of Airflow's base classes does, by part and mode."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each option and case, with the columns that share an outcome in one sentence."""
+        rows = []
+        for (option, case), cells in OPTION_OUTCOMES.items():
+            columns: dict[str, list[str]] = {}
+            for column, outcome in cells.items():
+                text = outcome if isinstance(outcome, str) else outcome.value
+                columns.setdefault(text, []).append(OPTION_COLUMNS[column])
+            sentences = [f"**{'; '.join(names)}:** {text}." for text, names in columns.items()]
+            everywhere = f"**Everywhere:** {next(iter(columns))}."
+            rows.append([f"``{option}``; {case}", " ".join(sentences) if len(columns) > 1 else everywhere])
+        return ["Option; case", "What follows"], rows
+
+
+class MissingModes(KernelTable):
+    """The modes that a part does not have, and what Airflow says to who asks for them."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each part."""
+        rows = []
+        for part, given in NO_SUCH_MODE.items():
+            arguments = ", ".join(f"``{name}={value!r}``" for name, value in given)
+            rows.append([PARTS[part], f"Airflow refuses {arguments} with a ``TypeError``: {WHY_NO_MODE[part]}."])
+        return ["Part", "What it has no mode for"], rows
+
+
+class AppliedByAirflow(KernelTable):
+    """The options that no code of the package can meet."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each group of them."""
+        rows = [
+            [", ".join(f"``{name}``" for name in names), f"{why}."] for why, names in APPLIED_BY_AIRFLOW.items()
+        ]
+        return ["Options", "Who applies them"], rows
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("kernel-arguments", Arguments)
     app.add_directive("kernel-connection-fields", ConnectionFields)
     app.add_directive("kernel-error", ErrorFacts)
     app.add_directive("kernel-error-outcomes", ErrorOutcomes)
+    app.add_directive("kernel-option-outcomes", OptionOutcomes)
+    app.add_directive("kernel-missing-modes", MissingModes)
+    app.add_directive("kernel-applied-by-airflow", AppliedByAirflow)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,6 +37,7 @@ class ExecutionAPI:
     :param next_method: what a task that resumes from a deferral goes on with; ``None`` for a first run.
     :param next_kwargs: the arguments of that.
     :param start_date: when the task instance started, told to one that resumes.
+    :param rescheduled_at: when the first poke of a sensor was rescheduled, if it was.
     :param hold: called with each request before it is acted on; blocks to hold it up.
     :param after: the same after it was acted on, before it is answered.
     """
@@ -54,6 +55,7 @@ class ExecutionAPI:
     next_method: str | None = None
     next_kwargs: dict[str, Any] | None = None
     start_date: datetime | None = None
+    rescheduled_at: datetime | None = None
     hold: Callable[[str, str], None] = lambda method, path: None
     after: Callable[[str, str], None] = lambda method, path: None
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -94,6 +96,8 @@ class ExecutionAPI:
             return httpx.Response(200, json={"state": state}) if state else httpx.Response(404, json=missing)
         if path.startswith("/store/ti/"):
             return self._store(method, path.rsplit("/", 1)[-1], request)
+        if path.startswith("/task-reschedules/"):
+            return httpx.Response(200, json=self.rescheduled_at and self.rescheduled_at.isoformat())
         if path.startswith("/xcoms/"):
             return self._xcom(method, path, request)
         if path.startswith("/connections/"):
@@ -148,7 +152,7 @@ class ExecutionAPI:
                 "partition_key": None,
                 "note": None,
             },
-            "task_reschedule_count": 0,
+            "task_reschedule_count": int(self.rescheduled_at is not None),
             "max_tries": self.max_tries,
             "variables": [],
             "connections": [],

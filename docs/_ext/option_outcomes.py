@@ -1,0 +1,156 @@
+"""
+What each option of Airflow's base classes does, by part of the package and by mode.
+
+The page about options shows these tables; ``tests/unit/test_option_outcomes.py`` plays each cell. Imports nothing.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Outcome(Enum):
+    """What the option makes of the task; the value is what the documentation says."""
+
+    NO_SENSOR = "Airflow refuses it with a ``TypeError`` when the DAG is parsed: it is an option of sensors"
+    EXCLUSIVE = "Airflow refuses it with a ``ValueError`` when the DAG is parsed"
+    NO_ITEMS = "refused with a ``KernelInputError`` when the DAG is parsed: the result has no items"
+    SKIPPED = "the task is skipped"
+    FAILED = "the task fails, and is not retried"
+    RETRIED = "the task fails, and Airflow retries it"
+    POLLS_ON = "the error is logged, and the task goes on waiting"
+    ENDS = "makes no difference to how the task ends"
+    KEEPS_SLOT = "the task keeps its worker slot and polls again"
+    RESCHEDULES = "the task gives its slot back until the next poll"
+    DEFERS = "the task defers"
+    RETURNS_ID = "the task returns the id at once, as ``wait_for_completion=False`` says"
+    NO_WAIT = "makes no difference: the task does not wait in the triggerer"
+    GROWING = "the pauses double, up to ``max_wait``"
+    AT_ONCE = "the next poll follows at once"
+    EVERY_SECOND = "the trigger polls every second: its event loop is shared"
+    SECONDS = "taken as its seconds"
+    NO_RESULT = "the result is not pushed; the link and what the safety net reads are"
+    ITEMS = "each item of the result is also pushed under its own key"
+    ONCE = "once"
+    TWICE = "at the start, and again after the deferral"
+    EACH_POKE = "at each poll: Airflow starts the task anew"
+
+
+#: The parts, and their modes in the tables.
+COLUMNS = {
+    "invoke_blocking": "Operator, blocking",
+    "invoke_first": "Operator, first poll before a deferral",
+    "invoke_after": "Operator, after a deferral",
+    "sensor_poke": "Sensor, ``poke``",
+    "sensor_reschedule": "Sensor, ``reschedule``",
+    "sensor_first": "Sensor, first poll before a deferral",
+    "sensor_after": "Sensor, after a deferral",
+    "answer": "Task that answers",
+    "request": "Operators that send one request",
+}
+
+PARTS = {
+    "invoke": "``KernelInvokeOperator``",
+    "sensor": "``KernelInvocationSensor``",
+    "answer": "``KernelInvocationTaskOperator``, ``@task.kernel_invocation``",
+    "request": "``KernelUpdateInvocationOperator``, ``KernelCompleteInvocationOperator``, "
+    "``KernelCancelInvocationOperator``, ``KernelCancelOrphansOperator``",
+}
+
+#: Why a part lacks modes.
+WHY_NO_MODE = {
+    "invoke": "only sensors poke; the operator waits on its worker, or in the triggerer with ``deferrable=True``",
+    "answer": "its function works on the worker, and nothing is left to wait for",
+    "request": "they wait for nothing",
+}
+
+#: What chooses a mode that a part does not have, by part: argument and value. Airflow refuses it.
+NO_SUCH_MODE = {
+    "invoke": [("mode", "poke"), ("mode", "reschedule")],
+    "answer": [("mode", "poke"), ("mode", "reschedule"), ("deferrable", True)],
+    "request": [("mode", "poke"), ("mode", "reschedule"), ("deferrable", True)],
+}
+
+O = Outcome  # noqa: E741 (the tables are read as tables)
+_NEVER_SKIPS = "cannot occur: nothing makes the operator skip"
+_FOUND_BEFORE = "cannot occur: the first poll, before the deferral, has failed"
+_NOT_FIRST = "cannot occur: a first poll that fails is repeated, or fails the task for good"
+
+
+def _row(*cells: Outcome | str) -> dict[str, Outcome | str]:
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def _sensor(poke: Outcome | str, reschedule: Outcome | str, first: Outcome | str, after: Outcome | str) -> dict:
+    return _row(*(O.NO_SENSOR,) * 3, poke, reschedule, first, after, *(O.NO_SENSOR,) * 2)
+
+
+#: By option and case, and by column: the outcome, or why the cell cannot occur.
+OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
+    ("soft_fail=True", "the invocation failed"): _sensor(*(O.SKIPPED,) * 4),
+    ("soft_fail=True", "the timeout is over"): _sensor(*(O.SKIPPED,) * 4),
+    ("soft_fail=True", "XCom cannot hold the output"): _sensor(*(O.SKIPPED,) * 4),
+    ("soft_fail=True", "the key is refused at the first poll"): _sensor(*(O.SKIPPED,) * 3, _FOUND_BEFORE),
+    ("soft_fail=True", "the key is refused later"): _sensor(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED),
+    ("never_fail=True", "the invocation failed"): _sensor(*(O.SKIPPED,) * 4),
+    ("never_fail=True", "the timeout is over"): _sensor(*(O.FAILED,) * 4),
+    ("never_fail=True", "XCom cannot hold the output"): _sensor(*(O.SKIPPED,) * 4),
+    ("never_fail=True", "the key is refused later"): _sensor(O.SKIPPED, O.SKIPPED, _NOT_FIRST, O.SKIPPED),
+    ("soft_fail=True, never_fail=True", "always"): _sensor(*(O.EXCLUSIVE,) * 4),
+    ("silent_fail=True", "the invocation failed"): _sensor(*(O.FAILED,) * 4),
+    ("silent_fail=True", "the timeout is over"): _sensor(*(O.FAILED,) * 4),
+    ("silent_fail=True", "the key is refused later"): _sensor(O.POLLS_ON, O.POLLS_ON, _NOT_FIRST, O.POLLS_ON),
+    ("mode", "the invocation runs"): _sensor(O.KEEPS_SLOT, O.RESCHEDULES, O.DEFERS, O.DEFERS),
+    ("exponential_backoff=True, max_wait", "the invocation runs"): _sensor(*(O.GROWING,) * 4),
+    ("poke_interval=0", "the invocation runs"): _sensor(O.AT_ONCE, O.AT_ONCE, O.EVERY_SECOND, O.EVERY_SECOND),
+    ("poke_interval as a timedelta", "the invocation runs"): _sensor(*(O.SECONDS,) * 4),
+    ("do_xcom_push=False", "the task succeeds"): _row(*(O.NO_RESULT,) * 9),
+    ("multiple_outputs=True", "the task succeeds"): _row(*(O.ITEMS,) * 8, O.NO_ITEMS),
+    ("multiple_outputs=True", "the output is no JSON object"): _row(*(O.FAILED,) * 8, O.NO_ITEMS),
+    ("retries", "an error that may pass"): _row(
+        *(O.RETRIED,) * 3, *(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED), O.RETRIED, O.RETRIED
+    ),
+    ("retries", "an error that will not pass"): _row(*(O.FAILED,) * 9),
+    ("retry_policy (Airflow 3.3) that says fail", "an error that may pass"): _row(
+        *(O.FAILED,) * 3, *(O.FAILED, O.FAILED, _NOT_FIRST, O.FAILED), O.FAILED, O.FAILED
+    ),
+    ("[operators] default_deferrable", "the invocation runs"): _row(
+        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), O.NO_WAIT, O.NO_WAIT
+    ),
+    ("deferrable=True in default_args", "the invocation runs"): _row(
+        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), O.NO_WAIT, O.NO_WAIT
+    ),
+    ("pre_execute, on_execute_callback", "the task succeeds"): _row(
+        *(O.ONCE, O.ONCE, O.TWICE), *(O.ONCE, O.EACH_POKE, O.ONCE, O.TWICE), O.ONCE, O.ONCE
+    ),
+    ("post_execute, on_success_callback", "the task succeeds"): _row(*(O.ONCE,) * 9),
+    ("on_retry_callback", "an error that may pass"): _row(
+        *(O.ONCE,) * 3, *(O.ONCE, O.ONCE, _NOT_FIRST, O.ONCE), O.ONCE, O.ONCE
+    ),
+    ("on_failure_callback", "an error that will not pass"): _row(*(O.ONCE,) * 9),
+    ("on_skipped_callback", "the task is skipped"): _row(*(_NEVER_SKIPS,) * 3, *(O.ONCE,) * 6),
+    ("outlets", "the task succeeds"): _row(*(O.ONCE,) * 9),
+    ("map_index_template", "the task succeeds"): _row(*(O.ONCE,) * 9),
+}
+
+#: Options that no code of the package can meet: what applies them instead, and which ones.
+APPLIED_BY_AIRFLOW = {
+    "The scheduler applies it before a try starts, in every mode alike": [
+        *("trigger_rule", "depends_on_past", "ignore_first_depends_on_past", "wait_for_downstream"),
+        *("wait_for_past_depends_before_skipping", "start_date", "end_date", "priority_weight", "weight_rule"),
+        *("max_active_tis_per_dag", "max_active_tis_per_dagrun", "retry_delay", "retry_exponential_backoff"),
+        "max_retry_delay",
+    ],
+    "The scheduler and the executor apply it, to each stay on a worker; only a pool can count deferred tasks": [
+        *("pool", "pool_slots", "queue", "executor", "executor_config", "resources", "run_as_user"),
+    ],
+    "It describes the task, and changes nothing of its run": [
+        *("task_id", "owner", "task_display_name", "doc", "doc_md", "doc_json", "doc_yaml", "doc_rst", "inlets"),
+        *("dag", "task_group", "default_args", "params", "sla", "logger_name", "allow_nested_operators"),
+        "render_template_as_native_obj",
+    ],
+    "The task runner sends the mail after the task has ended, as it calls ``on_failure_callback``": [
+        *("email", "email_on_retry", "email_on_failure"),
+    ],
+    "The page about limits has them": ["timeout", "execution_timeout"],
+}
