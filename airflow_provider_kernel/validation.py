@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
-from airflow_provider_kernel.client.validation import is_number, is_whole_number
+from airflow_provider_kernel.client.validation import is_missing, is_number, is_whole_number
 
 DEFAULT_POLL_INTERVAL = 10.0
 DEFAULT_MAX_LOG_LINES = 10_000
@@ -44,3 +45,24 @@ def check_no_multiple_outputs(multiple_outputs: bool, result: str) -> None:
     """Refuse what Airflow would refuse only after the task's work: to push the items of a result without any."""
     if multiple_outputs:
         raise KernelInputError(f"multiple_outputs=True needs a task that returns a dict; this one returns {result}")
+
+
+def check_invocation_id(value: Any, purpose: str, advice: str = "") -> None:
+    """
+    Refuse what is no id of an invocation, when the task runs: templates and XCom are known only then.
+
+    :param purpose: what the id is for, such as ``to end``.
+    :param advice: what else to do if it is missing, as a sentence.
+    :raises KernelInputError: when it is missing, or when it is several.
+    """
+    if is_missing(value):
+        raise KernelInputError(
+            f"invocation_id is {short_repr(value)}: there is no invocation {purpose}. The task that was to give "
+            "the id failed or was skipped before, or returned none, or a template found no value: check the XCom "
+            f"or conf that it reads{advice and f'. {advice}'}"
+        )
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        raise KernelInputError(
+            f"invocation_id is {short_repr(value)}; it takes one id. Where the task that provides it is mapped or "
+            "returns a list, map this one, too: .expand(invocation_id=...)"
+        )

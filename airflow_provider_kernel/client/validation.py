@@ -1,5 +1,5 @@
 """
-What counts as a number and as text.
+What counts as a number, as text, and as missing.
 
 ``True`` (for Python an ``int``) and ``nan`` (a ``float``) are no numbers. Half a surrogate pair is no text.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from typing import Any, TypeGuard
+
+#: What a template that finds no value renders to, where its result is text.
+EMPTY_TEMPLATES = ("None", "null")
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
@@ -27,3 +30,8 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether an id or a name is not there: ``None``, no text, or what a template found no value for."""
+    return value is None or (isinstance(value, str) and (not value.strip() or value in EMPTY_TEMPLATES))

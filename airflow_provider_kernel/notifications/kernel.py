@@ -16,6 +16,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.client.validation import is_missing
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.handoff import (
     CONF_KEY,
@@ -147,7 +148,7 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
 
     def _decide_end(self, context: Context) -> InvocationEnd | None:
         """Decide how to end the invocation; ``None`` if there is none."""
-        if not self.invocation_id or self.invocation_id == "None":
+        if is_missing(self.invocation_id):
             if "dag_run" in context:
                 log.info("The DAG run has no %s in its conf, so no invocation waits for it", CONF_KEY)
             else:

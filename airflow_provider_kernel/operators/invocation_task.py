@@ -14,7 +14,7 @@ from airflow_provider_kernel._compat import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelLostContactError
+from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
     KernelOutputError,
@@ -33,6 +33,7 @@ from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.templating import read_values
+from airflow_provider_kernel.validation import check_invocation_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -157,7 +158,11 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
 
         self._begin_run()
         with self.calling_kernel():
-            self._require_an_id()
+            check_invocation_id(
+                self.invocation_id,
+                "to answer",
+                f'Trigger the DAG with the conf {{"{CONF_KEY}": "<id>"}}, or set invocation_id',
+            )
             retries_left = has_retries_left(context["ti"])
             responder = InvocationResponder(
                 self.hook.config,
@@ -255,13 +260,6 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             return {}
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         return {"traceback": redact(text)[-_TRACEBACK_CHARACTERS:]}
-
-    def _require_an_id(self) -> None:
-        if not self.invocation_id or self.invocation_id == "None":
-            raise KernelInputError(
-                f"invocation_id is {self.invocation_id!r}: there is no invocation to answer. Trigger the DAG with "
-                f'the conf {{"{CONF_KEY}": "<id>"}}, or set invocation_id'
-            )
 
     def _response_of_crashed_try(self, invocation: Invocation, ledger: Ledger, response: str) -> Any:
         """Return the output with which a crashed try ended the invocation; raise if somebody else ended it."""

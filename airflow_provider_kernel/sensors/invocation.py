@@ -29,6 +29,7 @@ from airflow_provider_kernel.validation import (
     DEFAULT_MAX_OUTPUT_BYTES,
     DEFAULT_OUTPUT_AS,
     OutputAs,
+    check_invocation_id,
     check_output_as,
     check_whole_number,
 )
@@ -103,6 +104,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll the invocation once. Return whether it has ended, and its output."""
         with self.calling_kernel():
+            check_invocation_id(self.invocation_id, "to wait for")
             invocation = self._fetch_deferred() if self._run.event is not None else self._fetch(context)
             if invocation is None:
                 return PokeReturnValue(is_done=False)

@@ -12,15 +12,13 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.response import Response, read
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
-from airflow_provider_kernel.client.validation import is_unicode
+from airflow_provider_kernel.client.validation import EMPTY_TEMPLATES, is_unicode
 
 T = TypeVar("T")
 E = TypeVar("E")
 
 #: Far above any id or name; servers and proxies refuse very long addresses.
 _LONGEST_NAME = 500
-#: What a template that finds no value renders to.
-_EMPTY_TEMPLATES = ("None", "null")
 _EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
 
 
@@ -115,7 +113,7 @@ def _parameter(name: str, value: Any) -> str:
 def check_name(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise errors.KernelInputError(f"{what} is {short_repr(value)}; it must be a name, and not empty")
-    if value in _EMPTY_TEMPLATES:
+    if value in EMPTY_TEMPLATES:
         raise errors.KernelInputError(f"{what} is {value!r}: {_EMPTY_TEMPLATE_HINT}")
     if len(value) > _LONGEST_NAME:
         raise errors.KernelInputError(
@@ -131,7 +129,7 @@ def path_segment(what: str, value: Any) -> str:
         hint = f"it is of type {type(value).__name__}, not text"
     elif not value.strip():
         hint = "it is empty"
-    elif value in _EMPTY_TEMPLATES:
+    elif value in EMPTY_TEMPLATES:
         hint = _EMPTY_TEMPLATE_HINT
     elif value in (".", "..") or "/" in value or "\\" in value:
         hint = "it has a slash or is a path, not one id"

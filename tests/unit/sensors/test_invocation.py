@@ -53,6 +53,15 @@ def test_sensor_of_an_unknown_end_fails_and_names_its_status(deferrable, sensor,
     assert "of demo ended with the unknown status 'timed_out', which counts as failed" in str(result.error)
 
 
+@each_way
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["", "soft_fail"])
+@pytest.mark.parametrize("missing", [None, "", "None"], ids=repr)
+def test_sensor_without_an_id_says_that_there_is_no_invocation(missing, soft_fail, deferrable, sensor):
+    result = sensor(deferrable=deferrable, invocation_id=missing, soft_fail=soft_fail).run()
+    assert result.state == ("skipped" if soft_fail else "failed")
+    assert soft_fail or f"invocation_id is {missing!r}: there is no invocation to wait for" in str(result.error)
+
+
 def test_deferred_sensor_returns_the_output_of_an_invocation_that_ends_later(
     sensor, invocation_id, kernel_emulator, execution_api
 ):
