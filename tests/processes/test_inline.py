@@ -1,55 +1,20 @@
 """A signal to the commands that run a deferrable task without a triggerer: ``dag.test()`` and its relatives."""
 
-import contextlib
-import os
 import signal
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from support.airflow_home import AIRFLOW, INLINE_DAGS
 
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
-DAGS = Path(__file__).parent / "inline_dags"
-AIRFLOW = str(Path(sys.executable).parent / "airflow")
 COMMANDS = {
-    "dag.test()": [sys.executable, str(DAGS / "inline.py")],
+    "dag.test()": [sys.executable, str(INLINE_DAGS / "inline.py")],
     "airflow dags test": [AIRFLOW, "dags", "test", "inline"],
     "airflow tasks test": [AIRFLOW, "tasks", "test", "inline", "waits"],
 }
 #: How long a command may go on after the signal: ten seconds, and as long again to end a process on a busy machine.
 GRACE_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Home:
-    """An Airflow with the DAG, and the output of the last command."""
-
-    environment: dict[str, str]
-    output: Path
-
-    @contextlib.contextmanager
-    def running(self, command, kernel):
-        """Run a command, in a process group of its own as a shell does; kill what is left of it at the end."""
-        with (
-            self.output.open("w") as output,
-            subprocess.Popen(
-                command,
-                env={**self.environment, "AIRFLOW_CONN_KERNEL_DEFAULT": kernel.airflow_connection},
-                cwd=self.output.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    process.kill()
 
 
 @pytest.fixture(autouse=True)
@@ -58,20 +23,6 @@ def ctrl_c_is_not_ignored():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("airflow")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KERNEL_"))}
-    environment = {
-        **inherited,
-        "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }
-    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=folder, check=True, capture_output=True)
-    return Home(environment, folder / "output")
 
 
 @pytest.fixture
