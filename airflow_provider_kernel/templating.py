@@ -104,7 +104,10 @@ def _text_of(name: str, value: Any, templater: Any, context: Any, seen_oids: set
     else:
         allowed = "text"
     what = short_repr(rendered) if not isinstance(rendered, (Mapping, Sequence)) else "a value"
-    raise KernelInputError(
-        f"{name} is {what} of type {type(rendered).__name__}; it takes {allowed}. If another task returned it, let "
-        "that one return text: an id, a name or a version may have another form as a number"
+    advice = (
+        "If another task returned it, let that one return text: an id, a name or a version may have another form "
+        "as a number"
     )
+    if isinstance(rendered, Sequence) and allowed == "text":
+        advice = f"Where the task that returned it is mapped, or returns a list, map this one: .expand({name}=...)"
+    raise KernelInputError(f"{name} is {what} of type {type(rendered).__name__}; it takes {allowed}. {advice}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -53,16 +52,11 @@ def check_invocation_id(value: Any, purpose: str, advice: str = "") -> None:
 
     :param purpose: what the id is for, such as ``to end``.
     :param advice: what else to do if it is missing, as a sentence.
-    :raises KernelInputError: when it is missing, or when it is several.
+    :raises KernelInputError: when it is missing.
     """
     if is_missing(value):
         raise KernelInputError(
             f"invocation_id is {short_repr(value)}: there is no invocation {purpose}. The task that was to give "
             "the id failed or was skipped before, or returned none, or a template found no value: check the XCom "
             f"or conf that it reads{advice and f'. {advice}'}"
-        )
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        raise KernelInputError(
-            f"invocation_id is {short_repr(value)}; it takes one id. Where the task that provides it is mapped or "
-            "returns a list, map this one, too: .expand(invocation_id=...)"
         )

@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_kernel._compat import AirflowSkipException
-from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET
+from airflow_provider_kernel.client.validation import is_missing
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
-from airflow_provider_kernel.validation import check_no_multiple_outputs
+from airflow_provider_kernel.validation import check_invocation_id, check_no_multiple_outputs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_kernel.client.flow import Flow
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 IfFinished = Literal["skip", "fail", "ignore"]
+IfMissing = Literal["skip", "fail"]
+
+_HOW_TO_SKIP = "If that is in order, as in a clean-up, set if_missing='skip': the task is skipped then"
 
 
 class _EndInvocationOperator(KernelBaseOperator):
@@ -31,13 +36,23 @@ class _EndInvocationOperator(KernelBaseOperator):
     :param if_finished: what to do when it had already ended: ``"skip"`` the task, ``"fail"`` it, or ``"ignore"``
         it and succeed. Default: ignore when it ended in the wanted status, else fail. The result of an invocation
         that has ended is never overwritten.
+    :param if_missing: what to do when there is no invocation: ``"skip"`` the task, or ``"fail"`` it without a
+        retry (default). There is none when ``invocation_id`` is ``None``, empty or ``"None"``, as when the task
+        that was to start it started none, and when Kernel says for 30 seconds that it does not exist.
     """
 
     #: The status in which the invocation is to end.
     status: str
     operator_extra_links = (DASHBOARD,)
 
-    def __init__(self, *, invocation_id: str, if_finished: IfFinished | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        invocation_id: str,
+        if_finished: IfFinished | None = None,
+        if_missing: IfMissing = "fail",
+        **kwargs: Any,
+    ) -> None:
         if "output" in kwargs:
             # A template field has the name of its argument, and BaseOperator.output is the reference to XCom.
             raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
@@ -49,13 +64,23 @@ class _EndInvocationOperator(KernelBaseOperator):
             raise KernelInputError(
                 f"if_finished is {if_finished!r}; it takes 'skip', 'fail', 'ignore', or None for the default"
             )
+        self.if_missing = if_missing
+        if if_missing not in ("skip", "fail"):
+            raise KernelInputError(f"if_missing is {if_missing!r}; it takes 'skip' or 'fail'")
 
     def run_with_hook(self, context: Context) -> str:
-        """End the invocation unless it has ended, and return its status. ``if_finished`` says what else to do."""
+        """
+        End the invocation unless it has ended, and return its status.
+
+        ``if_finished`` and ``if_missing`` say what else to do.
+        """
+        if self.if_missing == "skip" and is_missing(self.invocation_id):
+            raise AirflowSkipException(f"invocation_id is {self.invocation_id!r}: there is no invocation to end")
+        check_invocation_id(self.invocation_id, "to end", _HOW_TO_SKIP)
         self.log.info("Ending invocation %s as %s", self.invocation_id, self.status)
         self.show_dashboard(context["ti"], self.invocation_id)
         # Fetch it first: an update of an invocation that has ended may overwrite its result (undocumented).
-        before = self.hook.get_invocation(self.invocation_id)
+        before = self._fetch()
         self.show_dashboard(context["ti"], before.id, app_name=before.app_name)
         if before.is_final:
             return self._handle_finished(before)
@@ -68,6 +93,31 @@ class _EndInvocationOperator(KernelBaseOperator):
 
     def end_invocation(self) -> Invocation:
         raise NotImplementedError
+
+    def _fetch(self) -> Invocation:
+        try:
+            if self.if_missing == "skip":
+                return self.hook.get_conn().run(self._fetch_patiently())
+            return self.hook.get_invocation(self.invocation_id)
+        except KernelNotFoundError as error:
+            if not error.says_absent:
+                raise
+            if self.if_missing == "skip":
+                raise AirflowSkipException(str(error)) from error
+            error.advice = f"{error.advice}. {_HOW_TO_SKIP}"
+            raise
+
+    def _fetch_patiently(self) -> Flow[Invocation]:
+        """Fetch it, and repeat that after "not found": of one that was just started, a skip would forget it."""
+        from airflow_provider_kernel.client.outage import Outage, persist
+        from airflow_provider_kernel.client.resources.invocations import requests
+
+        outage = Outage(f"invocation {self.invocation_id}", is_new=True)
+        return persist(
+            lambda: iter(requests.get_invocation(self.invocation_id)),
+            outage,
+            repeats=lambda error: error.says_absent,
+        )
 
     def _handle_finished(self, invocation: Invocation) -> str:
         is_wanted = invocation.status == self.status
@@ -93,6 +143,8 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
         output is sent (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
         ignore when it ended in the wanted status, else fail.
+    :param if_missing: what to do when there is no invocation, as in a clean-up: ``"skip"`` the task, or ``"fail"``
+        it. No id counts as none, and an id that Kernel does not know.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
@@ -118,6 +170,8 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
         output is sent (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
         ignore when it succeeded, else fail.
+    :param if_missing: what to do when there is no invocation, as in a clean-up: ``"skip"`` the task, or ``"fail"``
+        it. No id counts as none, and an id that Kernel does not know.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 
@@ -142,6 +196,8 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     :param reason: the reason; it becomes the invocation's output, ``{"error": reason}`` (templated).
     :param if_finished: what to do when it had already ended: ``"skip"``, ``"fail"`` or ``"ignore"``. Default:
         ignore when it failed, else fail.
+    :param if_missing: what to do when there is no invocation, as in a clean-up: ``"skip"`` the task, or ``"fail"``
+        it. No id counts as none, and an id that Kernel does not know.
     :param kernel_conn_id: the Airflow connection, of type ``kernel`` (templated).
     """
 

@@ -1,6 +1,9 @@
 """The operators that end an invocation which another task or program started."""
 
 import pytest
+from airflow.sdk import DAG
+from support.execution_api import task_instance
+from support.in_process import run_task
 
 from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
@@ -156,6 +159,98 @@ def test_update_whose_answer_is_lost_is_a_success(
     assert kernel_emulator.invocation(invocation_id).status == wanted
 
 
+MISSING = {
+    "None": None,
+    "empty": "",
+    "a template": "{{ ti.xcom_pull(task_ids='setup') }}",
+    "an empty template": "{{ '' }}",
+}
+each_missing = pytest.mark.parametrize("missing", MISSING.values(), ids=list(MISSING))
+
+
+@each_operator
+@each_missing
+def test_missing_id_fails_the_task_without_a_retry_and_says_how_to_allow_it(
+    missing, operator, arguments, wanted, run, kernel_emulator
+):
+    result = run(operator, invocation_id=missing, **arguments)
+    assert result.state == "failed"
+    assert isinstance(result.error.__cause__, KernelInputError)
+    assert "there is no invocation to end. The task that was to give the id failed or was skipped" in str(
+        result.error
+    )
+    assert "set if_missing='skip'" in str(result.error)
+    assert kernel_emulator.journal == ()
+
+
+@each_operator
+@each_missing
+def test_missing_id_skips_the_task_if_that_is_allowed(missing, operator, arguments, wanted, run, kernel_emulator):
+    result = run(operator, invocation_id=missing, if_missing="skip", **arguments)
+    assert result.state == "skipped"
+    assert kernel_emulator.journal == ()
+
+
+@each_operator
+def test_missing_id_of_a_native_template_skips_the_task(
+    operator, arguments, wanted, execution_api, kernel_connection
+):
+    with DAG("d", schedule=None, render_template_as_native_obj=True):
+        task = operator(
+            task_id="t", invocation_id="{{ ti.xcom_pull(task_ids='s') }}", if_missing="skip", **arguments
+        )
+    assert run_task(ti=task_instance(), task=task, client=execution_api.client()).state == "skipped"
+
+
+@each_operator
+@pytest.mark.parametrize("if_missing", ["skip", "fail"])
+@pytest.mark.parametrize("several", [["a", "b"], [], [None]], ids=repr)
+def test_several_ids_fail_the_task_and_name_expand(several, if_missing, operator, arguments, wanted, run):
+    result = run(operator, invocation_id=several, if_missing=if_missing, **arguments)
+    assert result.state == "failed"
+    assert "map this one: .expand(invocation_id=...)" in str(result.error)
+
+
+@each_operator
+def test_invocation_that_kernel_does_not_know_counts_as_missing(
+    operator, arguments, wanted, run, kernel_emulator, monkeypatch
+):
+    monkeypatch.setattr("airflow_provider_kernel.client.outage.NOT_FOUND_GRACE_SECONDS", 0.5)
+    assert run(operator, invocation_id="nonexistent", if_missing="skip", **arguments).state == "skipped"
+    assert len(kernel_emulator.requests("GET", "/invocations/nonexistent")) > 1
+    result = run(operator, invocation_id="nonexistent", **arguments)
+    assert result.state == "failed"
+    assert "set if_missing='skip'" in str(result.error)
+
+
+@each_operator
+def test_new_invocation_that_kernel_does_not_find_at_first_is_not_skipped(
+    operator, arguments, wanted, run, kernel_emulator, invocation_id
+):
+    not_found = {"code": "not_found", "message": "invocation not found"}
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=1, status=404, body=not_found))
+    assert run(operator, invocation_id=invocation_id, if_missing="skip", **arguments).state == "success"
+    assert kernel_emulator.invocation(invocation_id).status == wanted
+
+
+@each_operator
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 404, "body": "<html>no such page</html>"},
+        {"status": 404, "body": {"code": "project_not_found", "message": "no such project"}},
+        {"status": 403},
+        {"status": 401},
+    ],
+    ids=["proxy", "project", "403", "401"],
+)
+def test_answer_that_says_nothing_about_the_invocation_is_no_reason_to_skip(
+    answer, operator, arguments, wanted, run, kernel_emulator, invocation_id
+):
+    kernel_emulator.add_fault(Fault("GET", "/invocations/*", nth=None, **answer))
+    assert run(operator, invocation_id=invocation_id, if_missing="skip", **arguments).state == "failed"
+
+
 @each_operator
 def test_unknown_invocation_fails_the_task_without_a_retry(operator, arguments, wanted, run, kernel_emulator):
     result = run(operator, invocation_id="nonexistent", **arguments)
@@ -185,6 +280,13 @@ def test_update_refuses_a_status_that_is_not_final(run, kernel_emulator, invocat
 def test_unknown_if_finished_is_refused_when_the_dag_is_parsed(operator, arguments, wanted):
     with pytest.raises(KernelInputError, match="it takes 'skip', 'fail', 'ignore'"):
         operator(task_id="t", invocation_id="x", if_finished="explode", **arguments)
+
+
+@each_operator
+@pytest.mark.parametrize("bad", ["ignore", None, True, ""])
+def test_unknown_if_missing_is_refused_when_the_dag_is_parsed(bad, operator, arguments, wanted):
+    with pytest.raises(KernelInputError, match="it takes 'skip' or 'fail'"):
+        operator(task_id="t", invocation_id="x", if_missing=bad, **arguments)
 
 
 def test_argument_output_is_refused():
