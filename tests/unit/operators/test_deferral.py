@@ -97,6 +97,8 @@ class TestBeforeTheDeferral:
             "is_new",
             "was_seen",
             "live_view_link",
+            "poll_delays",
+            "delays_began",
         }
 
     def test_deferral_has_no_timeout_of_airflow(self, deferred):
