@@ -39,6 +39,8 @@ class Run:
         self.started_at: datetime | None = None
         #: What a sensor's trigger has sent, until it is read.
         self.event: dict[str, Any] | None = None
+        #: Which argument of a sensor the deadline of its trigger comes from.
+        self.limit = ""
         #: Why a sensor's time is over, when its trigger has found so.
         self.overdue: KernelError | None = None
         #: The URL of the link on the task's page, once it is known.

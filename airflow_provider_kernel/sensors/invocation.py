@@ -14,6 +14,7 @@ from airflow_provider_kernel._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     conf,
 )
 from airflow_provider_kernel.client.errors import KernelError
@@ -67,7 +68,8 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
     :param poke_interval: seconds between two polls, as for any sensor, and so are ``exponential_backoff`` and
         ``max_wait``. A deferrable sensor takes 0 as 1.
-    :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts.
+    :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts. It counts towards
+        ``execution_timeout``, too, which ends in ``AirflowTaskTimeout`` and is retried.
     :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0, or
         ``output_as`` is not one of its values.
     """
@@ -178,17 +180,25 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
 
         :raises AirflowFailException: when it failed, or when polling failed with an error that will not pass.
         :raises AirflowSensorTimeout: when it has not ended within ``timeout``.
+        :raises AirflowTaskTimeout: when it has not ended within ``execution_timeout``.
         """
         self._begin_run()
         self._run.started_at = context["ti"].start_date
         self.log.info("Waiting for invocation %s", self.invocation_id)
         return super().execute(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Resume after the deferral, and do what :meth:`execute` does."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, *, limit: str = "timeout"
+    ) -> Any:
+        """
+        Resume after the deferral, and do what :meth:`execute` does.
+
+        :param limit: which argument the deadline of the trigger comes from.
+        """
         self._begin_run(is_resumed=True)
         self._run.started_at = context["ti"].start_date
         self._run.event = event or {}
+        self._run.limit = limit
         return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -203,12 +213,17 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     ) -> float:
         """Return for how long the base class is to sleep or reschedule; a deferrable sensor defers instead."""
         if self._run.overdue is not None:
-            # The base class counts from the start of this process. Of its options, only soft_fail is for a timeout.
-            kind = AirflowSkipException if self.soft_fail else AirflowSensorTimeout
-            raise kind(str(self._run.overdue)) from self._run.overdue
+            raise self._timeout_error(str(self._run.overdue)) from self._run.overdue
         if self.deferrable:
             self._defer()
         return super()._get_next_poke_interval(started_at, run_duration, poke_count)
+
+    def _timeout_error(self, message: str) -> BaseException:
+        """Make the error of a limit that was passed in the triggerer, as it would be between two pokes."""
+        # There, the base class catches no AirflowTaskTimeout. Of its options, only soft_fail is for its timeout.
+        if self._run.limit == "execution_timeout":
+            return AirflowTaskTimeout(message)
+        return AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
     def _defer(self) -> NoReturn:
         from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -216,6 +231,10 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         outage = self._run.outage
         now = datetime.now(timezone.utc)
         started = self._run.started_at or now
+        limits = {"timeout": float(self.timeout)}
+        if self.execution_timeout is not None:
+            limits["execution_timeout"] = self.execution_timeout.total_seconds()
+        limit = min(limits, key=limits.__getitem__)
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
@@ -223,7 +242,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 poll_interval=self.poke_interval or _MIN_POLL_SECONDS,
                 poll_delays=self._poll_delays(started, passed=(now - started).total_seconds()),
                 delays_began=now.timestamp(),
-                deadline=started.timestamp() + self.timeout,
+                deadline=started.timestamp() + limits[limit],
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
@@ -232,6 +251,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
             ),
             method_name="execute_complete",
+            kwargs={"limit": limit},
         )
 
     def _poll_delays(self, started: datetime, *, passed: float) -> list[float]:

@@ -75,6 +75,8 @@ O = Outcome  # noqa: E741 (the tables are read as tables)
 _NEVER_SKIPS = "cannot occur: nothing makes the operator skip"
 _FOUND_BEFORE = "cannot occur: the first poll, before the deferral, has failed"
 _NOT_FIRST = "cannot occur: a first poll that fails is repeated, or fails the task for good"
+_OWN_LIMIT = "cannot occur: Airflow starts the task anew for each poll, and the limit with it"
+_THEN_DEFERRED = "cannot occur: between two polls the task is deferred"
 
 
 def _row(*cells: Outcome | str) -> dict[str, Outcome | str]:
@@ -92,6 +94,10 @@ OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
     ("soft_fail=True", "XCom cannot hold the output"): _sensor(*(O.SKIPPED,) * 4),
     ("soft_fail=True", "the key is refused at the first poll"): _sensor(*(O.SKIPPED,) * 3, _FOUND_BEFORE),
     ("soft_fail=True", "the key is refused later"): _sensor(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED),
+    ("soft_fail=True", "the execution_timeout is over during a poll"): _sensor(*(O.SKIPPED,) * 4),
+    ("soft_fail=True", "the execution_timeout is over between two polls"): _sensor(
+        O.RETRIED, _OWN_LIMIT, _THEN_DEFERRED, O.RETRIED
+    ),
     ("never_fail=True", "the invocation failed"): _sensor(*(O.SKIPPED,) * 4),
     ("never_fail=True", "the timeout is over"): _sensor(*(O.FAILED,) * 4),
     ("never_fail=True", "XCom cannot hold the output"): _sensor(*(O.SKIPPED,) * 4),

@@ -75,11 +75,17 @@ class TaskTry:
         self.api.next_method, self.api.next_kwargs = method, kwargs
         return self.run()
 
+    def go_on(self, deferred: Any) -> Any:
+        """Run the trigger that it deferred with, and let it go on with the event."""
+        return self.resume(
+            deferred.msg.next_method, event=self.trigger_event(deferred), **(deferred.msg.next_kwargs or {})
+        )
+
     def run_through(self) -> Any:
         """Run it to its end, over a deferral if it defers."""
         result = self.run()
         if result.state == "deferred":
-            result = self.resume(result.msg.next_method, event=self.trigger_event(result))
+            result = self.go_on(result)
         return result
 
 

@@ -176,7 +176,7 @@ class Play:
     def resume(self, task, deferred):
         assert deferred.state == "deferred"
         self.then()
-        return task.resume("execute_complete", event=task.trigger_event(deferred))
+        return task.go_on(deferred)
 
     def sensor(self, stage, **arguments):
         self.start()
@@ -254,6 +254,22 @@ def too_late(play, column, arguments):
     play.then = lambda: None
 
 
+def late_in_a_poll(play, column, arguments):
+    arguments["execution_timeout"] = timedelta(seconds=0.5)
+    if column == "sensor_after":
+        play.then = lambda: (play.end(output=OUTPUT), play.kernel.add_fault(Fault("GET", ONE, 2, delay=1.5)))
+    elif column == "sensor_first":
+        play.then = lambda: play.kernel.add_fault(Fault("GET", ONE, 1, delay=1.5))
+    else:
+        play.then = lambda: None
+        play.kernel.add_fault(Fault("GET", ONE, 1, delay=1.5))
+
+
+def late_between_polls(play, column, arguments):
+    arguments["execution_timeout"] = timedelta(seconds=0.5)
+    play.then = lambda: column == "sensor_poke" and time.sleep(5)
+
+
 def unfit(play, column, arguments):
     arguments["max_output_bytes"] = 1
 
@@ -308,6 +324,8 @@ CASES = {
     "the invocation failed": failed,
     "the timeout is over": too_late,
     "XCom cannot hold the output": unfit,
+    "the execution_timeout is over during a poll": late_in_a_poll,
+    "the execution_timeout is over between two polls": late_between_polls,
     "the key is refused at the first poll": refused_at_first,
     "the key is refused later": refused_later,
     "an error that may pass": may_pass,
