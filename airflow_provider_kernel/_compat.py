@@ -31,6 +31,38 @@ except ImportError:  # Airflow 3.1
     )
 
 try:
+    from airflow.sdk.exceptions import (
+        AirflowTaskTerminated,
+        DagRunTriggerException,
+        DownstreamTasksSkipped as DownstreamTasksSkipped,
+    )
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import (  # type: ignore[no-redef]
+        AirflowTaskTerminated,
+        DagRunTriggerException,
+        DownstreamTasksSkipped as DownstreamTasksSkipped,
+    )
+
+#: After these Airflow does not try a task again: it fails for good, is skipped, or has succeeded.
+NOT_RETRIED: tuple[type[BaseException], ...] = (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTerminated,
+    DagRunTriggerException,
+    DownstreamTasksSkipped,
+)
+
+#: After these the same try goes on later.
+GOES_ON: tuple[type[BaseException], ...] = (TaskDeferred, AirflowRescheduleException)
+try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+except ImportError:  # before Airflow 3.3
+    pass
+else:
+    GOES_ON += (TaskAwaitingInput,)
+
+try:
     from airflow.sdk import conf as conf
 except ImportError:  # Airflow 3.1
     from airflow.configuration import conf as conf  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_kernel._compat import NOT_RETRIED
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
 from airflow_provider_kernel.client.safe_logger import get_logger
 
@@ -88,7 +88,7 @@ def has_retries_left(ti: Any) -> bool:
 
 def will_be_retried(ti: Any, error: BaseException, context: Any) -> bool:
     """Return whether Airflow tries a running task again after an error, by Airflow's own rules."""
-    if isinstance(error, (AirflowFailException, AirflowSensorTimeout)) or not has_retries_left(ti):
+    if isinstance(error, NOT_RETRIED) or not has_retries_left(ti):
         return False
     policy = getattr(ti.task, "retry_policy", None)  # Airflow 3.3
     if policy is None:

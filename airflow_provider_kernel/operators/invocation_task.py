@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.operators.python import PythonOperator
 
 from airflow_provider_kernel._compat import (
-    AirflowRescheduleException,
+    GOES_ON,
     AirflowSkipException,
     AirflowTaskTimeout,
-    TaskDeferred,
 )
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
@@ -243,13 +242,13 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         if isinstance(error, (KernelInvocationFinishedError, KernelOutputError)):  # it has ended
             responder.settle()
             return
-        if isinstance(error, (TaskDeferred, AirflowRescheduleException)):
-            return  # the task goes on later
+        if isinstance(error, GOES_ON):
+            return
         responder.end_after_kill()  # raises in a killed task: kill() has decided already
         if isinstance(error, KernelLostContactError) and error.ends_nothing:
             self.log.info("Invocation %s is not ended: it is only Airflow's access that failed", self.invocation_id)
             return
-        final = isinstance(error, AirflowSkipException) or (isinstance(error, KernelError) and error.permanent)
+        final = isinstance(error, KernelError) and error.permanent
         if not final and will_be_retried(context["ti"], error, context):
             self.log.info("Invocation %s is left to the next try", self.invocation_id)
             return

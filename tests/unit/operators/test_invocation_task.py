@@ -13,6 +13,7 @@ from airflow_provider_kernel._compat import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
+    DownstreamTasksSkipped,
 )
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators import _responder
@@ -177,6 +178,20 @@ def test_skipped_task_fails_the_invocation(respond, current):
     assert respond(raises(AirflowSkipException("holiday")), max_tries=3).run().state == "skipped"
     assert current().status == "failed"
     assert current().output_json == {"error": "The Airflow task was skipped: holiday"}
+
+
+def test_task_that_succeeds_by_skipping_those_after_it_fails_the_invocation(respond, current):
+    assert respond(raises(DownstreamTasksSkipped(tasks=["x"])), max_tries=3).run().state == "success"
+    assert current().status == "failed"
+
+
+@pytest.mark.needs_airflow("3.3", "before, a task cannot wait for input")
+def test_task_that_awaits_input_leaves_the_invocation_to_what_goes_on(respond, current):
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    waits = TaskAwaitingInput(method_name="execute", timeout=None)
+    assert respond(raises(waits), max_tries=0).run().state == "awaiting_input"
+    assert current().status == "running"
 
 
 @pytest.mark.needs_airflow("3.3", "before, a task has no retry policy")
