@@ -188,17 +188,17 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         return super().execute(context)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, *, limit: str = "timeout"
+        self, context: Context, event: dict[str, Any] | None = None, *, limit: str | None = None
     ) -> Any:
         """
         Resume after the deferral, and do what :meth:`execute` does.
 
-        :param limit: which argument the deadline of the trigger comes from.
+        :param limit: which argument the deadline of the trigger comes from; ``dag.test()`` does not hand it on.
         """
         self._begin_run(is_resumed=True)
         self._run.started_at = context["ti"].start_date
         self._run.event = event or {}
-        self._run.limit = limit
+        self._run.limit = limit or self._first_limit()[0]
         return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -218,6 +218,12 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             self._defer()
         return super()._get_next_poke_interval(started_at, run_duration, poke_count)
 
+    def _first_limit(self) -> tuple[str, float]:
+        """Return which argument ends the wait in the triggerer, and its seconds from the start of the task."""
+        if self.execution_timeout is not None and self.execution_timeout.total_seconds() < self.timeout:
+            return "execution_timeout", self.execution_timeout.total_seconds()
+        return "timeout", self.timeout
+
     def _timeout_error(self, message: str) -> BaseException:
         """Make the error of a limit that was passed in the triggerer, as it would be between two pokes."""
         # There, the base class catches no AirflowTaskTimeout. Of its options, only soft_fail is for its timeout.
@@ -231,10 +237,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         outage = self._run.outage
         now = datetime.now(timezone.utc)
         started = self._run.started_at or now
-        limits = {"timeout": float(self.timeout)}
-        if self.execution_timeout is not None:
-            limits["execution_timeout"] = self.execution_timeout.total_seconds()
-        limit = min(limits, key=limits.__getitem__)
+        limit, seconds = self._first_limit()
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
@@ -242,7 +245,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 poll_interval=self.poke_interval or _MIN_POLL_SECONDS,
                 poll_delays=self._poll_delays(started, passed=(now - started).total_seconds()),
                 delays_began=now.timestamp(),
-                deadline=started.timestamp() + limits[limit],
+                deadline=started.timestamp() + seconds,
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,

@@ -76,6 +76,7 @@ _NEVER_SKIPS = "cannot occur: nothing makes the operator skip"
 _FOUND_BEFORE = "cannot occur: the first poll, before the deferral, has failed"
 _NOT_FIRST = "cannot occur: a first poll that fails is repeated, or fails the task for good"
 _OWN_LIMIT = "cannot occur: Airflow starts the task anew for each poll, and the limit with it"
+_NO_TRIGGER = "cannot occur: there is no trigger"
 _THEN_DEFERRED = "cannot occur: between two polls the task is deferred"
 
 
@@ -98,14 +99,17 @@ OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
     ("soft_fail=True", "the execution_timeout is over between two polls"): _sensor(
         O.RETRIED, _OWN_LIMIT, _THEN_DEFERRED, O.RETRIED
     ),
+    ("soft_fail=True", "the trigger crashes"): _sensor(*(_NO_TRIGGER,) * 3, O.SKIPPED),
     ("never_fail=True", "the invocation failed"): _sensor(*(O.SKIPPED,) * 4),
     ("never_fail=True", "the timeout is over"): _sensor(*(O.FAILED,) * 4),
     ("never_fail=True", "XCom cannot hold the output"): _sensor(*(O.SKIPPED,) * 4),
     ("never_fail=True", "the key is refused later"): _sensor(O.SKIPPED, O.SKIPPED, _NOT_FIRST, O.SKIPPED),
+    ("never_fail=True", "the trigger crashes"): _sensor(*(_NO_TRIGGER,) * 3, O.SKIPPED),
     ("soft_fail=True, never_fail=True", "always"): _sensor(*(O.EXCLUSIVE,) * 4),
     ("silent_fail=True", "the invocation failed"): _sensor(*(O.FAILED,) * 4),
     ("silent_fail=True", "the timeout is over"): _sensor(*(O.FAILED,) * 4),
     ("silent_fail=True", "the key is refused later"): _sensor(O.POLLS_ON, O.POLLS_ON, _NOT_FIRST, O.POLLS_ON),
+    ("silent_fail=True", "the trigger crashes"): _sensor(*(_NO_TRIGGER,) * 3, O.RETRIED),
     ("mode", "the invocation runs"): _sensor(O.KEEPS_SLOT, O.RESCHEDULES, O.DEFERS, O.DEFERS),
     ("exponential_backoff=True, max_wait", "the invocation runs"): _sensor(*(O.GROWING,) * 4),
     ("poke_interval=0", "the invocation runs"): _sensor(O.AT_ONCE, O.AT_ONCE, O.EVERY_SECOND, O.EVERY_SECOND),
@@ -115,6 +119,9 @@ OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
     ("multiple_outputs=True", "the output is no JSON object"): _row(*(O.FAILED,) * 8, O.NO_ITEMS),
     ("retries", "an error that may pass"): _row(
         *(O.RETRIED,) * 3, *(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED), O.RETRIED, O.RETRIED
+    ),
+    ("retries", "the trigger crashes"): _row(
+        *(_NO_TRIGGER, _NO_TRIGGER, O.RETRIED), *(_NO_TRIGGER,) * 3, O.RETRIED, _NO_TRIGGER, _NO_TRIGGER
     ),
     ("retries", "an error that will not pass"): _row(*(O.FAILED,) * 9),
     ("retry_policy (Airflow 3.3) that says fail", "an error that may pass"): _row(

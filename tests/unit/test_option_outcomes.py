@@ -176,6 +176,9 @@ class Play:
     def resume(self, task, deferred):
         assert deferred.state == "deferred"
         self.then()
+        return self.go_on(task, deferred)
+
+    def go_on(self, task, deferred):
         return task.go_on(deferred)
 
     def sensor(self, stage, **arguments):
@@ -232,26 +235,18 @@ def failed(play, column, arguments):
 
 
 def too_late(play, column, arguments):
+    play.then = lambda: None
     if column == "sensor_after":
-        trigger_event = play.make_task
 
-        def make_task(*args, **more):
-            task = trigger_event(*args, **more)
-            fire = task.trigger_event
+        def go_on(task, deferred):
+            deferred.msg.trigger_kwargs["deadline"] = time.time() - 1
+            return task.go_on(deferred)
 
-            def fire_late(deferred):
-                deferred.msg.trigger_kwargs["deadline"] = time.time() - 1
-                return fire(deferred)
-
-            task.trigger_event = fire_late
-            return task
-
-        play.make_task = make_task
+        play.go_on = go_on
     elif column == "sensor_reschedule":
         play.api.rescheduled_at = datetime.now(timezone.utc) - timedelta(days=1)
     else:
         arguments["timeout"] = 0
-    play.then = lambda: None
 
 
 def late_in_a_poll(play, column, arguments):
@@ -268,6 +263,10 @@ def late_in_a_poll(play, column, arguments):
 def late_between_polls(play, column, arguments):
     arguments["execution_timeout"] = timedelta(seconds=0.5)
     play.then = lambda: column == "sensor_poke" and time.sleep(5)
+
+
+def crashed(play, column, arguments):
+    play.go_on = lambda task, deferred: task.resume("__fail__", error="Trigger failure")
 
 
 def unfit(play, column, arguments):
@@ -323,6 +322,7 @@ CASES = {
     "the invocation runs": runs_on,
     "the invocation failed": failed,
     "the timeout is over": too_late,
+    "the trigger crashes": crashed,
     "XCom cannot hold the output": unfit,
     "the execution_timeout is over during a poll": late_in_a_poll,
     "the execution_timeout is over between two polls": late_between_polls,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.testing import Fault
@@ -213,3 +213,11 @@ class TestPolls:
         task = sensor(deferrable=True, silent_fail=True, poke_interval=5, timeout=600, exponential_backoff=True)
         event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
         assert sum(task.resume("execute_complete", event=event).msg.trigger_kwargs["poll_delays"]) > 290
+
+
+def test_execution_timeout_ends_a_deferral_as_itself_where_dag_test_drops_the_arguments(sensor, invocation_id):
+    task = sensor(deferrable=True, execution_timeout=timedelta(seconds=30), soft_fail=True)
+    limited = task.run().msg.trigger_kwargs["deadline"]
+    assert limited <= time.time() + 30
+    result = task.resume("execute_complete", event={"invocation_id": invocation_id, "status": "timeout"})
+    assert isinstance(result.error, AirflowTaskTimeout)
