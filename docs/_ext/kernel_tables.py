@@ -12,6 +12,7 @@ from docutils.utils import new_document
 from error_outcomes import COLUMNS, NOT_OF_A_REQUEST, OUTCOMES, SAME_AS, Outcome
 from option_outcomes import (
     APPLIED_BY_AIRFLOW,
+    CLASSES,
     COLUMNS as OPTION_COLUMNS,
     NO_SUCH_MODE,
     OUTCOMES as OPTION_OUTCOMES,
@@ -129,24 +130,38 @@ class OptionOutcomes(KernelTable):
         for (option, case), cells in OPTION_OUTCOMES.items():
             columns: dict[str, list[str]] = {}
             for column, outcome in cells.items():
-                text = outcome if isinstance(outcome, str) else outcome.value
-                columns.setdefault(text, []).append(OPTION_COLUMNS[column])
-            sentences = [f"**{'; '.join(names)}:** {text}." for text, names in columns.items()]
-            everywhere = f"**Everywhere:** {next(iter(columns))}."
-            rows.append([f"``{option}``; {case}", " ".join(sentences) if len(columns) > 1 else everywhere])
+                columns.setdefault(outcome if isinstance(outcome, str) else outcome.value, []).append(column)
+            sentences = [f"**{_modes(shared)}:** {text}." for text, shared in columns.items()]
+            rows.append([f"``{option}``; {case}", " ".join(sentences)])
         return ["Option; case", "What follows"], rows
 
 
+def _modes(columns: list[str]) -> str:
+    """Name columns, and a part of which all modes are among them by its name alone."""
+    if len(columns) == len(OPTION_COLUMNS):
+        return "All"
+    names = []
+    for part, name in PARTS.items():
+        of_part = [column for column in OPTION_COLUMNS if column.partition("_")[0] == part]
+        shared = [column for column in of_part if column in columns]
+        names += [name] if shared == of_part else [OPTION_COLUMNS[column] for column in shared]
+    return ", ".join(names)
+
+
 class MissingModes(KernelTable):
-    """The modes that a part does not have, and what Airflow says to who asks for them."""
+    """The parts, the modes that each does not have, and what Airflow says to who asks for them."""
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return a row for each part."""
         rows = []
-        for part, given in NO_SUCH_MODE.items():
-            arguments = ", ".join(f"``{name}={value!r}``" for name, value in given)
-            rows.append([PARTS[part], f"Airflow refuses {arguments} with a ``TypeError``: {WHY_NO_MODE[part]}."])
-        return ["Part", "What it has no mode for"], rows
+        for part, name in PARTS.items():
+            classes = ", ".join(f"``{cls}``" for cls in CLASSES[part])
+            arguments = ", ".join(f"``{name}={value!r}``" for name, value in NO_SUCH_MODE.get(part, []))
+            why = (
+                f"Airflow refuses {arguments} with a ``TypeError``: {WHY_NO_MODE[part]}." if arguments else "None."
+            )
+            rows.append([f"**{name}:** {classes}", why])
+        return ["Part", "Modes that it does not have"], rows
 
 
 class AppliedByAirflow(KernelTable):

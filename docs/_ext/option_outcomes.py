@@ -12,9 +12,9 @@ from enum import Enum
 class Outcome(Enum):
     """What the option makes of the task; the value is what the documentation says."""
 
-    NO_SENSOR = "Airflow refuses it with a ``TypeError`` when the DAG is parsed: it is an option of sensors"
-    EXCLUSIVE = "Airflow refuses it with a ``ValueError`` when the DAG is parsed"
-    NO_ITEMS = "refused with a ``KernelInputError`` when the DAG is parsed: the result has no items"
+    NO_SENSOR = "refused by Airflow with a ``TypeError``, as an option of sensors alone"
+    EXCLUSIVE = "Airflow refuses it with a ``ValueError``"
+    NO_ITEMS = "refused with a ``KernelInputError``: the result has no items"
     SKIPPED = "the task is skipped"
     FAILED = "the task fails, and is not retried"
     RETRIED = "the task fails, and Airflow retries it"
@@ -31,30 +31,41 @@ class Outcome(Enum):
     SECONDS = "taken as its seconds"
     NO_RESULT = "the result is not pushed; the link and what the safety net reads are"
     ITEMS = "each item of the result is also pushed under its own key"
-    ONCE = "once"
-    TWICE = "at the start, and again after the deferral"
-    EACH_POKE = "at each poll: Airflow starts the task anew"
+    ONCE = "takes effect once"
+    TWICE = "takes effect at the start, and again after the deferral"
+    EACH_POKE = "takes effect at each poll, for which Airflow starts the task anew"
 
 
-#: The parts, and their modes in the tables.
+#: The modes of the parts, as the tables name them; a first poll is before a deferral.
 COLUMNS = {
-    "invoke_blocking": "Operator, blocking",
-    "invoke_first": "Operator, first poll before a deferral",
-    "invoke_after": "Operator, after a deferral",
-    "sensor_poke": "Sensor, ``poke``",
-    "sensor_reschedule": "Sensor, ``reschedule``",
-    "sensor_first": "Sensor, first poll before a deferral",
-    "sensor_after": "Sensor, after a deferral",
-    "answer": "Task that answers",
-    "request": "Operators that send one request",
+    "invoke_blocking": "Operator on a worker",
+    "invoke_first": "Operator at its first poll",
+    "invoke_after": "Operator after a deferral",
+    "sensor_poke": "Sensor in poke mode",
+    "sensor_reschedule": "Sensor in reschedule mode",
+    "sensor_first": "Sensor at its first poll",
+    "sensor_after": "Sensor after a deferral",
+    "answer": "Answering task",
+    "request": "Operators of one request",
 }
 
+#: The parts of the package.
 PARTS = {
-    "invoke": "``KernelInvokeOperator``",
-    "sensor": "``KernelInvocationSensor``",
-    "answer": "``KernelInvocationTaskOperator``, ``@task.kernel_invocation``",
-    "request": "``KernelUpdateInvocationOperator``, ``KernelCompleteInvocationOperator``, "
-    "``KernelCancelInvocationOperator``, ``KernelCancelOrphansOperator``",
+    "invoke": "Operator",
+    "sensor": "Sensor",
+    "answer": "Answering task",
+    "request": "Operators of one request",
+}
+
+#: What their names stand for.
+CLASSES = {
+    "invoke": ["KernelInvokeOperator"],
+    "sensor": ["KernelInvocationSensor"],
+    "answer": ["KernelInvocationTaskOperator", "@task.kernel_invocation"],
+    "request": [
+        *("KernelUpdateInvocationOperator", "KernelCompleteInvocationOperator"),
+        *("KernelCancelInvocationOperator", "KernelCancelOrphansOperator"),
+    ],
 }
 
 #: Why a part lacks modes.
@@ -160,10 +171,15 @@ APPLIED_BY_AIRFLOW = {
     "It describes the task, and changes nothing of its run": [
         *("task_id", "owner", "task_display_name", "doc", "doc_md", "doc_json", "doc_yaml", "doc_rst", "inlets"),
         *("dag", "task_group", "default_args", "params", "sla", "logger_name", "allow_nested_operators"),
+    ],
+    "Payloads, outputs and a function's arguments are rendered by it; names, ids and versions always as text": [
         "render_template_as_native_obj",
     ],
     "The task runner sends the mail after the task has ended, as it calls ``on_failure_callback``": [
         *("email", "email_on_retry", "email_on_failure"),
     ],
-    "The page about limits has them": ["timeout", "execution_timeout"],
+    "A limit of time. Each counts from the start of the task, the time of a deferral included": [
+        "timeout",
+        "execution_timeout",
+    ],
 }
