@@ -18,6 +18,12 @@ LONGEST_DRAIN_SECONDS = 60.0
 #: What is logged when the lines cannot be had any more.
 NOT_SHOWN = "The invocation's log lines are not shown from here on"
 
+#: What is logged before lines that may have been logged before.
+COMES_AGAIN = (
+    "The log of invocation %s follows from its start: the trigger of this task may have run before, in a triggerer "
+    "that stopped, for example, and lines that it logged then come again"
+)
+
 
 class InvocationLog:
     """
@@ -27,12 +33,21 @@ class InvocationLog:
     own later lines are never folded away.
 
     :param max_lines: max lines to write; the others are counted, and one line says how many.
+    :param may_come_again: whether another process may have written the first lines into the same log.
     """
 
-    def __init__(self, logger: Any, invocation_id: str, *, max_lines: int = DEFAULT_MAX_LOG_LINES) -> None:
+    def __init__(
+        self,
+        logger: Any,
+        invocation_id: str,
+        *,
+        max_lines: int = DEFAULT_MAX_LOG_LINES,
+        may_come_again: bool = False,
+    ) -> None:
         self.logger = SafeLogger.of(logger)
         self._invocation_id = invocation_id
         self._max_lines = max_lines
+        self._may_come_again = may_come_again
         self._in_group = False
         self._ended = False
         # write() runs on the reading thread, end() on either.
@@ -46,6 +61,8 @@ class InvocationLog:
                 return
             if not self._in_group:
                 self._in_group = True
+                if self._may_come_again:
+                    self.logger.info(COMES_AGAIN, self._invocation_id)
                 self.logger.begin_group("Log of invocation %s", self._invocation_id)
             # The prefix marks the rest as the action's, even if it looks like a record of ours.
             if isinstance(news, LogLine):

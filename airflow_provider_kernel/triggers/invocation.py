@@ -28,12 +28,17 @@ from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
 
+#: A triggerer takes up a new trigger within seconds. After this many, another one may have run it before.
+_TAKEN_UP_SECONDS = 10.0
+
 
 class KernelInvocationTrigger(OwningTrigger):
     """
     Wait for the end of an invocation, and send an event; the worker fetches the result.
 
-    The trigger starts nothing, so it may run again after a restart of the triggerer. It ends the invocation when a
+    The trigger starts nothing, so it may run again after a restart of the triggerer. It then logs the invocation's
+    lines from the first one again, after a line that says so: Airflow gives a trigger no place to keep how far it
+    got. It ends the invocation when a
     user acts on the task (marks or clears it) and when the deadline has passed, and for no other reason: not when
     the triggerer stops, and not when another triggerer has taken over.
 
@@ -46,8 +51,9 @@ class KernelInvocationTrigger(OwningTrigger):
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
     :param poll_interval: seconds between two polls.
     :param poll_delays: the pauses between polls in place of that, in seconds; the last one is repeated.
-    :param delays_began: when the first of them began, in seconds since the epoch: a trigger that runs again goes on
-        where it was. Default: now.
+    :param deferred_at: when the task deferred, in seconds since the epoch: a trigger that runs again goes on with
+        the pauses where it was, and logs that lines come again. Default: now.
+    :param was_deferred: whether the task was deferred before, so that another trigger has followed the same log.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
     :param cancel_on_kill: whether to end the invocation when a user acts on the task, and at the deadline.
     :param stream_logs: whether to write the invocation's log lines into the task's log.
@@ -73,7 +79,8 @@ class KernelInvocationTrigger(OwningTrigger):
         was_seen: bool = False,
         live_view_link: bool = False,
         poll_delays: Sequence[float] | None = None,
-        delays_began: float | None = None,
+        deferred_at: float | None = None,
+        was_deferred: bool = False,
     ) -> None:
         super().__init__(external_id=invocation_id, kernel_conn_id=kernel_conn_id, cancel_on_kill=cancel_on_kill)
         self.invocation_id = invocation_id
@@ -85,7 +92,8 @@ class KernelInvocationTrigger(OwningTrigger):
         self.was_seen = was_seen
         self.live_view_link = live_view_link
         self.poll_delays = poll_delays
-        self.delays_began = delays_began
+        self.deferred_at = time.time() if deferred_at is None else deferred_at
+        self.was_deferred = was_deferred
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -102,7 +110,8 @@ class KernelInvocationTrigger(OwningTrigger):
                 "was_seen": self.was_seen,
                 "live_view_link": self.live_view_link,
                 "poll_delays": self.poll_delays,
-                "delays_began": self.delays_began,
+                "deferred_at": self.deferred_at,
+                "was_deferred": self.was_deferred,
             },
         )
 
@@ -174,7 +183,7 @@ class KernelInvocationTrigger(OwningTrigger):
     def _delays(self) -> Iterator[float] | None:
         if not self.poll_delays:
             return None
-        return listed_delays(self.poll_delays, time.time() if self.delays_began is None else self.delays_began)
+        return listed_delays(self.poll_delays, self.deferred_at)
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
         if needs_browser(dashboard_url):
@@ -190,5 +199,6 @@ class KernelInvocationTrigger(OwningTrigger):
     ) -> AbstractAsyncContextManager[object]:
         if not self.stream_logs:
             return nullcontext()
-        log = InvocationLog(self.log, self.invocation_id, max_lines=self.max_log_lines)
+        comes_again = self.was_deferred or time.time() - self.deferred_at >= _TAKEN_UP_SECONDS
+        log = InvocationLog(self.log, self.invocation_id, max_lines=self.max_log_lines, may_come_again=comes_again)
         return AsyncLogStream(client, self.invocation_id, log=log, is_new=self.is_new, on_end=on_end)

@@ -6,6 +6,7 @@ from support.triggerer_process import run_trigger
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.task_log.writer import COMES_AGAIN
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
@@ -67,3 +68,23 @@ def test_stop_of_a_triggerer_process_leaves_the_invocation_of_a_waiting_task(
     assert triggerer.stop() == 0
     assert kernel_emulator.invocation(invocation_id).status == "running"
     assert kernel_emulator.requests("PATCH") == ()
+
+
+def test_triggerer_process_that_takes_over_says_that_log_lines_come_again(
+    kernel_connection, kernel_emulator, execution_api, tmp_path, monkeypatch
+):
+    kernel_emulator.register("demo", "talk", lambda ctx: ctx.log("hello") or ctx.wait())
+    with KernelClient(KernelConfig(kernel_emulator.api_key, kernel_emulator.base_url)) as client:
+        invocation_id = client.send(requests.create_invocation("demo", "talk")).id
+    execution_api.task_state = "deferred"
+    execution_api.xcoms["invocation_id"] = invocation_id
+    trigger = KernelInvocationTrigger(invocation_id=invocation_id, poll_interval=3600)
+    logs = []
+    for name, seconds in (("first", 10.0), ("second", 0.0)):  # the second one comes later than that
+        monkeypatch.setattr("airflow_provider_kernel.triggers.invocation._TAKEN_UP_SECONDS", seconds)
+        with run_trigger(trigger, execution_api, tmp_path / name) as triggerer:
+            triggerer.service_until(lambda log=triggerer.log: log.exists() and "kernel | hello" in log.read_text())
+            assert triggerer.stop() == 0
+        logs.append(triggerer.log.read_text())
+    note = COMES_AGAIN % invocation_id
+    assert [(log.count("kernel | hello"), note in log) for log in logs] == [(1, False), (1, True)]

@@ -98,7 +98,8 @@ class TestBeforeTheDeferral:
             "was_seen",
             "live_view_link",
             "poll_delays",
-            "delays_began",
+            "deferred_at",
+            "was_deferred",
         }
 
     def test_deferral_has_no_timeout_of_airflow(self, deferred):

@@ -1,6 +1,7 @@
 """The invocation's lines in the log of a deferred task."""
 
 import asyncio
+import time
 
 import pytest
 from support.invocation_trigger import (
@@ -32,6 +33,26 @@ async def test_log_lines_are_written_once_and_before_the_event(start, triggerer,
     assert shown == [f"line {number}" for number in range(1, 201)]
     assert lines() == shown
     assert len(triggerer.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "was_deferred", "says_so"),
+    [(0, False, False), (60, False, True), (0, True, True)],
+    ids=["taken up at once", "taken up late", "deferred again"],
+)
+async def test_log_says_before_the_first_line_that_lines_may_come_again(
+    seconds_ago, was_deferred, says_so, start, triggerer, log
+):
+    trigger = row(
+        invocation_id=start("logs", lines=2),
+        stream_logs=True,
+        deferred_at=time.time() - seconds_ago,
+        was_deferred=was_deferred,
+    )
+    await (await triggerer.start(trigger))
+    texts = [text for _, text in log() if "come again" in text or text.startswith("kernel | ")]
+    assert texts[-2:] == ["kernel | line 1", "kernel | line 2"]
+    assert len(texts) == 2 + says_so
 
 
 async def test_log_has_max_log_lines(start, triggerer, lines, log):

@@ -29,7 +29,8 @@ ARGUMENTS = {
     "was_seen": True,
     "live_view_link": True,
     "poll_delays": [1.0, 2.5],
-    "delays_began": 1234567880.25,
+    "deferred_at": 1234567880.25,
+    "was_deferred": True,
 }
 
 

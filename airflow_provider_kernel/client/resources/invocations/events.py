@@ -2,7 +2,8 @@
 The event stream of an invocation: what its events are, and how to follow it through cuts.
 
 There is no event id to resume from, only ``since``, whose precision is not documented. So a reconnect requests a
-little more than is missing, and lines that were seen are dropped: no line is lost, and none comes twice.
+little more than is missing, and lines that were seen are dropped: no line is lost, and to one follower none comes
+twice.
 """
 
 from __future__ import annotations
