@@ -31,6 +31,7 @@ class Outcome(Enum):
     SECONDS = "taken as its seconds"
     NO_RESULT = "the result is not pushed; the link and what the safety net reads are"
     ITEMS = "each item of the result is also pushed under its own key"
+    DAG_RESULT = "the result of the task is that of the DAG run"
     ONCE = "takes effect once"
     TWICE = "takes effect at the start, and again after the deferral"
     EACH_POKE = "takes effect at each poll, for which Airflow starts the task anew"
@@ -128,6 +129,7 @@ OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
     ("do_xcom_push=False", "the task succeeds"): _row(*(O.NO_RESULT,) * 9),
     ("multiple_outputs=True", "the task succeeds"): _row(*(O.ITEMS,) * 8, O.NO_ITEMS),
     ("multiple_outputs=True", "the output is no JSON object"): _row(*(O.FAILED,) * 8, O.NO_ITEMS),
+    ("@result, DAG.add_result (Airflow 3.3)", "the task succeeds"): _row(*(O.DAG_RESULT,) * 9),
     ("retries", "an error that may pass"): _row(
         *(O.RETRIED,) * 3, *(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED), O.RETRIED, O.RETRIED
     ),
@@ -178,7 +180,8 @@ APPLIED_BY_AIRFLOW = {
     "The task runner sends the mail after the task has ended, as it calls ``on_failure_callback``": [
         *("email", "email_on_retry", "email_on_failure"),
     ],
-    "A limit of time. Each counts from the start of the task, the time of a deferral included": [
+    "A limit of time. It counts from the start of the task, over a deferral too; in reschedule mode "
+    "``execution_timeout`` counts for each poll": [
         "timeout",
         "execution_timeout",
     ],

@@ -58,6 +58,8 @@ class ExecutionAPI:
     rescheduled_at: datetime | None = None
     hold: Callable[[str, str], None] = lambda method, path: None
     after: Callable[[str, str], None] = lambda method, path: None
+    #: The keys of the XComs that were marked as the DAG run's result.
+    dag_results: list[str] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +127,8 @@ class ExecutionAPI:
             return httpx.Response(200, json=[xcoms[key] for xcoms in found if key in xcoms])
         if method == "POST":
             self.xcoms[key] = json.loads(request.content)
+            if request.url.params.get("dag_result") == "true":
+                self.dag_results.append(key)
             return httpx.Response(201, json={"message": "ok"})
         xcoms = others.get(int(request.url.params.get("map_index", -1)), {}) if others else self.xcoms
         if method == "GET" and key in xcoms:

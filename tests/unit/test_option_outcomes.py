@@ -40,8 +40,8 @@ CELLS = [
         column,
         outcome,
         id=f"{option}-{case}-{column}",
-        marks=[pytest.mark.needs_airflow("3.3", "before, a task has no retry policy")]
-        if "retry_policy" in option and outcome not in REFUSED
+        marks=[pytest.mark.needs_airflow("3.3", "before, there is no such option")]
+        if "Airflow 3.3" in option and outcome not in REFUSED
         else [],
     )
     for (option, case), row in OUTCOMES.items()
@@ -483,6 +483,20 @@ def count(play, column, *names, **arguments):
     return O.ONCE
 
 
+def of_dag_result(play, column, **arguments):
+    make_task = play.make_task
+
+    def make_marked(*args, **more):
+        task = make_task(*args, **more)
+        task.task.returns_dag_result = True
+        return task
+
+    play.make_task = make_marked
+    assert play.run(column, **arguments).state == "success"
+    assert "return_value" in play.api.dag_results
+    return O.DAG_RESULT
+
+
 def of_outlets(play, column, **arguments):
     play.run(column, outlets=[Asset("shop")], **arguments)
     (outlets,) = [state["task_outlets"] for state in play.api.states if state.get("task_outlets")]
@@ -518,6 +532,7 @@ PLAYS = {
     "on_failure_callback": lambda *args, **kw: count(*args, "on_failure_callback", **kw),
     "on_skipped_callback": lambda *args, **kw: count(*args, "on_skipped_callback", **kw),
     "outlets": of_outlets,
+    "@result, DAG.add_result (Airflow 3.3)": of_dag_result,
     "map_index_template": of_map_index_template,
 }
 
