@@ -97,6 +97,8 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
     raises, retries left                             goes on; the next try answers
     raises, none left; raises AirflowFailException   ``failed``: class and message
     raises AirflowSkipException                      ``failed``: it was skipped
+    skips the tasks after it                         ``failed``: the task succeeds, without an output
+    defers, reschedules, waits for a person's input  goes on, as the try does
     runs into its ``execution_timeout``              as when it raises
     is marked as failed; its run fails or times out  ``failed``, within seconds
     is marked as success                             ``failed``: there is no output, and a caller should know

@@ -20,11 +20,12 @@ from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators import invocation as invoke
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
+from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
 from airflow_provider_kernel.sensors import invocation as sensors
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "_ext"))
-from option_outcomes import APPLIED_BY_AIRFLOW, COLUMNS, NO_SUCH_MODE, OUTCOMES, Outcome
+from option_outcomes import APPLIED_BY_AIRFLOW, CLASSES, COLUMNS, NO_SUCH_MODE, OUTCOMES, Outcome
 
 O = Outcome  # noqa: E741
 ONE = "/invocations/*"
@@ -101,6 +102,17 @@ REQUIRED = {
     "sensor": {"invocation_id": "i"},
     "answer": {"invocation_id": "i", "python_callable": dict},
     "request": {"invocation_id": "i"},
+}
+
+
+#: A task of each class of the operators that send one request.
+OF_ONE_REQUEST = {
+    "KernelCompleteInvocationOperator": partial(KernelCompleteInvocationOperator, invocation_id="i"),
+    "KernelUpdateInvocationOperator": partial(
+        invoke.KernelUpdateInvocationOperator, invocation_id="i", status="failed"
+    ),
+    "KernelCancelInvocationOperator": partial(invoke.KernelCancelInvocationOperator, invocation_id="i"),
+    "KernelCancelOrphansOperator": partial(KernelCancelOrphansOperator, app_name="demo"),
 }
 
 
@@ -537,6 +549,11 @@ PLAYS = {
 }
 
 
+def makers(part):
+    """What makes a task of each class of a part."""
+    return OF_ONE_REQUEST.values() if part == "request" else [partial(classes()[part], **REQUIRED[part])]
+
+
 @pytest.mark.parametrize(
     ("option", "column", "outcome"),
     [pytest.param(p.values[0], p.values[2], p.values[3], id=p.id) for p in CELLS if p.values[3] in REFUSED],
@@ -544,8 +561,9 @@ PLAYS = {
 def test_option_is_refused_where_the_docs_say_so(option, column, outcome):
     part = column.partition("_")[0]
     error, message = REFUSED[outcome]
-    with pytest.raises(error, match=message):
-        classes()[part](task_id="t", **REQUIRED[part], **GIVEN[option])
+    for make in makers(part):
+        with pytest.raises(error, match=message):
+            make(task_id="t", **GIVEN[option])
 
 
 @pytest.mark.parametrize(("option", "case", "column", "outcome"), [p for p in CELLS if p.values[3] not in REFUSED])
@@ -559,8 +577,9 @@ def test_option_does_what_the_docs_say(option, case, column, outcome, play):
     ("part", "argument", "value"), [(part, *given) for part, modes in NO_SUCH_MODE.items() for given in modes]
 )
 def test_part_without_a_mode_refuses_what_would_choose_it(part, argument, value):
-    with pytest.raises(TypeError, match="Invalid arguments"):
-        classes()[part](task_id="t", **REQUIRED[part], **{argument: value})
+    for make in makers(part):
+        with pytest.raises(TypeError, match="Invalid arguments"):
+            make(task_id="t", **{argument: value})
 
 
 def test_tables_have_every_option_of_the_base_classes():
@@ -574,3 +593,4 @@ def test_tables_have_every_option_of_the_base_classes():
     applied = {name for names in APPLIED_BY_AIRFLOW.values() for name in names}
     assert {name for name in taken if name not in played} <= applied
     assert all(list(row) == list(COLUMNS) for row in OUTCOMES.values())
+    assert set(CLASSES["request"]) == set(OF_ONE_REQUEST)
