@@ -208,11 +208,16 @@ class TestPolls:
         assert delays(**arguments, max_wait=timedelta(seconds=20))[-2:] != [20, 20]
         assert delays(**arguments, max_wait=20)[-1] == 20
 
-    def test_sensor_that_defers_again_goes_on_with_the_pauses(self, sensor, execution_api, invocation_id):
+    def test_sensor_that_defers_again_goes_on_with_the_pauses_and_says_so(
+        self, sensor, execution_api, invocation_id
+    ):
         execution_api.start_date = datetime.now(timezone.utc) - timedelta(seconds=300)
         task = sensor(deferrable=True, silent_fail=True, poke_interval=5, timeout=600, exponential_backoff=True)
         event = {"invocation_id": invocation_id, "status": "error", "error": "KernelServerError: 500"}
-        assert sum(task.resume("execute_complete", event=event).msg.trigger_kwargs["poll_delays"]) > 290
+        assert task.run().msg.trigger_kwargs["was_deferred"] is False
+        again = task.resume("execute_complete", event=event).msg.trigger_kwargs
+        assert sum(again["poll_delays"]) > 290
+        assert again["was_deferred"] is True
 
 
 def test_execution_timeout_ends_a_deferral_as_itself_where_dag_test_drops_the_arguments(sensor, invocation_id):
