@@ -12,15 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kernel._compat import TaskDeferred, conf
+from airflow_provider_kernel._compat import AirflowTaskTimeout, TaskDeferred, conf
 from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.time_limits import (
-    DEFAULT_ASYNC_TIMEOUT_SECONDS,
-    MAX_ASYNC_TIMEOUT_SECONDS,
-    MIN_ASYNC_TIMEOUT_SECONDS,
-)
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
@@ -30,6 +26,13 @@ from airflow_provider_kernel.lifecycle.resource import (
     xcom_key,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
+from airflow_provider_kernel.operators._limits import (
+    EXECUTION_TIMEOUT,
+    Limit,
+    backstop,
+    first_limit,
+    kernel_seconds,
+)
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.end_invocation import (
     KernelCancelInvocationOperator,
@@ -67,8 +70,6 @@ __all__ = [
 
 #: How long a deferrable task polls before it defers.
 FIRST_POLL_SECONDS = 0.5
-#: How much longer than Kernel's own limit a task waits: for the queue, and for Kernel to act on its limit.
-_DEADLINE_GRACE_SECONDS = 300
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -86,8 +87,8 @@ class KernelInvokeOperator(KernelBaseOperator):
     clears this needs Airflow 3.3; on older versions every retry starts anew.) A failed invocation fails the task,
     and a retry of the task starts a new one.
 
-    ``execution_timeout`` counts from the start of the task, over deferrals too, and ends in
-    ``KernelInvocationTimeoutError`` when the task is deferred.
+    ``execution_timeout`` counts from the start of the task, over deferrals too, and ends in ``AirflowTaskTimeout``
+    in every mode. It is over before ``async_timeout_seconds`` unless that is given and shorter.
 
     :param app_name: the Kernel app (templated).
     :param action_name: the app's action (templated).
@@ -196,8 +197,15 @@ class KernelInvokeOperator(KernelBaseOperator):
             owned.close()
         return invocation_id if invocation is None else self._finish(owned, invocation, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, *, limit: str | None = None
+    ) -> Any:
+        """
+        Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end.
+
+        :param limit: which argument the deadline of the trigger comes from; ``dag.test()`` does not hand it on.
+        :raises AirflowTaskTimeout: when the invocation did not end within ``execution_timeout``.
+        """
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         self._begin_run(is_resumed=True)
@@ -206,7 +214,13 @@ class KernelInvokeOperator(KernelBaseOperator):
             try:
                 invocation_id = (event or {}).get("invocation_id") or published_id(self.owned_kind, context["ti"])
                 owned.resume(invocation_id)
-                invocation = fetch_after_deferral(self.hook, event, invocation_id)
+                try:
+                    invocation = fetch_after_deferral(self.hook, event, invocation_id)
+                except KernelInvocationTimeoutError as error:
+                    limit = limit or self._first_limit(context["ti"].start_date or utc_now()).name
+                    if limit == EXECUTION_TIMEOUT:
+                        raise AirflowTaskTimeout(str(error)) from error
+                    raise
                 owned.owner.release()
             except BaseException as error:
                 self._give_up(owned, error, context)
@@ -308,13 +322,14 @@ class KernelInvokeOperator(KernelBaseOperator):
             self._run.defer(stop_on_signal(invocation_id))
             check_still_running(context["ti"])
             owner.release()  # to the trigger
+            limit = self._first_limit(context["ti"].start_date or utc_now())
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
             self.defer(
                 trigger=KernelInvocationTrigger(
                     invocation_id=invocation_id,
                     kernel_conn_id=self.kernel_conn_id,
                     poll_interval=self.poll_interval,
-                    deadline=self._deadline(context["ti"].start_date),
+                    deadline=limit.ends_at,
                     cancel_on_kill=self.cancel_on_kill,
                     stream_logs=self.stream_logs,
                     max_log_lines=self.max_log_lines,
@@ -322,26 +337,16 @@ class KernelInvokeOperator(KernelBaseOperator):
                     live_view_link=self.live_view_link,
                 ),
                 method_name="execute_complete",
+                kwargs={"limit": limit.name},
             )
         with self._log_stream(owner, invocation_id):
-            return poll(self._deadline())  # Airflow enforces the execution_timeout
+            return poll(backstop(self._time_limit()).ends_at)  # Airflow enforces the execution_timeout
 
     def _time_limit(self) -> int | None:
-        if self.async_timeout_seconds is not None or self.execution_timeout is None:
-            return self.async_timeout_seconds
-        seconds = int(self.execution_timeout.total_seconds()) + 60
-        return max(MIN_ASYNC_TIMEOUT_SECONDS, min(seconds, MAX_ASYNC_TIMEOUT_SECONDS))
+        return kernel_seconds(self.async_timeout_seconds, self.execution_timeout)
 
-    def _deadline(self, started: datetime | None = None) -> float:
-        """
-        Return when to stop waiting, in seconds since the epoch: it must hold in every process.
-
-        :param started: when the task started, for a deferral, over which Airflow enforces no execution_timeout.
-        """
-        deadline = time.time() + (self._time_limit() or DEFAULT_ASYNC_TIMEOUT_SECONDS) + _DEADLINE_GRACE_SECONDS
-        if self.execution_timeout is not None and started is not None:
-            deadline = min(deadline, (started + self.execution_timeout).timestamp())
-        return deadline
+    def _first_limit(self, started: datetime) -> Limit:
+        return first_limit(backstop(self._time_limit()), started, self.execution_timeout)
 
     def _log_stream(self, owner: Owner[Invocation], invocation_id: str) -> AbstractContextManager[object]:
         if not self.stream_logs:

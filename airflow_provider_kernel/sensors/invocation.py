@@ -24,6 +24,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
 )
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._limits import EXECUTION_TIMEOUT, Limit, first_limit
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
@@ -69,7 +70,8 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     :param poke_interval: seconds between two polls, as for any sensor, and so are ``exponential_backoff`` and
         ``max_wait``. A deferrable sensor takes 0 as 1.
     :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts. It counts towards
-        ``execution_timeout``, too, which ends in ``AirflowTaskTimeout`` and is retried.
+        ``execution_timeout``, too, which ends in ``AirflowTaskTimeout`` and is retried. Except in reschedule mode,
+        the earlier of the two ends the wait, and the ``execution_timeout`` if both are over at once.
     :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0, or
         ``output_as`` is not one of its values.
     """
@@ -198,7 +200,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         self._begin_run(is_resumed=True)
         self._run.started_at = context["ti"].start_date
         self._run.event = event or {}
-        self._run.limit = limit or self._first_limit()[0]
+        self._run.limit = limit or self._first_limit().name
         return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -218,16 +220,15 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             self._defer()
         return super()._get_next_poke_interval(started_at, run_duration, poke_count)
 
-    def _first_limit(self) -> tuple[str, float]:
-        """Return which argument ends the wait in the triggerer, and its seconds from the start of the task."""
-        if self.execution_timeout is not None and self.execution_timeout.total_seconds() < self.timeout:
-            return "execution_timeout", self.execution_timeout.total_seconds()
-        return "timeout", self.timeout
+    def _first_limit(self) -> Limit:
+        """Return what ends the wait in the triggerer."""
+        started = self._run.started_at or datetime.now(timezone.utc)
+        return first_limit(Limit("timeout", started.timestamp() + self.timeout), started, self.execution_timeout)
 
     def _timeout_error(self, message: str) -> BaseException:
         """Make the error of a limit that was passed in the triggerer, as it would be between two pokes."""
         # There, the base class catches no AirflowTaskTimeout. Of its options, only soft_fail is for its timeout.
-        if self._run.limit == "execution_timeout":
+        if self._run.limit == EXECUTION_TIMEOUT:
             return AirflowTaskTimeout(message)
         return AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
@@ -237,7 +238,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         outage = self._run.outage
         now = datetime.now(timezone.utc)
         started = self._run.started_at or now
-        limit, seconds = self._first_limit()
+        limit = self._first_limit()
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
@@ -246,7 +247,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 poll_delays=self._poll_delays(started, passed=(now - started).total_seconds()),
                 deferred_at=now.timestamp(),
                 was_deferred=self._run.is_resumed,
-                deadline=started.timestamp() + seconds,
+                deadline=limit.ends_at,
                 cancel_on_kill=False,
                 stream_logs=self.stream_logs,
                 max_log_lines=self.max_log_lines,
@@ -255,7 +256,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
             ),
             method_name="execute_complete",
-            kwargs={"limit": limit},
+            kwargs={"limit": limit.name},
         )
 
     def _poll_delays(self, started: datetime, *, passed: float) -> list[float]:

@@ -8,6 +8,7 @@ from itertools import repeat
 import pytest
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
 
+from airflow_provider_kernel._compat import AirflowTaskTimeout
 from airflow_provider_kernel.client.errors import (
     KernelInvocationKilledError,
     KernelLostContactError,
@@ -373,4 +374,23 @@ def test_second_deferral_does_not_move_the_deadline():
     operator = KernelInvokeOperator(
         task_id="t", app_name="a", action_name="b", execution_timeout=timedelta(minutes=10)
     )
-    assert operator._deadline(started) == started.timestamp() + 600
+    assert operator._first_limit(started) == ("execution_timeout", started.timestamp() + 600)
+
+
+@pytest.mark.parametrize("handed_on", [True, False], ids=["written down", "dropped by dag.test()"])
+def test_execution_timeout_ends_a_deferral_as_itself(handed_on, make_task, kernel_emulator):
+    task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
+    deferred = task.run().msg
+    assert deferred.next_kwargs == {"limit": "execution_timeout"}
+    event = {"invocation_id": kernel_emulator.invocations[0].id, "status": "timeout"}
+    if handed_on:
+        task.task.execution_timeout = None  # the DAG was changed meanwhile
+    result = task.resume("execute_complete", event=event, **(deferred.next_kwargs if handed_on else {}))
+    assert result.state == "up_for_retry"
+    assert isinstance(result.error, AirflowTaskTimeout)
+    assert_cancelled(kernel_emulator)
+
+
+def test_execution_timeout_of_0_is_none_as_it_is_for_airflow(make_task):
+    trigger = make_task(KernelInvokeOperator, execution_timeout=timedelta(0), **BROWSERS).run().msg.trigger_kwargs
+    assert trigger["deadline"] > time.time() + 900

@@ -324,7 +324,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         assert_nothing_cancelled(kernel_emulator)
 
     def test_invocation_that_outlives_its_time_limit_is_cancelled(self, run, kernel_emulator, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation._DEADLINE_GRACE_SECONDS", -10)
+        monkeypatch.setattr("airflow_provider_kernel.operators._limits._GRACE_SECONDS", -10)
         result = run(KernelInvokeOperator, **{**BROWSERS, "async_timeout_seconds": 10})
         assert isinstance(result.error, KernelInvocationTimeoutError)
         assert_cancelled(kernel_emulator)

@@ -226,3 +226,13 @@ def test_execution_timeout_ends_a_deferral_as_itself_where_dag_test_drops_the_ar
     assert limited <= time.time() + 30
     result = task.resume("execute_complete", event={"invocation_id": invocation_id, "status": "timeout"})
     assert isinstance(result.error, AirflowTaskTimeout)
+
+
+@pytest.mark.parametrize(
+    ("execution_timeout", "limit"),
+    [(timedelta(seconds=30), "execution_timeout"), (timedelta(seconds=31), "timeout"), (timedelta(0), "timeout")],
+)
+def test_earlier_limit_ends_a_deferral_and_the_execution_timeout_at_the_same_time(execution_timeout, limit, sensor):
+    deferred = sensor(deferrable=True, timeout=30, execution_timeout=execution_timeout).run().msg
+    assert deferred.next_kwargs == {"limit": limit}
+    assert deferred.trigger_kwargs["deadline"] <= time.time() + 30
