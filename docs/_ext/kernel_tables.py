@@ -10,6 +10,7 @@ from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
 from error_outcomes import COLUMNS, NOT_OF_A_REQUEST, OUTCOMES, SAME_AS, Outcome
+from limit_outcomes import COLUMNS as LIMIT_COLUMNS, OUTCOMES as LIMIT_OUTCOMES
 from option_outcomes import (
     APPLIED_BY_AIRFLOW,
     CLASSES,
@@ -131,20 +132,35 @@ class OptionOutcomes(KernelTable):
             columns: dict[str, list[str]] = {}
             for column, outcome in cells.items():
                 columns.setdefault(outcome if isinstance(outcome, str) else outcome.value, []).append(column)
-            sentences = [f"**{_modes(shared)}:** {text}." for text, shared in columns.items()]
+            sentences = [f"**{_modes(shared, OPTION_COLUMNS)}:** {text}." for text, shared in columns.items()]
             rows.append([f"``{option}``; {case}", " ".join(sentences)])
         return ["Option; case", "What follows"], rows
 
 
-def _modes(columns: list[str]) -> str:
-    """Name columns, and a part of which all modes are among them by its name alone."""
-    if len(columns) == len(OPTION_COLUMNS):
+class LimitOutcomes(KernelTable):
+    """What each limit of time does, by part and mode."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each limit, with the columns that share an outcome in one sentence."""
+        rows = []
+        for limit, cells in LIMIT_OUTCOMES.items():
+            columns: dict[str, list[str]] = {}
+            for column, outcome in cells.items():
+                columns.setdefault(outcome if isinstance(outcome, str) else outcome.value, []).append(column)
+            sentences = [f"**{_modes(shared, LIMIT_COLUMNS)}:** {text}." for text, shared in columns.items()]
+            rows.append([limit, " ".join(sentences)])
+        return ["Limit", "What follows"], rows
+
+
+def _modes(columns: list[str], table: dict[str, str]) -> str:
+    """Name columns of a table, and a part of which all modes are among them by its name alone."""
+    if len(columns) == len(table):
         return "All"
     names = []
     for part, name in PARTS.items():
-        of_part = [column for column in OPTION_COLUMNS if column.partition("_")[0] == part]
+        of_part = [column for column in table if column.partition("_")[0] == part]
         shared = [column for column in of_part if column in columns]
-        names += [name] if shared == of_part else [OPTION_COLUMNS[column] for column in shared]
+        names += [name] if shared == of_part else [table[column] for column in shared]
     return ", ".join(names)
 
 
@@ -182,6 +198,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("kernel-error", ErrorFacts)
     app.add_directive("kernel-error-outcomes", ErrorOutcomes)
     app.add_directive("kernel-option-outcomes", OptionOutcomes)
+    app.add_directive("kernel-limit-outcomes", LimitOutcomes)
     app.add_directive("kernel-missing-modes", MissingModes)
     app.add_directive("kernel-applied-by-airflow", AppliedByAirflow)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -38,6 +38,7 @@ class ExecutionAPI:
     :param next_kwargs: the arguments of that.
     :param start_date: when the task instance started, told to one that resumes.
     :param rescheduled_at: when the first poke of a sensor was rescheduled, if it was.
+    :param stopped: whether Airflow has set the task instance to another state, which its heartbeat is told.
     :param hold: called with each request before it is acted on; blocks to hold it up.
     :param after: the same after it was acted on, before it is answered.
     """
@@ -56,6 +57,7 @@ class ExecutionAPI:
     next_kwargs: dict[str, Any] | None = None
     start_date: datetime | None = None
     rescheduled_at: datetime | None = None
+    stopped: bool = False
     hold: Callable[[str, str], None] = lambda method, path: None
     after: Callable[[str, str], None] = lambda method, path: None
     #: The keys of the XComs that were marked as the DAG run's result.
@@ -96,6 +98,9 @@ class ExecutionAPI:
             state = self.dag_run_states.get(path.split("/")[-2])
             missing = {"detail": {"reason": "not_found", "message": "no such DAG run"}}
             return httpx.Response(200, json={"state": state}) if state else httpx.Response(404, json=missing)
+        if path.endswith("/heartbeat") and self.stopped:
+            detail = {"reason": "not_running", "message": "not running", "current_state": self.task_state}
+            return httpx.Response(409, json={"detail": detail})
         if path.startswith("/store/ti/"):
             return self._store(method, path.rsplit("/", 1)[-1], request)
         if path.startswith("/task-reschedules/"):
