@@ -62,3 +62,13 @@ class TestProjects:
     def test_add_key_refuses_an_unknown_project(self, kernel):
         with pytest.raises(ValueError, match=r"nosuch.*default \(proj_default\).*add_project"):
             kernel.add_key("sk", project="nosuch")
+
+    def test_replaced_key_is_refused_and_the_new_one_is_taken(self, kernel, client):
+        old = kernel.api_key
+        kernel.replace_key("sk-of-today")
+        status = {
+            key: client.get("/apps", headers={"Authorization": f"Bearer {key}"}).status_code
+            for key in (old, "sk-of-today")
+        }
+        assert status == {old: 401, "sk-of-today": 200}
+        assert "sk-of-today" in kernel.airflow_connection
