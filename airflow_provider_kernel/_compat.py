@@ -100,6 +100,13 @@ def _mask_in_core(secrets: list[str]) -> None:
     mask_secret(secrets)  # type: ignore[arg-type]
 
 
+def forget_cached_connection(conn_id: str) -> None:
+    """Have the DAG processor read a connection anew, which ``[secrets] use_cache`` lets it keep for minutes."""
+    from airflow.sdk.execution_time.cache import SecretCache
+
+    SecretCache.save_connection_uri(conn_id, "")  # an empty one counts as none
+
+
 def load_dag_folder(folder: Path, bundle_name: str) -> Any:
     """Parse a folder of DAG files into Airflow's ``DagBag``, with ``dags`` and ``import_errors``."""
     try:

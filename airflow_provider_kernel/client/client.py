@@ -8,25 +8,24 @@ What to send, what an answer means and whether to send again is decided in flows
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from airflow_provider_kernel.client import flow as flows
+from airflow_provider_kernel.client.base_client import BaseClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import EventStream, Flow, Follower, Sleep, Stream
 from airflow_provider_kernel.client.http import deadline
 from airflow_provider_kernel.client.http.answer import aclosing, aread_answer, closing, read_answer
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
-from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.http.log_filter import suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
 from airflow_provider_kernel.client.http.request import Request, StreamRequest
 from airflow_provider_kernel.client.http.response import is_event_stream
-from airflow_provider_kernel.client.http.response_body import ContentDecoder
-from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import (
     AsyncHttpClient,
     HttpClient,
@@ -36,9 +35,7 @@ from airflow_provider_kernel.client.http.transport import (
     headers_of,
 )
 from airflow_provider_kernel.client.per_process import PerProcess
-from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
-from airflow_provider_kernel.client.unpicklable import HoldsKey
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -46,49 +43,7 @@ E = TypeVar("E")
 log = get_logger(__name__)
 
 
-class _BaseClient(HoldsKey):
-    """What does not differ between the two clients: everything but sending and sleeping."""
-
-    _sleep: Callable[..., Any]
-
-    def __init__(
-        self,
-        config: KernelConfig,
-        trace: Callable[..., Any] | None,
-        logger: logging.Logger | SafeLogger | None,
-    ) -> None:
-        self.config = config
-        self._transport = Transport(config, trace)
-        self._logger = logger if logger is None else SafeLogger.of(logger)
-        register_key(config.api_key)
-
-    def __copy__(self) -> Any:
-        """Return a client with the same settings and with connections of its own."""
-        make: Any = type(self)
-        return make(self.config, sleep=self._sleep, logger=self._logger)
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Any:
-        return self.__copy__()
-
-    def _with_retries(self, request: Request[T]) -> Flow[T]:
-        return flows.with_retries(request, self.config.retry, logger=self._logger)
-
-    def _deadline(self) -> Deadline:
-        return Deadline.of_exchange(self.config.connect_timeout, self.config.read_timeout)
-
-    def _event_decoder(self, stream: EventStream[E], headers: Mapping[str, str]) -> Callable[[bytes], Iterator[E]]:
-        content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.idle_timeout)
-
-        def feed(chunk: bytes) -> Iterator[E]:
-            for part in content.feed(chunk):
-                stream.is_alive = True
-                for data in events.feed(part):
-                    yield stream.request.parse_event(data)
-
-        return feed
-
-
-class KernelClient(_BaseClient):
+class KernelClient(BaseClient):
     """
     A client of the Kernel API for threads.
 
@@ -196,21 +151,48 @@ class KernelClient(_BaseClient):
 
     def _open_http(self) -> HttpClient:
         with suppress_logs(self._logger is None):
-            return self._transport.client()
+            return self._newest_transport.client()
 
     def _exchange(self, request: Request[T]) -> T:
+        transport = self._transport()
+        try:
+            return self._send_by(transport, request)
+        except KernelError as error:
+            if not self._renew(transport, error):
+                raise
+        return self._send_by(self._transport(), request)
+
+    def _renew(self, refused: Transport, error: KernelError) -> bool:
+        """Read the connection anew if the key was refused, and return whether it has another one by now."""
+        if not self._is_refusal(error):
+            return False
+        source = refused.config.source
+        if source is not None and not self._knows_newer(refused):
+            source.renew(refused.config.read_timeout)
+        return self._can_send_again(refused)
+
+    def _send_by(self, transport: Transport, request: Request[T]) -> T:
         limit = self._deadline()
-        with self._transport.errors():
+        with transport.errors():
             with deadline.within(limit):
-                answer = self._http.send(self._transport.build(request), stream=True)
+                answer = self._http.send(transport.build(request), stream=True)
             with closing(answer):
                 return request.receive(read_answer(answer, limit))
 
     def _read(self, stream: EventStream[E]) -> Generator[E, None, None]:
+        transport = self._transport()
+        try:
+            yield from self._read_by(transport, stream)
+        except KernelError as error:
+            if not self._renew(transport, error):
+                raise
+            yield from self._read_by(self._transport(), stream)
+
+    def _read_by(self, transport: Transport, stream: EventStream[E]) -> Generator[E, None, None]:
         limit = self._deadline()
-        with self._transport.errors():
+        with transport.errors():
             with deadline.within(limit):
-                built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
+                built = transport.build(stream.request, idle_timeout=stream.idle_timeout)
                 answer = self._http.send(built, stream=True)
             with closing(answer):
                 headers = headers_of(answer)
@@ -221,7 +203,7 @@ class KernelClient(_BaseClient):
                     yield from decode(chunk)
 
 
-class AsyncKernelClient(_BaseClient):
+class AsyncKernelClient(BaseClient):
     """A client of the Kernel API for one event loop, like :class:`KernelClient`. Keep one for each loop."""
 
     def __init__(
@@ -314,24 +296,54 @@ class AsyncKernelClient(_BaseClient):
 
     def _open_http(self) -> AsyncHttpClient:
         with suppress_logs(self._logger is None):
-            return self._transport.async_client()
+            return self._newest_transport.async_client()
 
     async def _exchange(self, request: Request[T]) -> T:
+        transport = self._transport()
+        try:
+            return await self._send_by(transport, request)
+        except KernelError as error:
+            if not await self._renew(transport, error):
+                raise
+        return await self._send_by(self._transport(), request)
+
+    async def _renew(self, refused: Transport, error: KernelError) -> bool:
+        if not self._is_refusal(error):
+            return False
+        source = refused.config.source
+        if source is not None and not self._knows_newer(refused):
+            await source.arenew(refused.config.read_timeout)
+        return self._can_send_again(refused)
+
+    async def _send_by(self, transport: Transport, request: Request[T]) -> T:
         async with self._limiters.get().slot():
             limit = self._deadline()
-            with self._transport.errors():
+            with transport.errors():
                 with limit.cancel_after():
-                    answer = await self._http.send(self._transport.build(request), stream=True)
+                    answer = await self._http.send(transport.build(request), stream=True)
                 async with aclosing(answer):
                     return request.receive(await aread_answer(answer, limit))
 
     async def _read(self, stream: EventStream[E]) -> AsyncGenerator[E, None]:
+        transport = self._transport()
+        try:
+            async with contextlib.aclosing(self._read_by(transport, stream)) as events:
+                async for event in events:
+                    yield event
+        except KernelError as error:
+            if not await self._renew(transport, error):
+                raise
+            async with contextlib.aclosing(self._read_by(self._transport(), stream)) as events:
+                async for event in events:
+                    yield event
+
+    async def _read_by(self, transport: Transport, stream: EventStream[E]) -> AsyncGenerator[E, None]:
         limit = self._deadline()
         # A connection pool for each stream: httpcore's pool slows down with each connection that is in use.
-        with self._transport.errors():
+        with transport.errors():
             async with self._open_http() as http:
                 with limit.cancel_after():
-                    built = self._transport.build(stream.request, idle_timeout=stream.idle_timeout)
+                    built = transport.build(stream.request, idle_timeout=stream.idle_timeout)
                     answer = await http.send(built, stream=True)
                 async with aclosing(answer):
                     headers = headers_of(answer)

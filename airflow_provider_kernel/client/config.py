@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_kernel.client.dashboard import check_template
@@ -67,6 +68,35 @@ def _unusable(given: str, problem: str) -> KernelConfigurationError:
     )
 
 
+class ConfigSource(Protocol):
+    """
+    Where the settings came from. A client asks it for the present ones when Kernel refuses those that it has.
+
+    All clients of a process that have settings from one source go on with the newest that one of them has met.
+    """
+
+    #: Tells two sources apart that give equal settings.
+    name: str
+    #: The settings that were read last; ``None`` before they were read anew.
+    newest: KernelConfig | None
+
+    def renew(self, seconds: float) -> None:
+        """Read the settings anew into :attr:`newest`. A failure is logged. Blocks for so many seconds at most."""
+        ...
+
+    async def arenew(self, seconds: float) -> None:
+        """Do what :meth:`renew` does, without blocking the event loop."""
+        ...
+
+    def prepare(self) -> None:
+        """Make what :meth:`renew` needs, for a client that is used while a signal handler waits for it."""
+        ...
+
+    def close(self) -> None:
+        """Give back what :meth:`prepare` has made. Waits for nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class KernelConfig(HoldsKey):
     """
@@ -79,6 +109,7 @@ class KernelConfig(HoldsKey):
     :param read_timeout: seconds to wait for the next part of an answer.
     :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
     :param dashboard_url: where a person opens invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
+    :param source: where to find the present key, base URL and project when Kernel refuses these; ``None``: nowhere.
     """
 
     api_key: str = field(repr=False)
@@ -90,6 +121,7 @@ class KernelConfig(HoldsKey):
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     user_agent: str = "airflow-provider-kernel"
     dashboard_url: str = DEFAULT_DASHBOARD_URL
+    source: ConfigSource | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.api_key, str) or not self.api_key.strip():
@@ -120,6 +152,18 @@ class KernelConfig(HoldsKey):
 
     def __deepcopy__(self, memo: dict[int, object]) -> KernelConfig:
         return self
+
+    @property
+    def access(self) -> tuple[str, str, str | None]:
+        """What Kernel may refuse: key, base URL and project."""
+        return self.api_key, self.base_url, self.project
+
+    def renewed(self) -> KernelConfig:
+        """Return these settings with the newest key, base URL and project that their source knows."""
+        newest = None if self.source is None else self.source.newest
+        if newest is None or newest.access == self.access:
+            return self
+        return replace(self, api_key=newest.api_key, base_url=newest.base_url, project=newest.project)
 
     def headers(self) -> dict[str, str]:
         headers = {

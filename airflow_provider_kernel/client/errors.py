@@ -63,6 +63,8 @@ class KernelError(Exception):
     """
 
     permanent: bool = False
+    #: Whether Kernel refuses the key, so that it has taken nothing of the request.
+    refuses_key: bool = False
 
     #: The request that failed, such as ``PATCH /invocations/abc``; set by the client that sent it.
     request: str | None = None
@@ -224,6 +226,7 @@ class KernelAuthenticationError(KernelAPIError):
     """401: the key is missing, wrong, expired or revoked."""
 
     permanent = True
+    refuses_key = True
     advice = "Put a valid one into the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
 
 
@@ -231,6 +234,7 @@ class KernelPermissionError(KernelAPIError):
     """403: the key is valid but not for this, often because it belongs to another project."""
 
     permanent = True
+    refuses_key = True
     advice = "Check that the key may act in the project that the connection names"
 
 

@@ -15,13 +15,11 @@ from typing import TypeVar
 from airflow_provider_kernel.client.errors import (
     ConnectionProblem,
     KernelAPIError,
-    KernelAuthenticationError,
     KernelConfigurationError,
     KernelConnectionError,
     KernelError,
     KernelLostContactError,
     KernelNotFoundError,
-    KernelPermissionError,
     KernelResponseError,
 )
 from airflow_provider_kernel.client.flow import Flow, Sleep
@@ -32,7 +30,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-#: How long the key may be refused before a wait gives up.
+#: How long the key may be refused, and not be replaced, before a wait gives up.
 ACCESS_SECONDS = 300.0
 #: How long what was just started may be "not found".
 NOT_FOUND_GRACE_SECONDS = 30.0
@@ -49,7 +47,7 @@ _REQUEST_ERRORS = (KernelAPIError, KernelConnectionError, KernelResponseError, K
 
 def is_refused_access(error: BaseException) -> bool:
     """Tell whether this Airflow's key or connection failed, which says nothing about any object of Kernel's."""
-    return isinstance(error, (KernelAuthenticationError, KernelPermissionError, KernelConfigurationError))
+    return isinstance(error, KernelError) and (error.refuses_key or isinstance(error, KernelConfigurationError))
 
 
 def is_about_the_request(error: KernelError) -> bool:
@@ -149,7 +147,7 @@ class Outage:
     def _check_contact(self, error: KernelError, now: float) -> None:
         if not is_refused_access(error):
             self._refused_since = None
-        # The one place that meets every refused key of a wait: the connection could be read anew here.
+        # The client has read the connection anew, and its key is refused, or it cannot be read.
         elif self._refused_since is None:
             self._refused_since = now
         if self._refused_since is not None and now - self._refused_since >= ACCESS_SECONDS:

@@ -29,6 +29,7 @@ from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, forms_to_mask
 from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
+from airflow_provider_kernel.hooks.connection_source import ConnectionSource
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
@@ -37,8 +38,9 @@ class KernelHook(SafeLogMixin, BaseHook):
     """
     Call the Kernel API with the settings of an Airflow connection.
 
-    The hook reads the connection once and keeps one client for all calls. Threads may share it, and so may forked
-    processes, each with network connections of its own. A copy or a pickle holds no key: it reads its
+    The hook reads the connection once, and anew when Kernel refuses its key, which may have been replaced. It keeps
+    one client for all calls. Threads may share it, and so may forked processes, each with network connections of
+    its own. A copy or a pickle holds no key: it reads its
     connection itself. Use the hook as a context manager, or :meth:`close` it. Every error of a method is a
     ``KernelError``.
 
@@ -72,6 +74,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         self._sleep = sleep
         self._config: KernelConfig | None = None
         self._client: KernelClient | None = None
+        self._was_stored = False
         self._has_named_environment = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,8 +116,12 @@ class KernelHook(SafeLogMixin, BaseHook):
         config = self._config
         if config is None:
             with self._lock.get():
-                config = self._config = self._config or self._load_config()
+                config = self._config = self._config or self._with_source(self._load_config())
         return config
+
+    def _with_source(self, config: KernelConfig) -> KernelConfig:
+        """Let the clients of this process find the connection's present key when Kernel refuses this one."""
+        return replace(config, source=ConnectionSource(self.kernel_conn_id, self._load_config, self._aload_config))
 
     def _load_config(self) -> KernelConfig:
         try:
@@ -129,14 +136,17 @@ class KernelHook(SafeLogMixin, BaseHook):
     async def aget_config(self) -> KernelConfig:
         """Do what :attr:`config` does, without blocking the event loop."""
         if self._config is None:
-            try:
-                connection = await self.aget_connection(self.kernel_conn_id)
-            except AirflowNotFoundException:
-                connection = None
-            if forms := forms_to_mask(connection):
-                await amask_secrets(forms)
-            self._config = self._build_config(connection)
+            self._config = self._with_source(await self._aload_config())
         return self._config
+
+    async def _aload_config(self) -> KernelConfig:
+        try:
+            connection = await self.aget_connection(self.kernel_conn_id)
+        except AirflowNotFoundException:
+            connection = None
+        if forms := forms_to_mask(connection):
+            await amask_secrets(forms)
+        return self._build_config(connection)
 
     async def areload_config(self) -> KernelConfig:
         """Read the connection again, which may have changed, and return the configuration."""
@@ -145,6 +155,11 @@ class KernelHook(SafeLogMixin, BaseHook):
 
     def _build_config(self, connection: Connection | None) -> KernelConfig:
         config = config_from_connection(connection) if connection else config_from_environment()
+        if connection is not None:
+            self._was_stored = True
+        elif self._was_stored:
+            # Also said when a secrets backend does not answer. Another account's key is no substitute.
+            raise KernelConfigurationError(f"Airflow does not find the connection {self.kernel_conn_id!r} any more")
         if config is None:
             raise KernelConfigurationError(
                 f"There is no Airflow connection {self.kernel_conn_id!r}, and no KERNEL_API_KEY in the environment."
@@ -365,6 +380,7 @@ class KernelHook(SafeLogMixin, BaseHook):
             # A user waits for the answer: one attempt, with short timeouts.
             interactive = replace(
                 config,
+                source=None,
                 retry=RetryPolicy(max_attempts=1),
                 connect_timeout=min(config.connect_timeout, 10.0),
                 read_timeout=min(config.read_timeout, 15.0),

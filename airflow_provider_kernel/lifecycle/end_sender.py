@@ -47,6 +47,9 @@ class EndSender:
         is_taken_over: Callable[[], bool] = lambda: False,
         next_in_line: str = AFTER_WORKER,
     ) -> None:
+        self._source = config.source
+        if self._source is not None:
+            self._source.prepare()
         self._fence = fence
         self._next_in_line = next_in_line
         self._is_taken_over = is_taken_over
@@ -104,8 +107,10 @@ class EndSender:
         self._urgent_client.close()
 
     def close_overtaking(self) -> None:
-        """Close the client of an overtaking end."""
+        """Close the client of an overtaking end. The last one to be closed."""
         self._overtaking_client.close()
+        if self._source is not None:
+            self._source.close()
 
     def _pause(self, seconds: float) -> None:
         if self.is_overtaken.wait(seconds):

@@ -92,13 +92,14 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         self.external_id = external_id
         self.kernel_conn_id = kernel_conn_id
         self.cancel_on_kill = cancel_on_kill
-        self._config: KernelConfig | None = None
+        #: The client for the wait. Its settings hold the newest key that it has met.
+        self._client: AsyncKernelClient | None = None
         self._is_released = False
         self._ending: asyncio.Task[EndReport | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to one run, and with it the key."""
-        state = {**self.__dict__, "_config": None, "_is_released": False, "_ending": None}
+        state = {**self.__dict__, "_client": None, "_is_released": False, "_ending": None}
         state.pop("_log", None)
         return state
 
@@ -120,12 +121,12 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         :raises KernelLostContactError: when the connection could not be read, or no client be opened, for minutes.
         """
         async with AsyncExitStack() as stack:
-            self._config = await self._open_connection(stack)
+            self._client = await self._open_connection(stack)
             if self.cancel_on_kill and self.task_instance is not None:
                 preload_state_api(self.task_instance)
-            yield self._config
+            yield self._client.config
 
-    async def _open_connection(self, stack: AsyncExitStack, *, is_endless: bool = False) -> KernelConfig:
+    async def _open_connection(self, stack: AsyncExitStack, *, is_endless: bool = False) -> AsyncKernelClient:
         outage = Outage(
             f"{self.resource.kind} {self.external_id}",
             was_seen=True,  # by the worker
@@ -136,13 +137,13 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             try:
                 config = await KernelHook(self.kernel_conn_id).aget_config()
                 # The certificates and proxies of this machine may be at fault, too.
-                await stack.enter_async_context(self.open_client(config))
+                client = await stack.enter_async_context(self.open_client(config))
             except KernelConfigurationError as error:
                 pause = outage.failed(error, _CONNECTION_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
                 pause = outage.failed(KernelConfigurationError(_text(error)), _CONNECTION_PAUSE_SECONDS)
             else:
-                return config
+                return client
             await asyncio.sleep(pause)
 
     def release(self) -> None:
@@ -266,8 +267,9 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
     async def _end(self, order: _Order) -> EndReport:
         # run() may have been killed before it had read the connection. The time of the order bounds this, too.
         async with AsyncExitStack() as stack:
-            config = self._config or await self._open_connection(stack, is_endless=True)
-            client = await stack.enter_async_context(self.open_client(for_ending(config, urgent=order.urgent)))
+            opened = self._client or await self._open_connection(stack, is_endless=True)
+            config = for_ending(opened.config, urgent=order.urgent)
+            client = await stack.enter_async_context(self.open_client(config))
             return await client.run(
                 end_within(
                     order.seconds,

@@ -68,7 +68,7 @@ class Transport:
     """
 
     def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any] | None) -> None:
-        self._config = config
+        self.config = config
         try:
             _ = httpx.URL(config.base_url).host
         except (httpx.InvalidURL, UnicodeError) as error:
@@ -99,7 +99,7 @@ class Transport:
         return {
             "auth": httpx.Auth(),  # none beside our header
             "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
-            "verify": _tls_context(self._config.verify_tls),
+            "verify": _tls_context(self.config.verify_tls),
             "follow_redirects": False,
         }
 
@@ -112,7 +112,7 @@ class Transport:
             timeout = {**timeout, "read": idle_timeout}
         return httpx.Request(
             request.method,
-            self._config.base_url + request.path,
+            self.config.base_url + request.path,
             params=request.query or None,
             content=request.body,
             headers=headers,

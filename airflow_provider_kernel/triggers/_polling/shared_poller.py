@@ -115,7 +115,8 @@ class SharedPoller:
     def __init__(self, config: KernelConfig) -> None:
         self.client = AsyncKernelClient(config)
         self.users = 0
-        self.now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._subscriptions: defaultdict[str, list[Subscription]] = defaultdict(list)
         self._budget = RateBudget()
         self._no_list_before = 0.0
@@ -123,6 +124,16 @@ class SharedPoller:
         self._is_due = asyncio.Event()
         self._next_round_at = 0.0
         self._tasks: set[asyncio.Task[object]] = set()
+
+    def serves(self, loop: asyncio.AbstractEventLoop, config: KernelConfig) -> bool:
+        """
+        Whether this is the poller of a connection.
+
+        Not of another one with equal settings: its key may be replaced at another time. After a change of its own
+        connection, the poller is the one for the new settings.
+        """
+        present = self.client.config
+        return loop is self._loop and config == present and _name(config) == _name(present)
 
     @contextmanager
     def subscribe(
@@ -243,20 +254,27 @@ class SharedPoller:
         return pause is not None
 
 
-_pollers: dict[tuple[asyncio.AbstractEventLoop, KernelConfig], SharedPoller] = {}
+def _name(config: KernelConfig) -> str | None:
+    return None if config.source is None else config.source.name
+
+
+_pollers: list[SharedPoller] = []
 
 
 @asynccontextmanager
 async def shared_poller(config: KernelConfig) -> AsyncIterator[SharedPoller]:
-    """Borrow the running loop's poller for a configuration; its last user closes it."""
-    key = asyncio.get_running_loop(), config
-    poller = _pollers[key] = _pollers.get(key) or SharedPoller(config)
+    """Borrow the running loop's poller for a connection, as it is at present; its last user closes it."""
+    loop = asyncio.get_running_loop()
+    poller = next((each for each in _pollers if each.serves(loop, config)), None)
+    if poller is None:
+        poller = SharedPoller(config)
+        _pollers.append(poller)
     poller.users += 1
     try:
         yield poller
     finally:
         poller.users -= 1
         if not poller.users:
-            del _pollers[key]
+            _pollers.remove(poller)
             # Shielded: a triggerer may cancel a trigger several times, and the close must complete.
             await asyncio.shield(poller.client.close())

@@ -16,10 +16,8 @@ from itertools import islice
 
 from airflow_provider_kernel.client.bounds import MAX_REMEMBERED_LINES
 from airflow_provider_kernel.client.errors import (
-    KernelAuthenticationError,
     KernelError,
     KernelNotFoundError,
-    KernelPermissionError,
 )
 from airflow_provider_kernel.client.http.request import StreamRequest
 from airflow_provider_kernel.client.outage import NOT_FOUND_GRACE_SECONDS
@@ -66,7 +64,8 @@ class EventFollower:
     """
     Decides when to reconnect to an invocation's stream, which lines are new, and when to stop. Sends nothing.
 
-    :param is_new: whether the invocation was started just now; the stream may then be "not found" at first.
+    :param is_new: whether the invocation was started just now; the stream may then be "not found" at first, and a
+        key that is refused was good a moment ago.
     :param clock: monotonic, in seconds.
     """
 
@@ -164,8 +163,8 @@ class EventFollower:
         if isinstance(error, KernelNotFoundError):
             is_early = self._began is not None and self._clock() < self._began + NOT_FOUND_GRACE_SECONDS
             return self._alive_at is not None or (self._is_new and is_early)
-        if isinstance(error, (KernelAuthenticationError, KernelPermissionError)):
-            return self._alive_at is not None
+        if error.refuses_key:
+            return self._alive_at is not None or self._is_new
         return not error.permanent
 
     def _ended(self, why: str, error: KernelError | None) -> None:
