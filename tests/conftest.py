@@ -19,6 +19,7 @@ TIMEOUTS = {
     "conformance": 900,
     "docs": 300,
     "examples": 600,
+    "idioms": 400,
     "leaks": 600,
     "package": 600,
     "processes": 180,

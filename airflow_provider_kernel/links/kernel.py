@@ -27,7 +27,8 @@ class _StoredLink(BaseOperatorLink):
         """Return the stored address. For an empty string, Airflow shows no link."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        stored = XCom.get_one(key=self.xcom_key, **_xcom_address(ti_key))
+        # Past a custom XCom backend, as Airflow itself writes and reads links: its page would show a reference.
+        stored = XCom._get_xcom_db_ref(key=self.xcom_key, **_xcom_address(ti_key)).value
         return stored if is_web_address(stored) else ""
 
     def write(self, ti: Any, address: str | None, *, log: Any) -> None:
@@ -38,7 +39,7 @@ class _StoredLink(BaseOperatorLink):
     def _store(self, ti: Any, address: str | None) -> None:
         from airflow.sdk.execution_time.xcom import XCom
 
-        XCom.set(key=self.xcom_key, value=address, **_xcom_address(ti))
+        XCom._set_xcom_in_db(key=self.xcom_key, value=address, **_xcom_address(ti))
 
 
 class KernelDashboardLink(_StoredLink):

@@ -10,6 +10,7 @@ from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
 from error_outcomes import COLUMNS, NOT_OF_A_REQUEST, OUTCOMES, SAME_AS, Outcome
+from idiom_matrix import CELLS, IDIOMS, OTHERS, TASKS, Forbidden
 from limit_outcomes import COLUMNS as LIMIT_COLUMNS, OUTCOMES as LIMIT_OUTCOMES
 from option_outcomes import (
     APPLIED_BY_AIRFLOW,
@@ -191,6 +192,22 @@ class AppliedByAirflow(KernelTable):
         return ["Options", "Who applies them"], rows
 
 
+class IdiomMatrix(KernelTable):
+    """Each part of the package in each idiom: the test that plays it, or the error that forbids it."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each part, with the idioms that share a cell in one sentence."""
+        rows = []
+        for part, (name, _) in {**TASKS, **OTHERS}.items():
+            idioms: dict[str, list[str]] = {}
+            for idiom, cell in CELLS[part].items():
+                text = cell.sentence() if isinstance(cell, Forbidden) else f"``{cell.rpartition('::')[2]}``"
+                idioms.setdefault(text, []).append(IDIOMS[idiom])
+            sentences = [f"{', '.join(names)}: {text}." for text, names in idioms.items()]
+            rows.append([f"``{name}``", " ".join(f"{sentence}" for sentence in sentences)])
+        return ["Part", "Idiom: the test, or why it cannot be"], rows
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("kernel-arguments", Arguments)
@@ -199,6 +216,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("kernel-error-outcomes", ErrorOutcomes)
     app.add_directive("kernel-option-outcomes", OptionOutcomes)
     app.add_directive("kernel-limit-outcomes", LimitOutcomes)
+    app.add_directive("kernel-idiom-matrix", IdiomMatrix)
     app.add_directive("kernel-missing-modes", MissingModes)
     app.add_directive("kernel-applied-by-airflow", AppliedByAirflow)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -40,13 +40,13 @@ class Home:
                     process.kill()
 
 
-def make_home(folder: Path) -> Home:
-    """Make an Airflow whose DAGs are those of ``INLINE_DAGS``, with an empty database."""
+def make_home(folder: Path, dags: Path = INLINE_DAGS) -> Home:
+    """Make an Airflow whose DAGs are those of a folder, with an empty database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KERNEL_"))}
     environment = {
         **inherited,
         "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(INLINE_DAGS),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
     subprocess.run([AIRFLOW, "db", "migrate"], env=environment, cwd=folder, check=True, capture_output=True)

@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 from airflow.sdk import DAG, task
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.comms import XComResult
 from support.serialized import as_servers_know
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -287,7 +289,8 @@ class TestOtherOperators:
 
     @pytest.mark.parametrize("address", NO_WEB_ADDRESSES)
     def test_stored_address_that_is_no_web_address_is_not_shown(self, address, monkeypatch):
-        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda **options: address)
+        stored = XComResult(key="link", value=address)
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom._get_xcom_db_ref", lambda **options: stored)
         ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1})
         assert DASHBOARD.get_link(None, ti_key=ti) == ""
 
@@ -311,11 +314,19 @@ class TestFailures:
         if method == "GET":
             assert execution_api.xcoms[KEY] == ROOT  # the first one is kept
 
+    def test_link_is_stored_past_a_custom_xcom_backend(self, run, stored, monkeypatch):
+        class References(BaseXCom):
+            serialize_value = staticmethod(lambda value, **of: "a reference")
+
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", References)
+        run(KernelInvokeOperator, payload="fine", **ECHO)
+        assert {value for key, value in stored if key == KEY} == {ROOT}
+
     def test_failure_to_store_a_live_view_link_is_logged_without_the_address(self, caplog, monkeypatch):
         def fail(**options):
             raise RuntimeError("secret address")
 
-        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.set", fail)
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom._set_xcom_in_db", fail)
         ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": None})
         LIVE_VIEW.write(ti, "https://live.example?jwt=secret", log=logging.getLogger("a.task"))
         (record,) = caplog.records

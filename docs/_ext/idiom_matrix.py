@@ -1,0 +1,138 @@
+"""
+Each part of the package in each idiom of Airflow: the test that plays it, or the error that forbids it.
+
+The page about idioms shows the matrix; ``tests/idioms/test_idioms.py`` plays it. Imports nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Forbidden(NamedTuple):
+    """
+    What Airflow raises.
+
+    :param error: the name of its class.
+    :param attribute: what its message says that the part does not have.
+    :param why: why that is so.
+    """
+
+    error: str
+    attribute: str
+    why: str
+
+    def sentence(self) -> str:
+        """Say it as the documentation does."""
+        return f"{self.why}: Airflow raises ``{self.error}``, there is no ``{self.attribute}``"
+
+
+#: The idioms, as the table names them.
+IDIOMS = {
+    "expand": "mapped by ``expand``",
+    "expand_kwargs": "mapped by ``expand_kwargs``",
+    "output": "``.output``, given and read",
+    "output_of_mapped": "the output of a mapped task",
+    "native": "``render_template_as_native_obj=True``",
+    "default_args": "``default_args``",
+    "group": "in a task group",
+    "mapped_group": "in a mapped task group",
+    "dag_test": "``dag.test()``",
+    "xcom_backend": "a custom XCom backend",
+    "rotated_key": "a key that is replaced",
+    "teardown": "``as_teardown()``",
+    "setup": "``as_setup()``",
+}
+
+#: The parts that are tasks: name, and the class or decorator.
+TASKS = {
+    "invoke_blocking": ("KernelInvokeOperator", "operators.invocation.KernelInvokeOperator"),
+    "invoke_deferrable": ("KernelInvokeOperator, deferrable", "operators.invocation.KernelInvokeOperator"),
+    "sensor_poke": ("KernelInvocationSensor", "sensors.invocation.KernelInvocationSensor"),
+    "sensor_reschedule": ("KernelInvocationSensor, reschedule", "sensors.invocation.KernelInvocationSensor"),
+    "sensor_deferrable": ("KernelInvocationSensor, deferrable", "sensors.invocation.KernelInvocationSensor"),
+    "task_operator": ("KernelInvocationTaskOperator", "operators.invocation_task.KernelInvocationTaskOperator"),
+    "decorator": ("@task.kernel_invocation", "decorators.kernel_invocation.kernel_invocation_task"),
+    "complete": ("KernelCompleteInvocationOperator", "operators.invocation.KernelCompleteInvocationOperator"),
+    "cancel": ("KernelCancelInvocationOperator", "operators.invocation.KernelCancelInvocationOperator"),
+    "update": ("KernelUpdateInvocationOperator", "operators.invocation.KernelUpdateInvocationOperator"),
+    "sweep": ("KernelCancelOrphansOperator", "operators.orphans.KernelCancelOrphansOperator"),
+}
+
+#: The parts that are no tasks.
+OTHERS = {
+    "notifier": ("KernelInvocationNotifier", "notifications.kernel.KernelInvocationNotifier"),
+    "complete_callback": ("complete_kernel_invocation", "callbacks.complete_kernel_invocation"),
+    "fail_callback": ("fail_kernel_invocation", "callbacks.fail_kernel_invocation"),
+    "net": ("cancel_kernel_invocations", "callbacks.cancel_kernel_invocations"),
+    "net_of_both": ("kernel_safety_net", "callbacks.kernel_safety_net"),
+    "watcher": ("KernelInvocationFinishedTrigger", "triggers.finished.KernelInvocationFinishedTrigger"),
+    "trigger": ("KernelInvocationTrigger", "triggers.invocation.KernelInvocationTrigger"),
+}
+
+_HERE = "tests/idioms/test_idioms.py::"
+_OF_TASKS = f"{_HERE}test_task_in_idiom"
+_OF_CALLBACKS = f"{_HERE}test_callback_of_a_task_and_of_a_dag_ends_its_invocation"
+_OF_ROTATION = f"{_HERE}test_task_uses_a_key_that_was_replaced_before_its_process"
+_NOTIFIER = "tests/unit/notifications/test_kernel.py::"
+_NET = "tests/unit/test_callbacks.py::"
+_ROTATION = "tests/unit/test_replaced_key.py::"
+
+_CALLBACK = "It is a callback, and no task"
+_TRIGGER = "It is a trigger, and no task"
+#: What Airflow looks for in a task, in the idioms that are of tasks alone.
+_OF_TASKS_ALONE = {
+    "expand": "partial",
+    "expand_kwargs": "partial",
+    "group": "task_group",
+    "mapped_group": "task_group",
+    "teardown": "as_teardown",
+    "setup": "as_setup",
+}
+
+
+def _forbidden(why: str, **more: str) -> dict[str, str | Forbidden]:
+    return {idiom: Forbidden("AttributeError", name, why) for idiom, name in {**_OF_TASKS_ALONE, **more}.items()}
+
+
+_OF_NOTIFIERS: dict[str, str | Forbidden] = {
+    **_forbidden(_CALLBACK),
+    "output": f"{_NOTIFIER}test_notifier_sends_the_return_value_of_a_task",
+    "output_of_mapped": f"{_NOTIFIER}test_notifier_sends_the_list_of_all_return_values_of_a_mapped_task",
+    "native": f"{_NOTIFIER}test_notifier_in_a_dag_that_renders_natively_sends_native_output",
+    "default_args": _OF_CALLBACKS,
+    "dag_test": _OF_CALLBACKS,
+    "xcom_backend": _OF_CALLBACKS,
+    "rotated_key": f"{_ROTATION}test_notifier_ends_with_a_replaced_key",
+}
+_OF_NETS: dict[str, str | Forbidden] = {
+    **_forbidden(_CALLBACK, output="output"),
+    "output_of_mapped": f"{_NET}test_safety_net_ends_the_invocations_of_every_task_also_of_mapped_ones",
+    "native": f"{_NET}test_safety_net_uses_the_rendered_connection_of_each_record",
+    "default_args": _OF_CALLBACKS,
+    "dag_test": _OF_CALLBACKS,
+    "xcom_backend": _OF_CALLBACKS,
+    "rotated_key": f"{_ROTATION}test_safety_net_ends_with_a_replaced_key",
+}
+_OF_TRIGGERS: dict[str, str | Forbidden] = {
+    **_forbidden(_TRIGGER, output="output", output_of_mapped="output", native="get_dag", dag_test="test"),
+    "default_args": Forbidden("AttributeError", "default_args", _TRIGGER),
+}
+
+#: What stands in each cell: the test, or the error.
+CELLS: dict[str, dict[str, str | Forbidden]] = {
+    **{part: {**dict.fromkeys(IDIOMS, _OF_TASKS), "rotated_key": _OF_ROTATION} for part in TASKS},
+    **dict.fromkeys(("notifier", "complete_callback", "fail_callback"), _OF_NOTIFIERS),
+    **dict.fromkeys(("net", "net_of_both"), _OF_NETS),
+    "watcher": {
+        **_OF_TRIGGERS,
+        "xcom_backend": Forbidden("AttributeError", "xcom_push", _TRIGGER),
+        "rotated_key": f"{_ROTATION}test_watcher_goes_on_with_a_replaced_key",
+    },
+    # What a deferred task does is done by it.
+    "trigger": {
+        **_OF_TRIGGERS,
+        "xcom_backend": _OF_TASKS,
+        "rotated_key": f"{_ROTATION}test_trigger_goes_on_with_a_replaced_key",
+    },
+}
