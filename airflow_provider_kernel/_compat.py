@@ -6,6 +6,7 @@ A branch is deleted when its version is no longer supported: those for 3.1 with 
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,27 @@ def asset_state_stores(accessors: Any | None) -> list[Any]:
     # There is no public way to iterate over them.
     stores: list[Any] = [*accessors._by_name.values(), *accessors._by_uri.values()] if accessors else []
     return stores
+
+
+def encode_outlet_events(outlet_events: Any) -> None:
+    """
+    Write the events of a task's outlets as Airflow does once the task has succeeded.
+
+    :raises Exception: what Airflow's own code raises for what it cannot write.
+    """
+    try:
+        from airflow.sdk.execution_time.comms import SucceedTask, _RequestFrame
+        from airflow.sdk.execution_time.task_runner import _serialize_outlet_events
+    except ImportError:  # they are Airflow's own; without them the check is Airflow's, after the task's work
+        return
+    import msgspec
+
+    events = list(_serialize_outlet_events(outlet_events))
+    if events:
+        message = SucceedTask(end_date=datetime.now(timezone.utc), task_outlets=[], outlet_events=events)
+        frame = _RequestFrame(id=0, body=message.model_dump()).as_bytes()
+        received = msgspec.msgpack.decode(bytes(frame[4:]), type=_RequestFrame).body  # after its length
+        SucceedTask.model_validate(received).model_dump_json()
 
 
 def add_listener(listener: object) -> None:

@@ -47,6 +47,11 @@ _OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on th
 _MAPPABLE = (
     "Map over a list or dict: one that the action returns, or one that a task in between makes of its output"
 )
+_OTHER_RETURNED_KEYS = (
+    "Return a dict with other keys, or set multiple_outputs=False on the task (a function that is annotated with "
+    "-> dict has it by default)"
+)
+_MAPPABLE_RETURNED = "Return a list or dict, or map over what a task in between makes of it"
 _NO_XCOM = "Set do_xcom_push=False on the task if no other task needs its result"
 
 _OF_THE_TASK = "is an XCom key that belongs to the task itself"
@@ -72,10 +77,8 @@ def hand_on(
     :raises KernelOutputError: when XCom would not give it back as it is, or Airflow cannot map over it.
     """
     value = _hand_on(invocation, output_as=output_as, is_pushed=is_pushed, multiple_outputs=multiple_outputs)
-    if is_mapped_over and not (is_pushed and isinstance(value, (list, dict))):
-        # Airflow would raise, too, but after the task's work, and with a retry.
-        problem = f"is of type {type(value).__name__}" if is_pushed else "is not pushed (do_xcom_push=False)"
-        raise _error(invocation, "$", f"{problem}, and a task is mapped over it", advice=_MAPPABLE)
+    if is_mapped_over and (found := find_unmappable(value, is_pushed=is_pushed)) is not None:
+        raise _error(invocation, *found, advice=_MAPPABLE)
     return value
 
 
@@ -102,34 +105,49 @@ def hand_on_response(invocation: Invocation, *, is_pushed: bool, multiple_output
         raise
 
 
-def check_returned(value: Any, *, multiple_outputs: bool) -> None:
+def check_returned(value: Any, *, is_pushed: bool, multiple_outputs: bool, is_mapped_over: bool = False) -> None:
     """
     Check what a task's function has returned, before it becomes the output of an invocation and goes into XCom.
 
     It may hold what an app or a page of the web has said, and Airflow would push it only after the answer.
 
     :param value: what JSON can hold.
-    :raises KernelInputError: when XCom would not give it back as JSON does.
+    :param is_pushed: whether Airflow pushes it to XCom; else it may be any value.
+    :param multiple_outputs: whether Airflow also pushes each item of it under its own key.
+    :param is_mapped_over: whether another task of the DAG is mapped over it.
+    :raises KernelInputError: when XCom would not give it back as JSON does, or Airflow cannot push its items or map
+        over it.
     """
-    found = find_unfit(parse_json_exactly(to_json_text(value, what="output")))
-    if found is None and multiple_outputs and value is not None:
-        found = _find_unpushable_item(value)
+    found, advice = None, _NO_XCOM
+    if is_pushed:
+        found = find_unfit(parse_json_exactly(to_json_text(value, what="output")))
+        if found is None and multiple_outputs and value is not None:
+            found, advice = _find_unfit_key(value, needs="a dict"), _OTHER_RETURNED_KEYS
+    if found is None and is_mapped_over:
+        found, advice = find_unmappable(value, is_pushed=is_pushed), _MAPPABLE_RETURNED
     if found is not None:
-        raise KernelInputError(f"The return value cannot be put into XCom: {' '.join(found)}. {_NO_XCOM}")
+        raise KernelInputError(f"The return value cannot be put into XCom: {' '.join(found)}. {advice}")
 
 
-def _find_unpushable_item(value: Any) -> tuple[str, str] | None:
-    """Find what Airflow would not push under a key of its own, or not without harm to the task."""
-    if not isinstance(value, Mapping):
-        return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a dict"
-    for key in value:
-        if not isinstance(key, str):
-            return (
-                "$",
-                f"has a key of type {type(key).__name__}, and multiple_outputs=True needs keys that are text",
-            )
-        if _is_of_the_task(key):
-            return _place(["$", key]), _OF_THE_TASK
+def find_unmappable(value: Any, *, is_pushed: bool) -> tuple[str, str] | None:
+    """
+    Find why Airflow cannot map a task over a value. It would say so after the task's work, and with a retry.
+
+    :return: as :func:`find_unfit`.
+    """
+    from airflow_provider_kernel._compat import conf
+
+    if not is_pushed:
+        return "$", "is not pushed (do_xcom_push=False), and a task is mapped over it"
+    if not isinstance(value, (list, tuple, dict)):
+        return "$", f"is of type {type(value).__name__}, and a task is mapped over it"
+    # The API server has this setting, too, and refuses by its own.
+    longest = conf.getint("core", "max_map_length", fallback=1024)
+    if len(value) > longest:
+        return "$", (
+            f"has {len(value):,} items, and a task is mapped over it; Airflow maps over {longest:,} at most "
+            "([core] max_map_length)"
+        )
     return None
 
 
@@ -219,10 +237,16 @@ def _problem_of_keys(item: dict[Any, Any]) -> str | None:
     return None
 
 
-def _find_unfit_key(value: Any) -> tuple[str, str] | None:
-    if not isinstance(value, dict):
-        return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs a JSON object"
+def _find_unfit_key(value: Any, *, needs: str = "a JSON object") -> tuple[str, str] | None:
+    """Find what Airflow would not push under a key of its own, or not without harm to the task."""
+    if not isinstance(value, Mapping):
+        return "$", f"is of type {type(value).__name__}, and multiple_outputs=True needs {needs}"
     for key in value:
+        if not isinstance(key, str):
+            return (
+                "$",
+                f"has a key of type {type(key).__name__}, and multiple_outputs=True needs keys that are text",
+            )
         if _is_of_the_task(key):
             return _place(["$", key]), _OF_THE_TASK
         if not _XCOM_KEY.fullmatch(key) or max(key) > "\uffff":

@@ -142,13 +142,18 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
                 "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
             )
 
-    def result_of(self, invocation: Invocation, ti: Any, *, app_name: str | None, max_output_bytes: int) -> Any:
+    def result_of(
+        self, invocation: Invocation, context: Context, *, app_name: str | None, max_output_bytes: int
+    ) -> Any:
         """
         Log how an invocation ended, and the link to it. Return its output, or raise its error.
 
-        :raises KernelOutputError: when its output cannot be put into XCom, or not be mapped over.
+        :raises KernelOutputError: when its output cannot be put into XCom, or not be mapped over, or Airflow would
+            refuse the task's success for another reason.
         """
+        from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
         from airflow_provider_kernel.client.resources.invocations.result import check_result
+        from airflow_provider_kernel.operators._success import find_refusal
         from airflow_provider_kernel.xcom import hand_on
 
         with side_information("The invocation's end could not be logged", self.log):
@@ -156,15 +161,36 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             link = self.dashboard_of(invocation.id, app_name=app_name)
             self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link)
         check_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
-        return hand_on(
+        result = hand_on(
             invocation,
             output_as=self.output_as,
             is_pushed=self.do_xcom_push,
             multiple_outputs=self.multiple_outputs,
-            is_mapped_over=self._is_mapped_over(ti),
+            is_mapped_over=self.is_mapped_over(context["ti"]),
         )
+        if (refusal := find_refusal(self, context)) is not None:
+            raise KernelOutputError(f"Invocation {invocation.id} succeeded, but Airflow refuses that: {refusal}")
+        return result
 
-    def _is_mapped_over(self, ti: Any) -> bool:
+    def check_returned(self, value: Any, context: Context) -> None:
+        """
+        Check what a task is about to return, before it does what cannot be undone.
+
+        :raises KernelInputError: when Airflow would refuse it afterwards.
+        """
+        from airflow_provider_kernel.operators._success import find_refusal
+        from airflow_provider_kernel.xcom import check_returned
+
+        check_returned(
+            value,
+            is_pushed=self.do_xcom_push,
+            multiple_outputs=self.multiple_outputs,
+            is_mapped_over=self.is_mapped_over(context["ti"]),
+        )
+        if (refusal := find_refusal(self, context)) is not None:
+            raise KernelInputError(f"Airflow refuses the success of the task: {refusal}")
+
+    def is_mapped_over(self, ti: Any) -> bool:
         """Whether Airflow requires an output that a task can be mapped over; of a mapped task it requires none."""
         from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 

@@ -77,6 +77,8 @@ class _EndInvocationOperator(KernelBaseOperator):
         if self.if_missing == "skip" and is_missing(self.invocation_id):
             raise AirflowSkipException(f"invocation_id is {self.invocation_id!r}: there is no invocation to end")
         check_invocation_id(self.invocation_id, "to end", _HOW_TO_SKIP)
+        if self.status == InvocationStatus.SUCCEEDED:  # who waits must not get that from a task that then fails
+            self.check_returned(self.status, context)
         self.log.info("Ending invocation %s as %s", self.invocation_id, self.status)
         self.show_dashboard(context["ti"], self.invocation_id)
         # Fetch it first: an update of an invocation that has ended may overwrite its result (undocumented).

@@ -182,6 +182,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises KernelInvocationKilledError: when the task was killed meanwhile.
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
+        if not self.wait_for_completion:
+            self.check_returned("the id of the invocation", context)
         owned = self._own(context)
         try:
             owned.begin()
@@ -378,7 +380,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return self.result_of(
-                invocation, context["ti"], app_name=self.app_name, max_output_bytes=self.max_output_bytes
+                invocation, context, app_name=self.app_name, max_output_bytes=self.max_output_bytes
             )
         except KernelError:
             owned.close_record()

@@ -201,9 +201,10 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
                 return self._response_of_crashed_try(before, ledger, response)
             returned = read_values(self._call(responder, context))
             responder.check_killed()
+            check_output(returned, self.max_output_bytes)
+            self.check_returned(returned, context)
             ledger.record_intent(response)
-            self._check(returned)
-            responder.complete(returned)
+            responder.complete(returned)  # the last act that can fail
         except BaseException as error:
             try:
                 self._end_after_error(responder, error, context)
@@ -213,14 +214,6 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
             raise
         self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
         return returned
-
-    def _check(self, returned: Any) -> None:
-        """Refuse what cannot be sent, and what Airflow could not push after it was sent."""
-        from airflow_provider_kernel.xcom import check_returned
-
-        check_output(returned, self.max_output_bytes)
-        if self.do_xcom_push:
-            check_returned(returned, multiple_outputs=self.multiple_outputs)
 
     def _call(self, responder: InvocationResponder, context: Context) -> Any:
         waiting = WaitingInvocation(responder)

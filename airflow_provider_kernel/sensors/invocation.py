@@ -276,7 +276,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     def _return_output(self, invocation: Invocation, context: Context) -> Any:
         try:
             return self.result_of(
-                invocation, context["ti"], app_name=invocation.app_name, max_output_bytes=self.max_output_bytes
+                invocation, context, app_name=invocation.app_name, max_output_bytes=self.max_output_bytes
             )
         except KernelInvocationFailedError as error:
             # A failed invocation stays failed, so no retry; soft_fail turns this exception into a skip.
