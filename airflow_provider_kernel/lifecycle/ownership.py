@@ -1,8 +1,9 @@
 """
 The ownership record: which try of a task owns which object, in XCom.
 
-DAG callbacks, and old processes of a task, cannot read the task state store; by names, they can read XCom. Airflow
-wipes the XComs of a task when a try starts, so each try writes its record as its very first act.
+DAG callbacks, and old processes of a task, cannot read the task state store; by names, they can read XCom, and they
+read it without a custom XCom backend. Airflow wipes the XComs of a task when a try starts, so each try writes its
+record as its very first act.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.safe_logger import get_logger
+from airflow_provider_kernel.lifecycle import own_xcoms
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 
 log = get_logger(__name__)
 
@@ -65,12 +68,18 @@ def ownership_key(kind: str) -> str:
 
 def fetch_ownership(kind: str, ti: Any) -> OwnershipRecord | None:
     """Fetch the record of a task instance. Blocks until Airflow answers; works in an old process, too."""
-    from airflow.sdk.execution_time.xcom import XCom
+    return OwnershipRecord.parse(own_xcoms.read(ownership_key(kind), ti))
 
-    stored = XCom.get_one(
-        key=ownership_key(kind), dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-    )
-    return OwnershipRecord.parse(stored)
+
+def fetch_owned_id(kind: str, ti: Any) -> str | None:
+    """Fetch what a task instance owns. Its XComs survive its deferral, though not a retry. Blocks, as above."""
+    ownership = fetch_ownership(kind, ti)
+    return None if ownership is None else ownership.external_id
+
+
+def is_deferred_on(kind: str, ti: Any, external_id: str) -> bool:
+    """Return whether a task is deferred, and waits for this object rather than for a later try's. Blocks."""
+    return fetch_task_state(ti) is TaskState.DEFERRED and fetch_owned_id(kind, ti) == external_id
 
 
 def is_of_another_try(kind: str, ti: Any, external_id: str) -> bool:
@@ -81,9 +90,7 @@ def is_of_another_try(kind: str, ti: Any, external_id: str) -> bool:
 
 def fetch_ownerships(kind: str, *, dag_id: str, task_id: str, run_id: str) -> list[OwnershipRecord]:
     """Fetch the readable records of all instances of a task in a DAG run. Blocks until Airflow answers."""
-    from airflow.sdk.execution_time.xcom import XCom
-
-    found = XCom.get_all(key=ownership_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id) or ()
+    found = own_xcoms.read_all(ownership_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)
     records = [record for stored in found if (record := OwnershipRecord.parse(stored)) is not None]
     if len(records) < len(found):
         log.warning(
@@ -130,6 +137,6 @@ class OwnershipPublisher:
             is_owned=self._is_owned if is_owned is None else is_owned,
         )
         if ownership != self._published:
-            self._ti.xcom_push(key=self._key, value=ownership._asdict())
+            own_xcoms.write(self._key, ownership._asdict(), self._ti)
             self._published = ownership
             self.has_published = True

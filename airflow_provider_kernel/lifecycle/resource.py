@@ -211,17 +211,3 @@ def end_failed(
 def xcom_key(kind: str) -> str:
     """Name the XCom under which a task publishes the id of what it owns."""
     return f"{kind}_id"
-
-
-def published_ids(kind: str, *, dag_id: str, task_id: str, run_id: str) -> frozenset[str]:
-    """Read from XCom what the instances of a task own. Asks Airflow, with a lock: never from a signal handler."""
-    from airflow.sdk.execution_time.xcom import XCom
-
-    found = XCom.get_all(key=xcom_key(kind), dag_id=dag_id, task_id=task_id, run_id=run_id)
-    return frozenset(str(external_id) for external_id in found or ())
-
-
-def published_id(kind: str, ti: Any) -> str | None:
-    """Read from XCom what a task instance owns. The XComs of a task survive its deferral, though not a retry."""
-    pulled = ti.xcom_pull(task_ids=ti.task_id, key=xcom_key(kind), map_indexes=ti.map_index)
-    return pulled if isinstance(pulled, str) else None

@@ -155,18 +155,6 @@ def preload_state_api(ti: Any) -> None:
         _call_on_own_thread(lambda: fetch_task_state(ti))
 
 
-def is_deferred_on(ti: Any, xcom_key: str, external_id: str) -> bool:
-    """Return whether a task is deferred, and waits for this object rather than for a later try's. Blocks."""
-    from airflow.sdk.execution_time.xcom import XCom
-
-    if fetch_task_state(ti) is not TaskState.DEFERRED:
-        return False
-    latest = XCom.get_one(
-        key=xcom_key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-    )
-    return bool(latest == external_id)
-
-
 async def call_from_loop(function: Callable[[], T]) -> T:
     """Call Airflow from an event loop, without blocking it."""
     return await asyncio.wrap_future(_call_on_own_thread(function))

@@ -31,9 +31,9 @@ from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.ownership import is_of_another_try
-from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed, xcom_key
-from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, is_deferred_on, preload_state_api
+from airflow_provider_kernel.lifecycle.ownership import is_deferred_on, is_of_another_try
+from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed
+from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, preload_state_api
 
 #: How long to wait for the state of the task; Airflow may be asked about many tasks at once.
 _STATE_SECONDS = 60.0
@@ -287,9 +287,7 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
 
         def is_still_awaited(ti: Any) -> bool:
             # The next try may run, and not have deferred yet.
-            return is_deferred_on(ti, xcom_key(kind), self.external_id) or is_of_another_try(
-                kind, ti, self.external_id
-            )
+            return is_deferred_on(kind, ti, self.external_id) or is_of_another_try(kind, ti, self.external_id)
 
         return await self._ask(is_still_awaited, _STATE_SECONDS, if_unknown=if_unknown)
 

@@ -1,9 +1,10 @@
 """
 The links on a task's page.
 
-Airflow's API server reads them from XCom only. So a task writes them there as soon as it knows them, and they show
-while it runs, while it is deferred, and after it failed. When a task's process ends, Airflow calls ``get_link`` and
-stores the result; ``get_link`` returns what is stored already, since the process after a deferral knows no more.
+Airflow's API server reads them from XCom only, without a custom XCom backend. So a task writes them there, past
+such a backend, as soon as it knows them, and they show while it runs, while it is deferred, and after it failed.
+When a task's process ends, Airflow calls ``get_link`` and stores the result; ``get_link`` returns what is stored
+already, since the process after a deferral knows no more.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ class _StoredLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the stored address. For an empty string, Airflow shows no link."""
-        from airflow.sdk.execution_time.xcom import XCom
+        from airflow_provider_kernel.lifecycle import own_xcoms
 
-        # Past a custom XCom backend, as Airflow itself writes and reads links: its page would show a reference.
-        stored = XCom._get_xcom_db_ref(key=self.xcom_key, **_xcom_address(ti_key)).value
+        stored = own_xcoms.read(self.xcom_key, ti_key)
         return stored if is_web_address(stored) else ""
 
     def write(self, ti: Any, address: str | None, *, log: Any) -> None:
@@ -37,9 +37,9 @@ class _StoredLink(BaseOperatorLink):
             self._store(ti, address)
 
     def _store(self, ti: Any, address: str | None) -> None:
-        from airflow.sdk.execution_time.xcom import XCom
+        from airflow_provider_kernel.lifecycle import own_xcoms
 
-        XCom._set_xcom_in_db(key=self.xcom_key, value=address, **_xcom_address(ti))
+        own_xcoms.write(self.xcom_key, address, ti)
 
 
 class KernelDashboardLink(_StoredLink):
@@ -81,14 +81,3 @@ def is_web_address(address: object) -> TypeGuard[str]:
     except ValueError:
         return False
     return url.scheme in ("http", "https") and bool(url.netloc)
-
-
-def _xcom_address(ti: Any) -> dict[str, Any]:
-    from airflow_provider_kernel.lifecycle.task_instances import is_mapped
-
-    return {
-        "dag_id": ti.dag_id,
-        "task_id": ti.task_id,
-        "run_id": ti.run_id,
-        "map_index": ti.map_index if is_mapped(ti) else -1,
-    }

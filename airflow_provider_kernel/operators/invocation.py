@@ -22,7 +22,6 @@ from airflow_provider_kernel.lifecycle.resource import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
     end_failed,
-    published_id,
     xcom_key,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
@@ -208,13 +207,14 @@ class KernelInvokeOperator(KernelBaseOperator):
         :param limit: which argument the deadline of the trigger comes from; ``dag.test()`` does not hand it on.
         :raises AirflowTaskTimeout: when the invocation did not end within ``execution_timeout``.
         """
+        from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         self._begin_run(is_resumed=True)
         with self.calling_kernel():
             owned = self._own(context, is_resumed=True)
             try:
-                invocation_id = (event or {}).get("invocation_id") or published_id(self.owned_kind, context["ti"])
+                invocation_id = (event or {}).get("invocation_id") or fetch_owned_id(self.owned_kind, context["ti"])
                 owned.resume(invocation_id)
                 try:
                     invocation = fetch_after_deferral(self.hook, event, invocation_id)
@@ -235,11 +235,12 @@ class KernelInvokeOperator(KernelBaseOperator):
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
+            from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
 
             self._begin_run(is_resumed=True)
             with self.calling_kernel():
                 owned = self._own(context, is_resumed=True)
-                invocation_id = published_id(self.owned_kind, context["ti"])
+                invocation_id = fetch_owned_id(self.owned_kind, context["ti"])
                 try:
                     owned.resume(invocation_id)
                     self._give_up(owned, "Airflow ended its deferral", context)

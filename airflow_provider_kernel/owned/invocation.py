@@ -34,7 +34,8 @@ from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
-from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus, published_ids
+from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
+from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus
 from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
@@ -144,9 +145,10 @@ class OwnedInvocation(EndableInvocation):
         """Search the list for what a start may have started. Asks Airflow what siblings have started."""
         of_siblings: frozenset[str] = frozenset()
         if is_mapped(self._ti):
-            of_siblings = published_ids(
+            records = fetch_ownerships(
                 self.kind, dag_id=self._ti.dag_id, task_id=self._ti.task_id, run_id=self._ti.run_id
             )
+            of_siblings = frozenset(record.external_id for record in records if record.external_id is not None)
         return single_match((yield from self._find(record, excluded=of_siblings, patience=patience)))
 
     def end(self, record: StartRecord, reason: str, *, urgent: bool) -> Flow[EndReport]:

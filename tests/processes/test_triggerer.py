@@ -1,6 +1,7 @@
 """A triggerer's process, forked, supervised and stopped by Airflow's own supervisor, while it cancels."""
 
 import pytest
+from support.dag_callbacks import ownership
 from support.triggerer_process import run_trigger
 
 from airflow_provider_kernel.client.client import KernelClient
@@ -22,7 +23,7 @@ def invocation_id(kernel_emulator):
 @pytest.fixture
 def triggerer(kernel_connection, kernel_emulator, execution_api, invocation_id, tmp_path):
     execution_api.task_state = "deferred"
-    execution_api.xcoms["invocation_id"] = invocation_id
+    execution_api.xcoms["kernel_invocation_owner"] = ownership(invocation_id)
     trigger = KernelInvocationTrigger(invocation_id=invocation_id, poll_interval=3600)
     with run_trigger(trigger, execution_api, tmp_path / "task.log") as triggerer:
         triggerer.service_until(lambda: kernel_emulator.requests("GET", ANY))
@@ -77,7 +78,7 @@ def test_triggerer_process_that_takes_over_says_that_log_lines_come_again(
     with KernelClient(KernelConfig(kernel_emulator.api_key, kernel_emulator.base_url)) as client:
         invocation_id = client.send(requests.create_invocation("demo", "talk")).id
     execution_api.task_state = "deferred"
-    execution_api.xcoms["invocation_id"] = invocation_id
+    execution_api.xcoms["kernel_invocation_owner"] = ownership(invocation_id)
     trigger = KernelInvocationTrigger(invocation_id=invocation_id, poll_interval=3600)
     logs = []
     for name, seconds in (("first", 10.0), ("second", 0.0)):  # the second one comes later than that

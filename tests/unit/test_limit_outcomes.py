@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.classes import load_class
+from support.dag_callbacks import ownership
 from support.invocation_trigger import needs_on_kill
 from support.triggerer import Triggerer, task_instance as triggerers_task_instance
 
@@ -157,7 +158,7 @@ class Play:
         async def cancel():
             ti = triggerers_task_instance()
             supervisor.states[ti.task_id] = "deferred"
-            supervisor.xcoms[ti.task_id, ti.map_index, "invocation_id"] = invocation.id
+            supervisor.xcoms[ti.task_id, ti.map_index, "kernel_invocation_owner"] = ownership(invocation.id)
             triggerer = Triggerer()
             polls = len(self.kernel.requests("GET", "/invocations/*"))
             running = await triggerer.start(load_class(deferred.msg.classpath)(**deferred.msg.trigger_kwargs), ti)

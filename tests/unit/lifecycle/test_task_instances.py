@@ -13,22 +13,12 @@ from airflow_provider_kernel.lifecycle.task_instances import (
     TaskState,
     call_from_loop,
     fetch_task_state,
-    is_deferred_on,
     preload_state_api,
 )
 
 
-@pytest.fixture
-def deferred(supervisor):
-    """Of the task ``t``, the plain one and two mapped ones are deferred, each on an invocation of its own."""
-    supervisor.states.update({"t": "deferred", "t_0": "deferred", "t_1": "deferred"})
-    for index in (-1, 0, 1):
-        supervisor.xcoms["t", index, "invocation_id"] = f"inv{index}"
-    return supervisor
-
-
-async def ask(invocation_id="inv-1", **ti):
-    return await call_from_loop(lambda: is_deferred_on(task_instance(**ti), "invocation_id", invocation_id))
+async def ask():
+    return await call_from_loop(lambda: fetch_task_state(task_instance()))
 
 
 def fetch_state(**ti):
@@ -94,64 +84,16 @@ def test_fetch_task_state_of_a_mapped_task_instance_sends_its_map_index(supervis
     assert supervisor.asked == [comms.GetTaskStates(dag_id="d", task_ids=["t"], run_ids=["r"], map_index=0)]
 
 
-async def test_task_deferred_on_this_invocation_is_deferred_on_it(deferred):
-    assert await ask() is True
-
-
-@pytest.mark.parametrize("map_index", [0, 1])
-async def test_mapped_task_instance_is_deferred_on_its_own_invocation_only(map_index, deferred):
-    assert await ask(f"inv{map_index}", map_index=map_index) is True
-    assert await ask(f"inv{1 - map_index}", map_index=map_index) is False
-
-
-async def test_task_deferred_on_another_invocation_is_not_deferred_on_this_one(deferred):
-    assert await ask("another") is False
-
-
-async def test_task_without_an_invocation_in_xcom_is_not_deferred_on_one(deferred):
-    deferred.xcoms.clear()
-    assert await ask() is False
-
-
-@pytest.mark.parametrize("state", [s for s in TaskInstanceState if s != "deferred"] + [None])
-async def test_task_in_another_state_is_not_deferred_and_its_xcom_is_not_read(state, deferred):
-    deferred.states["t"] = state
-    assert await ask() is False
-    assert not [message for message in deferred.asked if message.type == "GetXCom"]
-
-
-async def test_task_that_is_gone_is_not_deferred(deferred):
-    deferred.states.clear()
-    assert await ask() is False
-
-
-async def test_call_from_loop_raises_what_airflow_raises(deferred):
+async def test_call_from_loop_raises_what_airflow_raises(supervisor):
     def fail(message):
         raise ConnectionError("the supervisor is gone")
 
-    deferred.hold = fail
+    supervisor.hold = fail
     with pytest.raises(ConnectionError):
         await ask()
 
 
-async def test_deferred_on_takes_an_error_in_place_of_an_xcom_for_no_answer(deferred, monkeypatch):
-    answer = deferred._answer
-    monkeypatch.setattr(
-        deferred,
-        "_answer",
-        lambda message: comms.ErrorResponse() if message.type == "GetXCom" else answer(message),
-    )
-    with pytest.raises(TypeError):
-        await ask()
-
-
-async def test_deferred_on_takes_an_error_in_place_of_a_state_for_no_answer(deferred, monkeypatch):
-    monkeypatch.setattr(deferred, "_answer", lambda message: comms.ErrorResponse())
-    with pytest.raises(AttributeError):
-        await ask()
-
-
-async def test_call_from_loop_does_not_block_the_event_loop(deferred):
+async def test_call_from_loop_does_not_block_the_event_loop(supervisor):
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     with held_back() as wait:
 
@@ -159,11 +101,11 @@ async def test_call_from_loop_does_not_block_the_event_loop(deferred):
             loop.call_soon_threadsafe(asked.set)
             wait(message)
 
-        deferred.hold = hold
+        supervisor.hold = hold
         question = asyncio.create_task(ask())
         await asked.wait()
         assert not question.done()
-    assert await question is True
+    assert await question is TaskState.GONE
 
 
 @pytest.fixture
@@ -178,7 +120,7 @@ async def test_preload_calls_airflow_once_in_a_process(supervisor, new_process):
         preload_state_api(task_instance())
     assert await asyncio.to_thread(asked.wait, 5)
     # What is asked now is answered after whatever was asked before.
-    assert not await ask()
+    assert await ask() is TaskState.GONE
     assert len(supervisor.asked) == 2
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from support.dag_callbacks import ownership
 from support.triggerer import task_instance
 
 from airflow_provider_kernel import _compat
@@ -48,7 +49,7 @@ def make_trigger(kernel_emulator, kernel_connection, supervisor):
         trigger = ErrandTrigger(external_id=external_id, **arguments)
         trigger.task_instance = task_instance()
         supervisor.states["t"] = "deferred"
-        supervisor.xcoms["t", -1, "errand_id"] = external_id
+        supervisor.xcoms["t", -1, "kernel_errand_owner"] = ownership(external_id)
         return trigger
 
     return make_trigger
@@ -74,7 +75,7 @@ async def test_trigger_kill_leaves_the_object_of_a_task_that_still_waits_for_it(
 
 async def test_trigger_kill_ends_the_object_of_a_task_that_waits_for_a_later_one(make_trigger, supervisor, status):
     trigger = make_trigger()
-    supervisor.xcoms["t", -1, "errand_id"] = "of a later try"
+    supervisor.xcoms["t", -1, "kernel_errand_owner"] = ownership("of a later try")
     await trigger.on_kill()
     assert status(trigger) == "failed"
 

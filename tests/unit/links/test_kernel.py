@@ -10,7 +10,6 @@ import httpx
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.execution_time.comms import XComResult
 from support.serialized import as_servers_know
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -289,8 +288,7 @@ class TestOtherOperators:
 
     @pytest.mark.parametrize("address", NO_WEB_ADDRESSES)
     def test_stored_address_that_is_no_web_address_is_not_shown(self, address, monkeypatch):
-        stored = XComResult(key="link", value=address)
-        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom._get_xcom_db_ref", lambda **options: stored)
+        monkeypatch.setattr("airflow.sdk.bases.xcom.BaseXCom.get_one", lambda **options: address)
         ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1})
         assert DASHBOARD.get_link(None, ti_key=ti) == ""
 
@@ -326,7 +324,7 @@ class TestFailures:
         def fail(**options):
             raise RuntimeError("secret address")
 
-        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom._set_xcom_in_db", fail)
+        monkeypatch.setattr("airflow.sdk.bases.xcom.BaseXCom.set", fail)
         ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": None})
         LIVE_VIEW.write(ti, "https://live.example?jwt=secret", log=logging.getLogger("a.task"))
         (record,) = caplog.records

@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+from support.dag_callbacks import ownership
 from support.invocation_trigger import ANY
 from support.triggerer import Triggerer, task_instance
 
@@ -127,7 +128,7 @@ def waits(kernel_emulator, start, triggerer, supervisor):
         ti = ti or task_instance()
         mapped = ti.map_index >= 0
         supervisor.states[f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id] = "deferred"
-        supervisor.xcoms[ti.task_id, ti.map_index, "invocation_id"] = invocation_id
+        supervisor.xcoms[ti.task_id, ti.map_index, "kernel_invocation_owner"] = ownership(invocation_id)
         trigger = KernelInvocationTrigger(
             invocation_id=invocation_id, **{"poll_interval": 3600, "stream_logs": False, **arguments}
         )

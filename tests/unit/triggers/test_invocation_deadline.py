@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from support.dag_callbacks import ownership
 from support.invocation_trigger import ANY, cancels_are_done, row
 from support.triggerer import task_instance
 
@@ -24,7 +25,7 @@ def overdue(start, triggerer, supervisor):
     async def overdue(**arguments):
         invocation_id = start()
         supervisor.states["t"] = "deferred"
-        supervisor.xcoms["t", -1, "invocation_id"] = invocation_id
+        supervisor.xcoms["t", -1, "kernel_invocation_owner"] = ownership(invocation_id)
         arguments = {"deadline": time.time() - 1, "poll_interval": 60, **arguments}
         return await triggerer.start(row(invocation_id=invocation_id, **arguments), task_instance()), invocation_id
 

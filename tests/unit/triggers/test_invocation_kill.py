@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from support.dag_callbacks import ownership
 from support.invocation_trigger import (
     ANY,
     BROWSERS,
@@ -50,7 +51,7 @@ async def test_kill_of_a_task_that_waits_for_another_invocation_cancels(
     other, waits, triggerer, supervisor, assert_cancelled
 ):
     task, invocation_id = await waits()
-    supervisor.xcoms["t", -1, "invocation_id"] = other
+    supervisor.xcoms["t", -1, "kernel_invocation_owner"] = other and ownership(other)
     await triggerer.kill(task)
     await cancels_are_done()
     assert_cancelled(invocation_id)

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from support.dag_callbacks import ownership
 from support.invocation_trigger import ANY, needs_on_kill, row
 from support.triggerer import Triggerer, held_back, task_instance
 
@@ -46,7 +47,7 @@ def stop_during_a_cancel(kernel_emulator, supervisor, start, triggerer):
         fault = kernel_emulator.add_fault(Fault("PATCH", ANY, nth=failures, hold=True, status=500))
         invocation_id = start()
         supervisor.states["t"] = "deferred"
-        supervisor.xcoms["t", -1, "invocation_id"] = invocation_id
+        supervisor.xcoms["t", -1, "kernel_invocation_owner"] = ownership(invocation_id)
 
         under_way = []
 
