@@ -1,16 +1,12 @@
 """The notifier ends an invocation when a DAG run is over; it is called by Airflow's own DAG processor code."""
 
-import uuid
 from datetime import datetime, timezone
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
-import structlog
-from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun, TaskInstance
-from airflow.callbacks.callback_requests import DagCallbackRequest, DagRunContext
-from airflow.dag_processing.processor import _execute_dag_callbacks
 from airflow.sdk import DAG, task
 from airflow.sdk.execution_time import comms, task_runner
+from support.dag_runs import end_run
 
 from airflow_provider_kernel.callbacks import complete_kernel_invocation, fail_kernel_invocation
 from airflow_provider_kernel.client.errors import KernelInputError
@@ -95,42 +91,6 @@ def make_dag(**callbacks):
         visit.expand(page=[1, 2, 3])
         visit_1()
     return dag
-
-
-def end_run(dag, outcome, conf, *, reason=None, last_ti=True, run_id="r"):
-    """End a DAG run as the scheduler and the DAG processor do."""
-    fields = {
-        "dag_id": "d",
-        "run_id": run_id,
-        "logical_date": NOW,
-        "data_interval_start": NOW,
-        "data_interval_end": NOW,
-        "run_after": NOW,
-        "start_date": NOW,
-        "end_date": NOW,
-        "clear_number": 0,
-        "run_type": "manual",
-        "state": outcome,
-        "conf": conf,
-        "consumed_asset_events": [],
-        "partition_key": None,
-    }
-    # The fields differ between versions of Airflow, and unknown ones are refused.
-    run = DagRun(**{name: value for name, value in fields.items() if name in DagRun.model_fields})
-    ti = TaskInstance(
-        id=uuid.uuid4(), task_id="summarize", dag_id="d", run_id=run_id, try_number=1, dag_version_id=uuid.uuid4()
-    )
-    request = DagCallbackRequest(
-        filepath="d.py",
-        dag_id="d",
-        run_id=run_id,
-        bundle_name="b",
-        bundle_version=None,
-        context_from_server=DagRunContext(dag_run=run, last_ti=ti if last_ti else None),
-        is_failure_callback=outcome == "failed",
-        msg=reason or {"success": "success", "failed": "task_failure"}[outcome],
-    )
-    _execute_dag_callbacks(SimpleNamespace(dags={"d": dag}), request, structlog.get_logger())
 
 
 @pytest.fixture
