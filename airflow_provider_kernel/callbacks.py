@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.unset import UNSET
 
 if TYPE_CHECKING:
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
 Callback = Callable[["Context"], object]
 
 
-class SafetyNet(TypedDict):
-    """The two callbacks of a DAG that are the safety net."""
+_WHERE_THE_NET_BELONGS = (
+    "A missed deadline does not end the DAG run, so that there is nothing yet to clean up. Pass the safety net to "
+    "the DAG, DAG(..., **kernel_safety_net()). To end the invocation that waits for the run, give the "
+    "DeadlineAlert a KernelInvocationNotifier; to end late runs, give the DAG a dagrun_timeout"
+)
 
-    on_failure_callback: list[Any]
-    on_success_callback: list[Any]
+
+class SafetyNet(dict[str, Any]):
+    """The arguments ``on_failure_callback`` and ``on_success_callback`` of a DAG that are the safety net."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse to be a callback: Airflow calls what it is given for one, and takes silence for success."""
+        raise KernelInputError(
+            f"kernel_safety_net() is no callback; it makes the arguments of a DAG. {_WHERE_THE_NET_BELONGS}"
+        )
 
 
 def kernel_safety_net(
@@ -51,10 +62,15 @@ def cancel_kernel_invocations(context: Context) -> None:
 
     It tries until 10 seconds before Airflow would kill its process, all invocations at once. One that cannot be
     ended is logged, and does not keep the others from their end.
+
+    :raises KernelInputError: when a ``DeadlineAlert`` calls it: a missed deadline does not end the run.
     """
+    from airflow_provider_kernel.lifecycle.occasion import is_of_deadline
     from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_run
     from airflow_provider_kernel.owned import kinds
 
+    if is_of_deadline(context):
+        raise KernelInputError(f"The safety net was called for a missed deadline. {_WHERE_THE_NET_BELONGS}")
     end_owned_by_run(context, kinds())
 
 
@@ -64,7 +80,7 @@ def complete_kernel_invocation(
     """
     Make a callback that ends the invocation which waits for a DAG run as ``succeeded``.
 
-    Pass it to a DAG as ``on_success_callback``. An invocation that has already ended stays as it is.
+    Pass it to a DAG, or to a task, as ``on_success_callback``. An invocation that has already ended stays as it is.
 
     The arguments are those of :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
     """
@@ -77,8 +93,8 @@ def fail_kernel_invocation(reason: str | None = None, **options: Any) -> KernelI
     """
     Make a callback that ends the invocation which waits for a DAG run as ``failed``, and ends its browsers.
 
-    Pass it to a DAG as ``on_failure_callback``. It runs in the DAG processor, and so also when the task's process
-    was killed with SIGKILL. An invocation that has already ended stays as it is.
+    Pass it to a DAG, or to a task, as ``on_failure_callback``. A DAG's runs in the DAG processor, and so also
+    when the task's process was killed with SIGKILL. An invocation that has already ended stays as it is.
 
     The arguments are those of :class:`~airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier`.
     """

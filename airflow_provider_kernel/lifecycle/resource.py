@@ -53,6 +53,7 @@ class EndReason(str, Enum):
     RECORD_UNREADABLE = "The record of an earlier try of the Airflow task cannot be read"
     RUN_FAILED = "The Airflow DAG run failed"
     RUN_OVER = "Its Airflow DAG run is over"
+    RUN_LATE = "The Airflow DAG run missed its deadline"
     TASK_OVER = "Its Airflow task is over"
     CANCELLED = "Cancelled by Airflow"
 

@@ -25,6 +25,7 @@ from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligatio
 from airflow_provider_kernel.lifecycle.ending import for_ending
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SAFETY_NET
+from airflow_provider_kernel.lifecycle.occasion import Occasion, occasion_of
 from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
@@ -44,6 +45,8 @@ log = get_logger(__name__)
 _DEFAULT_TIMEOUT_SECONDS = 50
 #: What is left to the last attempt, to the log, and to the DAG's other callbacks.
 _RESERVE_SECONDS = 10.0
+#: Why it ends what is left, by what has called it; a callback of a task otherwise.
+_REASONS = {Occasion.RUN_SUCCESS: EndReason.RUN_OVER, Occasion.RUN_FAILURE: EndReason.RUN_FAILED}
 
 
 def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]]) -> None:
@@ -55,7 +58,7 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
     :param kinds: the kinds of objects, by name. An operator that owns one names it in its ``owned_kind``.
     """
     succeeded = context.get("reason") == "success"
-    reason = EndReason.RUN_OVER if succeeded else EndReason.RUN_FAILED
+    reason = _REASONS.get(occasion_of(context), EndReason.TASK_OVER)
     dag, run_id = context["dag"], run_id_of(context)
     owned = _owned_by_run(dag, run_id, kinds)
     with ExitStack() as stack:

@@ -1,8 +1,7 @@
-"""The notifier that ends an invocation when a DAG run is over."""
+"""The notifier that ends an invocation when a DAG run or a task is over, or a deadline is missed."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +25,15 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
+from airflow_provider_kernel.lifecycle.occasion import (
+    Occasion,
+    describe_task_end,
+    is_of_deadline,
+    occasion_of,
+    with_run_id,
+)
 from airflow_provider_kernel.lifecycle.resource import EndReason
-from airflow_provider_kernel.lifecycle.task_instances import fetch_task_states, run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, fetch_task_states, run_id_of
 from airflow_provider_kernel.templating import TextRenderingMixin, read_values
 
 if TYPE_CHECKING:
@@ -41,33 +47,46 @@ log = get_logger(__name__)
 
 #: Max seconds of retries. The DAG processor kills a callback after 50 s by default, parsing included.
 _MAX_RETRY_SECONDS = 25.0
+#: The template fields without which nothing can be ended.
+_TARGET_FIELDS = ("invocation_id", "kernel_conn_id")
 
 
 class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
     """
-    End the invocation that waits for a DAG run, when the run is over.
+    End the invocation that waits for a DAG run, by what has called the notifier.
 
-    For a DAG's ``on_success_callback`` and ``on_failure_callback``. They run in the DAG processor, so they also run
-    after a task was killed by SIGKILL. One object serves as both::
+    - A DAG's ``on_success_callback`` and ``on_failure_callback``. They run in the DAG processor, so they also run
+      after a task was killed by SIGKILL. One object serves as both::
 
         end = KernelInvocationNotifier(output_from="summarize")
         DAG(..., on_success_callback=end, on_failure_callback=end)
+
+    - A task's ``on_success_callback``, ``on_failure_callback`` and ``on_skipped_callback``: the task has the last
+      word, and the run may go on. A retry ends nothing. An ``on_execute_callback`` needs a ``status``.
+    - The callback of a ``DeadlineAlert``: give the class, not an object, and its arguments::
+
+        AsyncCallback(KernelInvocationNotifier, kwargs={"reason": "Too late"})
+
+      The invocation ends as failed unless ``status`` is given; the run goes on.
 
     If the invocation has already ended, or the run has none, the notifier only logs that. Airflow (3.3.2) calls no
     DAG callback when a user marks the run itself rather than one of its tasks; a running
     ``@task.kernel_invocation`` does notice that.
 
-    :param status: ``"succeeded"`` or ``"failed"``. Default: the status of the DAG run.
+    :param status: ``"succeeded"`` or ``"failed"``. Default: the status of the DAG run or task; ``"failed"`` for a
+        skipped task and a missed deadline.
     :param output: the output of a success: any value that JSON can hold (templated).
     :param output_from: instead of ``output``, the id of the task whose return value is the output; for a mapped
-        task, the list of all return values.
-    :param reason: the reason of a failure (templated). Default: how the run failed, and which tasks failed.
+        task, the list of all return values. A ``DeadlineAlert`` cannot read it, and ends the invocation as failed.
+    :param reason: the reason of a failure (templated). Default: how the run failed, and which tasks failed; for a
+        task's callback, how the task ended; for a ``DeadlineAlert``, that the deadline was missed.
     :param invocation_id: id of the invocation (templated). Default: ``kernel_invocation_id`` in the DAG run's
         ``conf``. If all tasks of a run were skipped, Airflow passes no ``conf``; the id is then taken from a run id
         of the form ``kernel__<id>``.
     :param max_output_bytes: the largest output, in bytes of JSON. If the output is larger, or cannot be sent for
         another reason, the invocation ends as ``failed``.
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
+    :param context: what Airflow has called it with; only Airflow passes it, for a ``DeadlineAlert``.
     :raises KernelInputError: when the arguments contradict each other.
     """
 
@@ -83,8 +102,9 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
         invocation_id: str = INVOCATION_ID_FROM_CONF,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         kernel_conn_id: str = DEFAULT_CONN_ID,
+        context: Context | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(context)
         self.status = status
         self.output = output
         self.output_from = output_from
@@ -92,18 +112,35 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
         self.invocation_id = invocation_id
         self.max_output_bytes = max_output_bytes
         self.kernel_conn_id = kernel_conn_id
+        #: Of a rendered copy: the notifier of the DAG file, and what could not be rendered.
+        self._callback: KernelInvocationNotifier | None = None
+        self._unrendered: str | None = None
         if status not in (None, InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value):
             raise KernelInputError(
-                f"status is {status!r}; it takes 'succeeded', 'failed', or None for the run's own"
+                f"status is {status!r}; it takes 'succeeded', 'failed', or None: by what calls it"
             )
         if output_from is not None and output is not UNSET:
             raise KernelInputError("both output and output_from are given; an invocation has one output")
 
-    def __call__(self, *args: Any) -> None:
-        self._rendered(args[0]).notify(args[0])
+    def __call__(self, *args: Any, context: Context | None = None) -> None:
+        """
+        Do what :meth:`notify` does, for a context that Airflow passes.
+
+        :raises KernelInputError: when there is no context, and the arguments do not make up for it.
+        """
+        if len(args) > 1:
+            raise KernelInputError(f"The notifier was called with {len(args)} values; it takes one, the context")
+        given = with_run_id((args[0] if args else context) or self.context)
+        self._rendered(given).notify(given)
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._rendered(self.context).async_notify(self.context).__await__()
+        return self._await_end().__await__()
+
+    async def _await_end(self) -> None:
+        context = with_run_id(self.context)
+        # On a thread: a template may read from Airflow, which blocks.
+        rendered = await call_from_loop(lambda: self._rendered(context))
+        await rendered.async_notify(context)
 
     def notify(self, context: Context) -> None:
         """
@@ -118,8 +155,8 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
 
     async def async_notify(self, context: Context) -> None:
         """Do what :meth:`notify` does, without blocking the event loop."""
-        # In a thread: reading states and XCom from Airflow blocks.
-        end = await asyncio.to_thread(self._decide_end, context)
+        # On a thread: reading states and XCom from Airflow blocks.
+        end = await call_from_loop(lambda: self._decide_end(context))
         if end is not None:
             async with await self._hook().get_async_conn() as client:
                 await client.run(end.flow())
@@ -132,14 +169,27 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
 
     def _rendered(self, context: Context) -> KernelInvocationNotifier:
         """Render the templates in a copy: the DAG processor may use one notifier for several runs."""
+        if not context and (self.status is None or self.invocation_id == INVOCATION_ID_FROM_CONF):
+            raise KernelInputError(
+                "The notifier was called without a context, so that it knows neither the invocation nor how to end "
+                "it. Pass the context that Airflow passes to a callback, or give status and invocation_id"
+            )
         rendered = copy.copy(self)
+        rendered._callback = self
         dag: Any = context.get("dag")
         # ``dag.test()`` passes the serialized DAG, which has no template environment.
         environment = rendered.get_template_env(dag if hasattr(dag, "get_template_env") else None)
-        rendered.render_template_fields(context, environment)
-        if isinstance(self.output, str) and rendered.output is self.output:
-            # Before Airflow 3.3, a template that renders to an empty string is left unrendered.
-            rendered.output = rendered.render_template(self.output, context, environment)
+        rendered._do_render_template_fields(rendered, _TARGET_FIELDS, context, environment, set())
+        try:
+            contents = [name for name in self.template_fields if name not in _TARGET_FIELDS]
+            rendered._do_render_template_fields(rendered, contents, context, environment, set())
+            if isinstance(self.output, str) and rendered.output is self.output:
+                # Before Airflow 3.3, a template that renders to an empty string is left unrendered.
+                rendered.output = rendered.render_template(self.output, context, environment)
+        except Exception as error:
+            # The caller must not wait forever. What there is to render differs by what calls the notifier.
+            log.exception("The output or the reason cannot be rendered")
+            rendered._unrendered = f"The output or the reason cannot be rendered: {type(error).__name__}: {error}"
         run_id = str(context.get("run_id") or "")
         if self.invocation_id == INVOCATION_ID_FROM_CONF and "dag_run" not in context:
             # If no task has run, Airflow passes no dag_run; the run id may still hold the invocation's id.
@@ -147,7 +197,16 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
         return rendered
 
     def _decide_end(self, context: Context) -> InvocationEnd | None:
-        """Decide how to end the invocation; ``None`` if there is none."""
+        """Decide how to end the invocation; ``None`` if nothing is to be ended."""
+        occasion = occasion_of(context, self._callback or self)
+        if occasion is Occasion.TASK_RETRY:
+            log.info("The task is tried again, so invocation %s is left to its next try", self.invocation_id)
+            return None
+        if occasion is Occasion.TASK_EXECUTE and self.status is None:
+            raise KernelInputError(
+                "The notifier was called while the task runs, as its on_execute_callback or by its code, so that "
+                "there is no status yet. Pass it as on_success_callback and on_failure_callback, or give status"
+            )
         if is_missing(self.invocation_id):
             if "dag_run" in context:
                 log.info("The DAG run has no %s in its conf, so no invocation waits for it", CONF_KEY)
@@ -160,9 +219,11 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
                     RUN_ID_PREFIX,
                 )
             return None
-        status = self.status or _status_of_run(context)
-        if status != InvocationStatus.SUCCEEDED.value:
-            reason = sanitize_line(redact(self.reason or _describe_failed_run(context)))
+        if self._unrendered is not None:
+            return InvocationEnd(self.invocation_id, reason=sanitize_line(redact(self._unrendered)))
+        is_success = occasion.is_success if self.status is None else self.status == InvocationStatus.SUCCEEDED.value
+        if not is_success:
+            reason = sanitize_line(redact(self.reason or _describe(occasion, context)))
             return InvocationEnd(self.invocation_id, reason=reason)
         try:
             output = self.output if self.output_from is None else _read_return_value(self.output_from, context)
@@ -213,13 +274,15 @@ class InvocationEnd:
         return cancellation.invocation, cancellation.was_over
 
 
-def _status_of_run(context: Context) -> str:
-    """Return how the run ended. In doubt it is "failed", which cannot be mistaken for a result."""
-    state = str(getattr(getattr(context.get("dag_run"), "state", None), "value", ""))
-    # The run's state decides; without it, the reason that Airflow passes to the callback.
-    if state == "success" or (not state and context.get("reason") == "success"):
-        return InvocationStatus.SUCCEEDED.value
-    return InvocationStatus.FAILED.value
+def _describe(occasion: Occasion, context: Context) -> str:
+    """Write, for people, why an invocation has failed."""
+    if occasion is Occasion.DEADLINE:
+        return str(EndReason.RUN_LATE)
+    if occasion is Occasion.RUN_SUCCESS:
+        return str(EndReason.RUN_OVER)
+    if occasion is Occasion.RUN_FAILURE:
+        return _describe_failed_run(context)
+    return describe_task_end(occasion, context)
 
 
 def _describe_failed_run(context: Context) -> str:
@@ -253,6 +316,10 @@ def _read_return_value(task_id: str, context: Context) -> Any:
     """Read a task's return value; for a mapped task, the list of all."""
     from airflow.sdk.execution_time.xcom import XCom
 
+    if is_of_deadline(context):
+        raise KernelInputError(
+            f"output_from is {task_id!r}; the callback of a DeadlineAlert cannot read what a task has returned"
+        )
     dag: Any = context["dag"]
     if task_id not in dag.task_ids:
         raise KernelInputError(f"output_from is {task_id!r}; there is no such task in DAG {dag.dag_id}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from callback_outcomes import CALLBACKS, OUTCOMES as CALLBACK_OUTCOMES, PLACES, SINCE
 from code_facts import connection_type, default_of, documented, load, sentence, shown_default
 from docutils.frontend import get_default_settings
 from docutils.parsers.rst import Parser
@@ -138,6 +139,29 @@ class OptionOutcomes(KernelTable):
         return ["Option; case", "What follows"], rows
 
 
+class CallbackOutcomes(KernelTable):
+    """What callbacks of the package do, by what calls them: the names of the callbacks."""
+
+    required_arguments = 1
+    optional_arguments = len(CALLBACKS) - 1
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return a row for each place, with the callbacks that do the same in one sentence."""
+        rows = []
+        for place, name in PLACES.items():
+            callbacks: dict[str, list[str]] = {}
+            for callback in self.arguments:
+                text = CALLBACK_OUTCOMES[place][callback].value
+                callbacks.setdefault(text, []).append(f"``{CALLBACKS[callback]}``")
+            if len(self.arguments) == 1:
+                (text,) = callbacks
+                what = f"{text[0].upper()}{text[1:]}."
+            else:
+                what = " ".join(f"{', '.join(names)}: {text}." for text, names in callbacks.items())
+            rows.append([name, SINCE.get(place, "3.1"), what])
+        return ["Where", "Since Airflow", "What it does"], rows
+
+
 class LimitOutcomes(KernelTable):
     """What each limit of time does, by part and mode."""
 
@@ -215,6 +239,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("kernel-error", ErrorFacts)
     app.add_directive("kernel-error-outcomes", ErrorOutcomes)
     app.add_directive("kernel-option-outcomes", OptionOutcomes)
+    app.add_directive("kernel-callback-outcomes", CallbackOutcomes)
     app.add_directive("kernel-limit-outcomes", LimitOutcomes)
     app.add_directive("kernel-idiom-matrix", IdiomMatrix)
     app.add_directive("kernel-missing-modes", MissingModes)

@@ -15,7 +15,7 @@ def main(folder):
         if dag_id == "kernel_handoff":
             with KernelHook() as hook:
                 conf = {"invocation_id": hook.invoke("demo", "hang").id, "orders": 42}
-        if dag_id in ("kernel_answer", "kernel_callbacks"):
+        if dag_id in ("kernel_answer", "kernel_callbacks", "kernel_deadline"):
             with KernelHook() as hook:
                 conf = {"kernel_invocation_id": hook.invoke("demo", "hang").id, "city": "Lisbon"}
         run = dag.test(run_conf=conf)

@@ -72,7 +72,11 @@ class TestDags:
 
     @pytest.mark.parametrize(
         ("dag_id", "output"),
-        [("kernel_answer", {"city": "Lisbon", "orders": 42}), ("kernel_callbacks", {"imported": True})],
+        [
+            ("kernel_answer", {"city": "Lisbon", "orders": 42}),
+            ("kernel_callbacks", {"imported": True}),
+            ("kernel_deadline", {"orders": 42}),
+        ],
     )
     def test_waiting_invocation_gets_the_output_of_the_snippet(self, runs, kernel, dag_id, output):
         answered = kernel.invocation(runs[dag_id]["conf"]["kernel_invocation_id"])
