@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         KernelAuthenticationError as KernelAuthenticationError,
         KernelBadRequestError as KernelBadRequestError,
         KernelConfigurationError as KernelConfigurationError,
+        KernelConfigurationUnavailableError as KernelConfigurationUnavailableError,
         KernelConflictError as KernelConflictError,
         KernelConnectionError as KernelConnectionError,
         KernelError as KernelError,
@@ -92,10 +93,11 @@ _PUBLIC = {
     "config": "KernelConfig",
     "errors": (
         "Attempts ConnectionProblem KernelAPIError KernelAmbiguousStartError KernelAuthenticationError "
-        "KernelBadRequestError KernelConfigurationError KernelConflictError KernelConnectionError "
-        "KernelError KernelInputError KernelInvocationKilledError KernelLostContactError "
-        "KernelNotFoundError KernelPermissionError KernelRateLimitError KernelResponseError "
-        "KernelResponseTooLargeError KernelRowTooLargeError KernelServerError KernelTimeoutError"
+        "KernelBadRequestError KernelConfigurationError KernelConfigurationUnavailableError "
+        "KernelConflictError KernelConnectionError KernelError KernelInputError KernelInvocationKilledError "
+        "KernelLostContactError KernelNotFoundError KernelPermissionError KernelRateLimitError "
+        "KernelResponseError KernelResponseTooLargeError KernelRowTooLargeError KernelServerError "
+        "KernelTimeoutError"
     ),
     "flow": "Flow Sleep",
     "http.pagination": "Page",

@@ -99,6 +99,12 @@ class KernelConfigurationError(KernelError, ValueError):
     permanent = True
 
 
+class KernelConfigurationUnavailableError(KernelConfigurationError):
+    """The connection cannot be read at the moment, which says nothing about its settings; nothing was sent."""
+
+    permanent = False
+
+
 class KernelInputError(KernelError, ValueError):
     """An argument that the API cannot take; nothing was sent."""
 

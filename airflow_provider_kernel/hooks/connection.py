@@ -17,7 +17,7 @@ from airflow_provider_kernel.client.redaction import printed_forms
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
-from airflow_provider_kernel.connection_form import EXTRA_FIELDS, ExtraField
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ExtraField
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -75,6 +75,23 @@ def config_from_environment() -> KernelConfig | None:
         base_url=os.environ.get("KERNEL_BASE_URL") or DEFAULT_BASE_URL,
         project=os.environ.get("KERNEL_PROJECT") or None,
         user_agent=user_agent(),
+    )
+
+
+def no_connection(conn_id: str, *, has_key: bool) -> KernelConfigurationError:
+    """
+    Make the error for a connection that is not there, and that the environment does not replace.
+
+    :param has_key: whether the environment holds a key.
+    """
+    if not has_key:
+        why = "and no KERNEL_API_KEY in the environment"
+    else:
+        why = f"and KERNEL_API_KEY of the environment only stands in for {DEFAULT_CONN_ID!r}"
+    return KernelConfigurationError(
+        f"There is no Airflow connection {conn_id!r}, {why}."
+        " Create a connection of type 'Kernel' with the API key as its password (Admin > Connections, or "
+        f"`airflow connections add {conn_id} --conn-type kernel --conn-password ...`)"
     )
 
 

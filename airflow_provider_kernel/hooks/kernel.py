@@ -27,9 +27,15 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
-from airflow_provider_kernel.hooks.connection import config_from_connection, config_from_environment, forms_to_mask
+from airflow_provider_kernel.hooks.connection import (
+    config_from_connection,
+    config_from_environment,
+    forms_to_mask,
+    no_connection,
+)
 from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
 from airflow_provider_kernel.hooks.connection_source import ConnectionSource
+from airflow_provider_kernel.hooks.lookup import acheck_absent, check_absent, denied
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
@@ -40,12 +46,11 @@ class KernelHook(SafeLogMixin, BaseHook):
 
     The hook reads the connection once, and anew when Kernel refuses its key, which may have been replaced. It keeps
     one client for all calls. Threads may share it, and so may forked processes, each with network connections of
-    its own. A copy or a pickle holds no key: it reads its
-    connection itself. Use the hook as a context manager, or :meth:`close` it. Every error of a method is a
-    ``KernelError``.
+    its own. A copy or a pickle holds no key: it reads its connection itself. Use the hook as a context manager, or
+    :meth:`close` it. Every error of a method is a ``KernelError``.
 
-    If no connection has that id, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT`` from
-    the environment.
+    If there is no connection ``kernel_default``, the hook reads ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and
+    ``KERNEL_PROJECT`` from the environment. Another id, and a connection that cannot be read, is an error.
 
     :param kernel_conn_id: id of an Airflow connection of type ``kernel``.
     :param retry: replaces the retry settings of the connection.
@@ -127,7 +132,10 @@ class KernelHook(SafeLogMixin, BaseHook):
         try:
             connection = self.get_connection(self.kernel_conn_id)
         except AirflowNotFoundException:
+            check_absent(self.kernel_conn_id)
             connection = None
+        except PermissionError as error:
+            raise denied(self.kernel_conn_id, error) from None
         # Before anything can fail with a traceback that shows it.
         if forms := forms_to_mask(connection):
             mask_secrets(forms)
@@ -143,7 +151,10 @@ class KernelHook(SafeLogMixin, BaseHook):
         try:
             connection = await self.aget_connection(self.kernel_conn_id)
         except AirflowNotFoundException:
+            await acheck_absent(self.kernel_conn_id)
             connection = None
+        except PermissionError as error:
+            raise denied(self.kernel_conn_id, error) from None
         if forms := forms_to_mask(connection):
             await amask_secrets(forms)
         return self._build_config(connection)
@@ -158,14 +169,11 @@ class KernelHook(SafeLogMixin, BaseHook):
         if connection is not None:
             self._was_stored = True
         elif self._was_stored:
-            # Also said when a secrets backend does not answer. Another account's key is no substitute.
+            # Another account's key is no substitute.
             raise KernelConfigurationError(f"Airflow does not find the connection {self.kernel_conn_id!r} any more")
-        if config is None:
-            raise KernelConfigurationError(
-                f"There is no Airflow connection {self.kernel_conn_id!r}, and no KERNEL_API_KEY in the environment."
-                " Create a connection of type 'Kernel' with the API key as its password (Admin > Connections, or "
-                f"`airflow connections add {self.kernel_conn_id} --conn-type kernel --conn-password ...`)"
-            )
+        if config is None or (connection is None and self.kernel_conn_id != DEFAULT_CONN_ID):
+            # Another id names another account, or another project.
+            raise no_connection(self.kernel_conn_id, has_key=config is not None)
         if connection is None and not self._has_named_environment:
             self._has_named_environment = True
             self.log.info(

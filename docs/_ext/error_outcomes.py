@@ -53,6 +53,10 @@ OUTCOMES: dict[str, dict[str, Outcome | str]] = {
         *(O.AT_ONCE, _READ_BEFORE, _READ_BEFORE, O.AT_ONCE, _READ_BEFORE, O.AT_ONCE),
         *("cannot occur: it is read once; a rescheduled sensor takes it as a 401", O.REFUSED, O.WATCHED),
     ),
+    "KernelConfigurationUnavailableError": _row(
+        *(O.RETRIED, _READ_BEFORE, _READ_BEFORE, O.RETRIED, _READ_BEFORE, O.POLLED),
+        *("cannot occur: it is read once; a rescheduled sensor takes it as a 401", O.REFUSED, O.WATCHED),
+    ),
     "KernelInputError": _row(
         *(O.AT_ONCE, _ID_IS_KERNELS, _ID_IS_KERNELS, O.AT_ONCE, _ID_IS_KERNELS, O.AT_ONCE),
         *("cannot occur: the first poll refuses the id",) * 2,

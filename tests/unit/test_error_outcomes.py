@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.secrets_backend import DownBackend
 
 from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client import errors
-from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelLostContactError
+from airflow_provider_kernel.client.errors import KernelLostContactError
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
@@ -42,6 +43,8 @@ ANSWERS = {
     "KernelServerError": {"status": 520},
     "KernelAPIError": {"status": 418},
 }
+#: The errors that the connection causes, and no answer.
+OF_THE_CONNECTION = ("KernelConfigurationError", "KernelConfigurationUnavailableError")
 CELLS = [
     pytest.param(error, column, outcome, id=f"{error}-{column}")
     for error, row in OUTCOMES.items()
@@ -75,6 +78,12 @@ class Play:
     def fails(self, method, path, nth=1):
         if self.error == "KernelConfigurationError":
             self.connect({"max_attempts": 0})
+        elif self.error == "KernelConfigurationUnavailableError":
+            # Airflow asks it, and then the hook.
+            vault = DownBackend(calls_down=2)
+            vault.connections["kernel_default"] = self.kernel.airflow_connection
+            vault.install(self.monkeypatch)
+            self.monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
         elif self.error in ANSWERS:
             self.kernel.add_fault(Fault(method, path, nth, **ANSWERS[self.error]))
 
@@ -179,7 +188,7 @@ class Play:
         return self.of_wait(result)
 
     def trigger(self):
-        if self.error != "KernelConfigurationError":
+        if self.error not in OF_THE_CONNECTION:
             assert self.event()["status"] == "finished"
             self.kernel.clear_faults()
         self.minutes_are_over()
@@ -201,8 +210,8 @@ class Play:
 
     def watcher(self):
         self.minutes_are_over()
-        if self.error == "KernelConfigurationError":
-            read, broken = KernelHook.aget_config, [KernelConfigurationError("odd")]
+        if self.error in OF_THE_CONNECTION:
+            read, broken = KernelHook.aget_config, [getattr(errors, self.error)("odd")]
 
             async def read_config(hook):
                 if broken:
@@ -239,4 +248,4 @@ def test_table_has_every_error_of_the_client_and_every_place():
     assert defined == {*OUTCOMES, *NOT_OF_A_REQUEST, *SAME_AS}
     assert all(issubclass(getattr(errors, name), getattr(errors, base)) for name, base in SAME_AS.items())
     assert all(list(row) == list(COLUMNS) for row in OUTCOMES.values())
-    assert set(ANSWERS) == {*OUTCOMES} - {"KernelConfigurationError", "KernelInputError"}
+    assert set(ANSWERS) == {*OUTCOMES} - {*OF_THE_CONNECTION, "KernelInputError"}

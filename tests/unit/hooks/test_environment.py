@@ -33,19 +33,19 @@ def _environment(monkeypatch):
 
 
 def test_hook_without_a_connection_uses_the_environment_and_logs_it(log):
-    config = KernelHook("nowhere").config
+    config = KernelHook().config
     assert (config.api_key, config.base_url, config.project) == (KEY, "http://127.0.0.1:8080", "shop")
     assert log == [
         (
             20,
-            "There is no Airflow connection 'nowhere'; using KERNEL_API_KEY of the environment for "
+            "There is no Airflow connection 'kernel_default'; using KERNEL_API_KEY of the environment for "
             "http://127.0.0.1:8080",
         )
     ]
 
 
 async def test_hook_without_a_connection_uses_the_environment_in_an_event_loop(log):
-    assert await KernelHook("nowhere").aget_config() == KernelHook("nowhere").config
+    assert await KernelHook().aget_config() == KernelHook().config
     assert len(log) == 2
 
 
@@ -66,27 +66,29 @@ def test_connection_without_a_key_is_an_error_despite_the_environment(connect):
 def test_error_without_connection_and_key_says_how_to_create_one(monkeypatch):
     monkeypatch.delenv("KERNEL_API_KEY")
     with pytest.raises(KernelConfigurationError) as raised:
-        _ = KernelHook("nowhere").config
+        _ = KernelHook().config
     text = str(raised.value)
-    assert text.startswith("There is no Airflow connection 'nowhere', and no KERNEL_API_KEY in the environment.")
-    assert "airflow connections add nowhere --conn-type kernel --conn-password" in text
+    assert text.startswith(
+        "There is no Airflow connection 'kernel_default', and no KERNEL_API_KEY in the environment."
+    )
+    assert "airflow connections add kernel_default --conn-type kernel --conn-password" in text
 
 
 async def test_hook_without_connection_and_key_is_an_error_in_an_event_loop(monkeypatch):
     monkeypatch.delenv("KERNEL_API_KEY")
-    with pytest.raises(KernelConfigurationError, match="There is no Airflow connection 'nowhere'"):
-        await KernelHook("nowhere").aget_config()
+    with pytest.raises(KernelConfigurationError, match="There is no Airflow connection 'kernel_default'"):
+        await KernelHook().aget_config()
 
 
 class TestMasking:
     """Airflow masks the passwords of connections. Of a key of the environment, it learns from the hook."""
 
     def test_key_of_the_environment_is_masked_in_every_kind_of_process(self, maskers, log):
-        KernelHook("nowhere").test_connection()
+        KernelHook().test_connection()
         assert [masker.redact(f"printed {KEY}") for masker in maskers] == ["printed ***"] * 2
 
     async def test_key_of_the_environment_is_masked_in_an_event_loop(self, maskers, log, supervisor):
-        await KernelHook("nowhere").aget_config()
+        await KernelHook().aget_config()
         assert [masker.redact(f"printed {KEY}") for masker in maskers] == ["printed ***"] * 2
         # The triggerer's supervisor writes the logs.
         assert [KEY] in [message.value for message in supervisor.asked if isinstance(message, comms.MaskSecret)]
@@ -94,7 +96,7 @@ class TestMasking:
     def test_key_is_masked_although_it_makes_no_valid_configuration(self, maskers, log, monkeypatch):
         monkeypatch.setenv("KERNEL_BASE_URL", "x/y")
         with pytest.raises(KernelConfigurationError):
-            _ = KernelHook("nowhere").config
+            _ = KernelHook().config
         assert [masker.redact(f"printed {KEY}") for masker in maskers] == ["printed ***"] * 2
 
     def test_key_of_a_connection_is_masked_without_the_line_break_behind_it(self, maskers, connect):
