@@ -56,6 +56,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.safe_logger",
         "airflow_provider_kernel.client.redaction",
         "airflow_provider_kernel.client.sanitize",
+        "airflow_provider_kernel.client.timestamps",
         "airflow_provider_kernel.client.unset",
         "airflow_provider_kernel.client.validation",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
@@ -64,6 +65,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
+        "airflow_provider_kernel.operators._limits",
         "airflow_provider_kernel.operators._run",
         "airflow_provider_kernel.operators.base",
         "airflow_provider_kernel.operators.end_invocation",
