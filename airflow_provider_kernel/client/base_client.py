@@ -41,7 +41,7 @@ class BaseClient(HoldsKey):
     ) -> None:
         self._trace = trace
         self._newest_transport = Transport(config, trace)
-        self._logger = logger if logger is None else SafeLogger.of(logger)
+        self.logger = logger if logger is None else SafeLogger.of(logger)
         register_key(config.api_key)
 
     @property
@@ -52,7 +52,7 @@ class BaseClient(HoldsKey):
     def __copy__(self) -> Any:
         """Return a client with the same settings and with connections of its own."""
         make: Any = type(self)
-        return make(self.config, sleep=self._sleep, logger=self._logger)
+        return make(self.config, sleep=self._sleep, logger=self.logger)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Any:
         return self.__copy__()
@@ -75,12 +75,12 @@ class BaseClient(HoldsKey):
         """Whether another key is known than the refused one. A refused request was not taken, whatever it is."""
         if not self._knows_newer(refused):
             return False
-        if self._logger is not None and self._newest_transport is refused:
-            self._logger.info("Kernel refuses the key, but the connection has been changed: going on with that")
+        if self.logger is not None and self._newest_transport is refused:
+            self.logger.info("Kernel refuses the key, but the connection has been changed: going on with that")
         return True
 
     def _with_retries(self, request: Request[T]) -> Flow[T]:
-        return flows.with_retries(request, self.config.retry, logger=self._logger)
+        return flows.with_retries(request, self.config.retry, logger=self.logger)
 
     def _deadline(self) -> Deadline:
         return Deadline.of_exchange(self.config.connect_timeout, self.config.read_timeout)

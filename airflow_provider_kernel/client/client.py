@@ -73,7 +73,7 @@ class KernelClient(BaseClient):
 
         :raises KernelError: the error of the last attempt; it names the request and the number of attempts.
         """
-        with suppress_logs(self._logger is None):
+        with suppress_logs(self.logger is None):
             return _drive(self._with_retries(request), self._exchange, self._sleep)
 
     def run(self, flow: Flow[T], *, sleep: Callable[[float], None] | None = None) -> T:
@@ -150,7 +150,7 @@ class KernelClient(BaseClient):
         return self._http_clients.get()
 
     def _open_http(self) -> HttpClient:
-        with suppress_logs(self._logger is None):
+        with suppress_logs(self.logger is None):
             return self._newest_transport.client()
 
     def _exchange(self, request: Request[T]) -> T:
@@ -221,7 +221,7 @@ class AsyncKernelClient(BaseClient):
 
     async def send(self, request: Request[T]) -> T:
         """Do what :meth:`KernelClient.send` does, in an event loop."""
-        with suppress_logs(self._logger is None):
+        with suppress_logs(self.logger is None):
             return await _adrive(self._with_retries(request), self._exchange, self._sleep)
 
     async def run(
@@ -295,7 +295,7 @@ class AsyncKernelClient(BaseClient):
         return self._http_clients.get()
 
     def _open_http(self) -> AsyncHttpClient:
-        with suppress_logs(self._logger is None):
+        with suppress_logs(self.logger is None):
             return self._newest_transport.async_client()
 
     async def _exchange(self, request: Request[T]) -> T:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
+    ErrorResponse,
+    GetConnection,
     GetTaskStates,
     GetXComSequenceSlice,
     TaskStatesResult,
@@ -55,6 +58,8 @@ class XComs:
         self.asked: list[str] = []
 
     def send(self, msg: Any) -> Any:
+        if isinstance(msg, GetConnection):
+            return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         if isinstance(msg, GetTaskStates):
             assert (msg.dag_id, msg.run_ids) == ("d", ["r"])
             if self.states is None:
