@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 T = TypeVar("T")
+S = TypeVar("S")
+
+_MAPPED = re.compile(r"(.+)_(\d+)")
 
 _is_preloaded = False
 
@@ -140,6 +144,22 @@ def _fetch_states(
         name: TaskState.NONE.value if state is None else str(getattr(state, "value", state))
         for name, state in states.items()
     }
+
+
+def group_by_task(states: Mapping[str, S]) -> Iterator[tuple[str, dict[int, S]]]:
+    """
+    Group the states of a run by what may be its tasks, and those by map index.
+
+    Airflow's API names an instance of a mapped task ``<task id>_<map index>``, which may as well be a task's id. So
+    such a name counts as both, and mapped tasks come first.
+    """
+    mapped: dict[str, dict[int, S]] = {}
+    for name, state in states.items():
+        if (match := _MAPPED.fullmatch(name)) is not None and match.group(1) not in states:
+            mapped.setdefault(match.group(1), {})[int(match.group(2))] = state
+    yield from mapped.items()
+    for name, state in states.items():
+        yield name, {-1: state}
 
 
 def preload_state_api(ti: Any) -> None:

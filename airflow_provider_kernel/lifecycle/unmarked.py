@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, fetch_ownership, fetch_ownerships
-from airflow_provider_kernel.lifecycle.task_instances import TaskState
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, group_by_task
 
 log = get_logger(__name__)
 
@@ -33,7 +33,6 @@ _RUNS_WITHOUT_A_RECORD = 3
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TIME_IN_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
-_MAPPED = re.compile(r"(.+)_(\d+)")
 #: The time in the id of such a run says nothing of when it ran.
 _BACKFILL = "backfill__"
 _LATEST = datetime.max.replace(tzinfo=timezone.utc)
@@ -119,7 +118,7 @@ class _Search:
         without_record: Counter[str] = Counter()
         for run_id in _runs_to_read(by_run, earliest):
             mapped: set[str] = set()
-            for task_id, states in _by_task(by_run[run_id]):
+            for task_id, states in group_by_task(by_run[run_id]):
                 if without_record[task_id] >= _RUNS_WITHOUT_A_RECORD or task_id in mapped:
                     continue
                 records = fetch_ownerships(self._kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
@@ -188,22 +187,6 @@ def _runs_to_read(by_run: Mapping[str, Mapping[str, str | None]], earliest: date
 def _time_in(run_id: str) -> datetime | None:
     match = None if run_id.startswith(_BACKFILL) else _TIME_IN_RUN_ID.search(run_id)
     return None if match is None else parse_timestamp(match.group())
-
-
-def _by_task(states: Mapping[str, str | None]) -> Iterator[tuple[str, dict[int, str | None]]]:
-    """
-    Group the states of a run by what may be its tasks, and those by map index.
-
-    Airflow's API names an instance of a mapped task ``<task id>_<map index>``, which may as well be a task's id. So
-    such a name counts as both, and mapped tasks come first.
-    """
-    mapped: dict[str, dict[int, str | None]] = {}
-    for name, state in states.items():
-        if (match := _MAPPED.fullmatch(name)) is not None and match.group(1) not in states:
-            mapped.setdefault(match.group(1), {})[int(match.group(2))] = state
-    yield from mapped.items()
-    for name, state in states.items():
-        yield name, {-1: state}
 
 
 def _value(state: Any) -> str | None:
