@@ -34,7 +34,7 @@ from airflow_provider_kernel.lifecycle.resource import (
     ListedResource,
     end_failed,
 )
-from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_states, run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_states, group_by_task, run_id_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -75,6 +75,10 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
             if each.task_id not in goes_on
         ]
         end_all(obligations, seconds=seconds_left(), next_in_line=AFTER_SAFETY_NET)
+
+
+#: The states of a task that has ended what it owned, or has not run. A former task in another one is asked, too.
+_OWNS_NOTHING = frozenset({TaskState.SUCCESS, TaskState.SKIPPED, TaskState.UPSTREAM_FAILED})
 
 
 class _Owned(NamedTuple):
@@ -147,10 +151,34 @@ class _EndIfActive:
 
 def _owned_by_run(dag: Any, run_id: str, kinds: Mapping[str, ListedResource[Any]]) -> list[_Owned]:
     owned: list[_Owned] = []
+    owners: set[str] = set()
     for task in dag.tasks:
         kind = getattr(getattr(task, "operator_class", type(task)), "owned_kind", "")
         if kind in kinds:
+            owners.add(task.task_id)
             owned += _owned_by_task(kind, dag.dag_id, task.task_id, run_id)
+    return owned + _owned_by_former_tasks(dag, run_id, kinds, owners)
+
+
+def _owned_by_former_tasks(dag: Any, run_id: str, kinds: Collection[str], owners: Collection[str]) -> list[_Owned]:
+    """Return what tasks own that the DAG has no more, or as no owners: it may have changed since they ran."""
+    try:
+        states = fetch_task_states(dag.dag_id, run_id)
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        log.warning("Which tasks run %s had cannot be fetched, so those of the DAG are asked: %s", run_id, error)
+        return []
+    owned: list[_Owned] = []
+    instances: set[str] = set()
+    for task_id, by_index in group_by_task(states):
+        if task_id in instances:
+            continue
+        found: list[_Owned] = []
+        if task_id not in owners and not _OWNS_NOTHING.issuperset(by_index.values()):
+            for kind in kinds:
+                found += _owned_by_task(kind, dag.dag_id, task_id, run_id)
+        owned += found
+        if -1 not in by_index and (found or task_id in dag.task_ids):
+            instances.update(f"{task_id}_{map_index}" for map_index in by_index)
     return owned
 
 

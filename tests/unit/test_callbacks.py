@@ -166,6 +166,27 @@ def test_safety_net_ends_what_tasks_own_when_their_states_cannot_be_fetched(
     assert "Whether tasks of run r go on cannot be fetched" in caplog.text
 
 
+@pytest.mark.parametrize("reason", [FAILED, SUCCEEDED])
+@pytest.mark.parametrize("state", ["removed", "failed"])
+@pytest.mark.parametrize("names", [["gone"], ["gone_0"], ["gone_0", "gone_7"]], ids=str)
+def test_safety_net_ends_what_a_task_owns_that_the_dag_has_no_more(
+    names, state, reason, started, call_back, kernel_emulator
+):
+    task_id = "gone" if len(names) > 1 else names[0]
+    call_back({task_id: [ownership(started()) for _ in names]}, reason, states=dict.fromkeys(names, state))
+    assert statuses(kernel_emulator) == [("failed", 0)] * len(names)
+
+
+def test_safety_net_ends_what_a_task_owns_whose_operator_was_replaced(started, call_back, kernel_emulator):
+    call_back({"of_others": [ownership(started())]}, states={"of_others": "failed"})
+    assert statuses(kernel_emulator) == [("failed", 0)]
+
+
+def test_safety_net_asks_for_no_records_of_former_tasks_that_ended_well(call_back):
+    states = {"gone": "success", "of_others": "skipped", "other_0": "success", "mapped_0": "failed"}
+    assert call_back({}, states=states).asked == ["one", "mapped", "templated"]
+
+
 # --- a good run -----------------------------------------------------------------------------------------------
 
 
