@@ -19,8 +19,9 @@ from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import WORKER_END_SECONDS, for_ending
 from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SWEEP
+from airflow_provider_kernel.lifecycle.ownership import fetch_ownership
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, ListedResource
-from airflow_provider_kernel.lifecycle.unmarked import Owned, find_owners, run_is_over
+from airflow_provider_kernel.lifecycle.unmarked import InstanceName, Owned, find_owners, run_is_over
 
 log = get_logger(__name__)
 
@@ -88,7 +89,7 @@ def find_orphans(objects: Iterable[R], resource: MarkedResource[R], *, dag_ids: 
             continue
         if (dag_id, run_id) not in states:
             states[dag_id, run_id] = run_is_over(dag_id, run_id)
-        if states[dag_id, run_id]:
+        if states[dag_id, run_id] and not _outlives_its_run(resource.kind, external_id, mark):
             found.orphans.append(Orphan(external_id, status, dag_id, run_id, mark.get("task_id"), "run"))
         elif states[dag_id, run_id] is None:
             found.undecided.append(external_id)
@@ -109,6 +110,20 @@ def end_orphans(config: KernelConfig, resource: EndableResource[Any], orphans: S
             Obligation(client, resource, orphan.external_id, _REASONS[orphan.what_is_over]) for orphan in orphans
         ]
         return end_all(obligations, seconds=SWEEP_SECONDS, next_in_line=AFTER_SWEEP)
+
+
+def _outlives_its_run(kind: str, external_id: str, mark: Mapping[str, Any]) -> bool:
+    """Return whether its task has written that it does not own the object. Without a record, the mark decides."""
+    map_index = mark.get("map_index")
+    instance = InstanceName(
+        mark["dag_id"], mark["run_id"], str(mark.get("task_id")), map_index if isinstance(map_index, int) else -1
+    )
+    try:
+        record = fetch_ownership(kind, instance)
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        log.info("The record of the task that started %s %s cannot be read: %s", kind, external_id, error)
+        return False
+    return record is not None and record.external_id == external_id and not record.is_owned
 
 
 def _orphan(external_id: str, status: str, owned: Owned) -> Orphan:

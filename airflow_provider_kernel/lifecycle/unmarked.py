@@ -53,7 +53,7 @@ class Owned:
     what_is_over: str | None
 
 
-class _Instance(NamedTuple):
+class InstanceName(NamedTuple):
     """Names a task instance, as an ownership record needs it."""
 
     dag_id: str
@@ -156,7 +156,7 @@ class _Search:
             return bool(over)
         # Airflow gives the records of a mapped task without their indexes.
         for map_index in over:
-            record = fetch_ownership(self._kind, _Instance(dag_id, run_id, task_id, map_index))
+            record = fetch_ownership(self._kind, InstanceName(dag_id, run_id, task_id, map_index))
             if record is not None and record.external_id == external_id:
                 return True
         return False

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from support.dag_callbacks import ownership
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -66,6 +67,18 @@ def test_sweep_ends_orphans_and_nothing_else(find_orphans, started, kernel_emula
     _, found = find_orphans(dry_run_only=False)
     assert found == orphans
     assert active(kernel_emulator) == others
+
+
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_sweep_leaves_a_marked_invocation_that_its_task_does_not_own(
+    map_index, find_orphans, started, kernel_emulator, execution_api
+):
+    owned, released = started("over", map_index=map_index), started("over", task_id="u", map_index=map_index)
+    for task_id, external_id, is_owned in (("t", owned, True), ("u", released, False)):
+        record = ownership(external_id, is_owned=is_owned)
+        execution_api.other_xcoms["d", "over", task_id, map_index] = {"kernel_invocation_owner": record}
+    assert find_orphans(dry_run_only=False)[1] == {owned}
+    assert active(kernel_emulator) == {released}
 
 
 def test_sweep_leaves_an_invocation_that_has_ended(find_orphans, started, kernel_emulator):
