@@ -18,6 +18,8 @@ from airflow_provider_kernel.client.sanitize import sanitize_line
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop
 
 _FIELDS = ("conn_type", "description", "extra", "host", "login", "password", "port", "schema")
+#: The fields that take nothing but text.
+_TEXTS = tuple(name for name in _FIELDS if name not in ("extra", "port"))
 #: A name that can be shown: others may be the key itself.
 _NAME = re.compile(r"[a-z_]{1,30}")
 _SHOWN_CHARACTERS = 300
@@ -93,6 +95,8 @@ def describe_problem(text: str) -> str | None:
     :return: ``None`` if nothing is wrong with it.
     """
     text = text.strip()
+    if not text:
+        return "holds nothing but spaces"
     return _problem_of_json(text) if text.startswith("{") else _problem_of_uri(text)
 
 
@@ -103,16 +107,20 @@ def _problem_of_json(text: str) -> str | None:
         return "is not valid JSON: it is nested too deeply"
     except json.JSONDecodeError as error:
         return f"is not valid JSON: {error.msg} at character {error.pos + 1} of {len(text)}"
-    unknown = sorted(set(fields) - {*_FIELDS, "conn_id"})
+    unknown = sorted(set(fields) - {*_FIELDS})
     if unknown:
         named = ", ".join(repr(name) for name in unknown if _NAME.fullmatch(name)) or "a name"
         return (
             f"has {named}, which is no field of a connection; it takes {', '.join(_FIELDS)}. "
             "The API key is the password; settings of the provider stand in the extra"
         )
+    for name in _TEXTS:
+        # Airflow may create such a connection, and fail when it writes it as a URI.
+        if not isinstance(fields.get(name) or "", str):
+            return f"has a {name} of type {type(fields[name]).__name__}; it takes text"
     try:
         int(fields.get("port") or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return "has a port that is no number"
     return None
 
