@@ -184,6 +184,21 @@ def in_executor(played, outcome):
         assert "Pass the safety net to the DAG" in error
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("run_success", "Its Airflow DAG run is over"),
+        ("run_failure", "The Airflow DAG run failed"),
+        ("task_success", "Its Airflow task is over"),
+        ("killed_failure", "Its Airflow task is over"),
+    ],
+)
+def test_reason_of_the_net_is_what_has_called_it(place, reason, play):
+    played = play("net")
+    getattr(played, place)()
+    assert played.kernel.invocation(played.left).output_json == {"error": reason}
+
+
 @pytest.mark.skipif(not HAS_SYNC_CALLBACKS, reason="Airflow 3.1 runs no SyncCallback")
 def test_both_callbacks_of_the_net_are_no_callback_of_a_deadline():
     done, error = deadlines.call_in_executor(
