@@ -31,6 +31,7 @@ class ExecutionAPI:
     :param xcoms: what is in XCom, by key.
     :param store: what is kept for the task over its tries.
     :param task_state: what it says of the task instance's state when it is asked.
+    :param connections: the fields of the connections that it knows, by id.
     :param dag_run_states: the states of other DAG runs, by run id.
     :param other_task_states: the states of the tasks of other DAGs: by DAG, by run, by name.
     :param other_xcoms: the XComs of other tasks, by DAG, run, task and map index, and by key.
@@ -50,6 +51,7 @@ class ExecutionAPI:
     xcoms: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     task_state: str | None = "running"
+    connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     dag_run_states: dict[str, str] = field(default_factory=dict)
     other_task_states: dict[str, dict[str, dict[str, str | None]]] = field(default_factory=dict)
     other_xcoms: dict[tuple[str, str, str, int], dict[str, Any]] = field(default_factory=dict)
@@ -108,6 +110,9 @@ class ExecutionAPI:
         if path.startswith("/xcoms/"):
             return self._xcom(method, path, request)
         if path.startswith("/connections/"):
+            conn_id = path.rsplit("/", 1)[-1]
+            if conn_id in self.connections:
+                return httpx.Response(200, json=_whole_connection(conn_id, self.connections[conn_id]))
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such connection"}})
         if method == "PATCH" and path.endswith("/state"):
             self.states.append(json.loads(request.content))
@@ -174,6 +179,11 @@ class ExecutionAPI:
         # Each version of Airflow knows fields of its own, and takes no others.
         whole["dag_run"] = {name: value for name, value in whole["dag_run"].items() if name in DagRun.model_fields}
         return {name: value for name, value in whole.items() if name in TIRunContext.model_fields}
+
+
+def _whole_connection(conn_id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    names = ("conn_type", "host", "schema", "login", "password", "port", "extra")
+    return {"conn_id": conn_id, **{name: fields.get(name) for name in names}}
 
 
 def as_stored(arguments: dict[str, Any] | None) -> dict[str, Any] | None:
