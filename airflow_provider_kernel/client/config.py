@@ -109,7 +109,7 @@ class KernelConfig(HoldsKey):
     :param read_timeout: seconds to wait for the next part of an answer.
     :param verify_tls: ``True``, ``False``, or the path of a CA bundle.
     :param dashboard_url: where a person opens invocations; see :mod:`airflow_provider_kernel.client.dashboard`.
-    :param source: where to find the present key, base URL and project when Kernel refuses these; ``None``: nowhere.
+    :param source: where to find the present settings when Kernel refuses these; ``None``: nowhere.
     """
 
     api_key: str = field(repr=False)

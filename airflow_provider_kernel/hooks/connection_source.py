@@ -17,6 +17,7 @@ from functools import partial
 
 from airflow_provider_kernel._compat import forget_cached_connection
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.http.transport import Transport
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.signal_safe import Work, WorkerThread
@@ -34,14 +35,21 @@ class ConnectionSource:
     The present settings of an Airflow connection; a :class:`~airflow_provider_kernel.client.config.ConfigSource`.
 
     :param conn_id: the connection's id.
+    :param started: the settings that were read first. Only a key for the same base URL and project replaces theirs:
+        elsewhere, what they own would seem not to exist.
     :param read: reads it, and masks its key; blocks.
     :param aread: the same, in an event loop.
     """
 
     def __init__(
-        self, conn_id: str, read: Callable[[], KernelConfig], aread: Callable[[], Awaitable[KernelConfig]]
+        self,
+        conn_id: str,
+        started: KernelConfig,
+        read: Callable[[], KernelConfig],
+        aread: Callable[[], Awaitable[KernelConfig]],
     ) -> None:
         self.name = conn_id
+        self._started_at = (started.base_url, started.project)
         self.newest: KernelConfig | None = None
         self._read = read
         self._aread = aread
@@ -113,6 +121,11 @@ class ConnectionSource:
             self._fail(error)
 
     def _take(self, config: KernelConfig) -> None:
+        if (config.base_url, config.project) != self._started_at:
+            raise KernelConfigurationError(
+                f"The connection {self.name!r} names another base URL or project now; what was started "
+                "goes on with the old ones, and their old key"
+            )
         _ = Transport(config, None)  # refuses a host that no client can be made with
         self.newest, self._has_failed = config, False
         self._next_at = time.monotonic() + PAUSE_SECONDS
@@ -122,6 +135,6 @@ class ConnectionSource:
         if not self._has_failed:
             self._has_failed = True
             log.warning(
-                "Kernel refuses the key, and the connection cannot be read anew: %s",
+                "Kernel refuses the key, and the connection gives no other: %s",
                 str(error) or type(error).__name__,
             )

@@ -126,7 +126,8 @@ class KernelHook(SafeLogMixin, BaseHook):
 
     def _with_source(self, config: KernelConfig) -> KernelConfig:
         """Let the clients of this process find the connection's present key when Kernel refuses this one."""
-        return replace(config, source=ConnectionSource(self.kernel_conn_id, self._load_config, self._aload_config))
+        source = ConnectionSource(self.kernel_conn_id, config, self._load_config, self._aload_config)
+        return replace(config, source=source)
 
     def _load_config(self) -> KernelConfig:
         try:

@@ -1,6 +1,7 @@
 """The API key is replaced while something waits, or is to be ended: whoever is refused goes on with the new one."""
 
 import asyncio
+import json
 import threading
 import time
 
@@ -10,7 +11,7 @@ from support.dag_callbacks import XComs, answer_from, leave_seconds, new_dag, ow
 from support.triggerer import Supervisor, task_instance as instance
 
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
 from airflow_provider_kernel.client.resources.invocations.requests import get_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
@@ -227,6 +228,20 @@ def test_ordinary_end_is_sent_with_a_replaced_key(run, rotation, kernel_emulator
     run(FailsWhileWaiting, max_tries=0, **HANG)
     assert kernel_emulator.invocations[0].status == "failed"
     assert len(rotation.refused()) == 1
+
+
+def test_connection_that_names_another_project_meanwhile_does_not_take_what_is_owned_for_gone(
+    waiting, rotation, kernel_emulator, monkeypatch, caplog
+):
+    with KernelHook() as hook:
+        hook.get_invocation(waiting)
+        rotation.now()
+        connection = {**json.loads(kernel_emulator.airflow_connection), "extra": {"project": "another"}}
+        monkeypatch.setenv(CONNECTION, json.dumps(connection))
+        with pytest.raises(KernelError) as refused:
+            hook.get_invocation(waiting)
+    assert refused.value.refuses_key
+    assert "names another base URL or project now" in caplog.text
 
 
 def kill_after(act, seconds):
