@@ -20,6 +20,8 @@ from airflow_provider_kernel.lifecycle.task_instances import call_from_loop
 _FIELDS = ("conn_type", "description", "extra", "host", "login", "password", "port", "schema")
 #: The fields that take nothing but text.
 _TEXTS = tuple(name for name in _FIELDS if name not in ("extra", "port"))
+#: The ids that Airflow stores.
+_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 #: A name that can be shown: others may be the key itself.
 _NAME = re.compile(r"[a-z_]{1,30}")
 _SHOWN_CHARACTERS = 300
@@ -36,6 +38,8 @@ def check_absent(conn_id: str) -> None:
     """
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
+    if not _ID.fullmatch(conn_id):
+        return  # Airflow stores none of this id, and its API server may fail on it
     for backend in ensure_secrets_backend_loaded():
         _check_backend(backend, conn_id)
 

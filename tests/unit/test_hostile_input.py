@@ -316,7 +316,7 @@ def test_generated_inputs_are_taken_or_refused_with_a_clear_message(kernel_emula
     with KernelClient(_config(kernel_emulator)) as client:
 
         def send(request):
-            client._transport.build(request)
+            client._transport().build(request)
 
         try_()
     assert min(tried.values()) > 0

@@ -31,6 +31,7 @@ FINISHED = Invocation(
 ONE_OF_EACH = [
     errors.KernelError("it broke"),
     errors.KernelConfigurationError("a bad setting"),
+    errors.KernelConfigurationUnavailableError("a vault that is down"),
     errors.KernelInputError("a bad argument"),
     errors.KernelConnectionError("cut", sent=False, problem=ConnectionProblem.REFUSED),
     errors.KernelTimeoutError("slow", sent=False),
@@ -110,6 +111,7 @@ class TestPermanent:
         [
             (errors.KernelError, False),
             (errors.KernelConfigurationError, True),
+            (errors.KernelConfigurationUnavailableError, False),
             (errors.KernelInputError, True),
             (errors.KernelConnectionError, False),
             (errors.KernelTimeoutError, False),

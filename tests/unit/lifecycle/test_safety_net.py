@@ -73,7 +73,8 @@ def test_time_of_the_safety_net_counts_from_the_start_of_its_process(monkeypatch
     process.start()
     left, now = ours.recv()
     process.join()
-    assert left == pytest.approx(90 - (now - began), abs=0.5)
+    # The system tells the start of a process by the second.
+    assert left == pytest.approx(90 - (now - began), abs=1.1)
 
 
 @pytest.mark.parametrize(("timeout", "left"), [("0", 0.0), ("1", 0.0)])
