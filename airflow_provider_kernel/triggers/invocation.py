@@ -38,14 +38,13 @@ class KernelInvocationTrigger(OwningTrigger):
 
     The trigger starts nothing, so it may run again after a restart of the triggerer. It then logs the invocation's
     lines from the first one again, after a line that says so: Airflow gives a trigger no place to keep how far it
-    got. It ends the invocation when a
-    user acts on the task (marks or clears it) and when the deadline has passed, and for no other reason: not when
-    the triggerer stops, and not when another triggerer has taken over.
+    got. It ends the invocation when a user acts on the task (marks or clears it) and when the deadline has passed,
+    and for no other reason: not when the triggerer stops, and not when another triggerer has taken over.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
     deadline has passed; with ``"ended"``: whether the trigger has ended the invocation) or ``"error"`` (with an
-    ``"error"`` text, and with ``"ends_nothing"``: whether that says nothing about the invocation, which must not be
-    ended because of it).
+    ``"error"`` text, the ``"deadline"``, and with ``"ends_nothing"``: whether that says nothing about the
+    invocation, which must not be ended because of it).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
@@ -139,6 +138,7 @@ class KernelInvocationTrigger(OwningTrigger):
                 "status": WaitStatus.ERROR.value,
                 "error": f"{type(error).__name__}: {error}",
                 "ends_nothing": isinstance(error, KernelLostContactError) and error.ends_nothing,
+                "deadline": self.deadline,
             }
         return {"status": WaitStatus.FINISHED.value}
 
