@@ -38,7 +38,7 @@ log = get_logger(__name__)
 _STATE_KEY = "kernel_invocation_finished"
 #: Max age of the stored cursor while nothing finishes. After a restart, the list is read back to it.
 _STORE_EVERY = timedelta(minutes=5)
-_STORE_RETRY_SECONDS = 10.0
+_STORE_PAUSE_SECONDS = 10.0
 
 
 class KernelInvocationFinishedTrigger(SafeLogMixin, BaseEventTrigger):
@@ -208,12 +208,18 @@ class _CursorStore:
 
     async def read(self) -> DeliveryCursor | None:
         """Read the cursor, and never give up: beginning without it could lose events."""
+        outage = Outage(
+            "the asset state store",
+            is_endless=True,
+            on_error=lambda error: self._log.warning("Airflow's asset state store cannot be read: %s", error),
+        )
         while True:
             try:
                 found = [DeliveryCursor.from_json(await store.aget(_STATE_KEY)) for store in self._stores]
             except Exception as error:  # noqa: BLE001 (whatever Airflow's store raises)
-                self._log.warning("Airflow's asset state store cannot be read: %s; trying again", error)
-                await asyncio.sleep(_STORE_RETRY_SECONDS)
+                await asyncio.sleep(
+                    outage.failed(KernelError(str(error) or type(error).__name__), _STORE_PAUSE_SECONDS)
+                )
                 continue
             self._stored = max((cursor for cursor in found if cursor), key=lambda c: c.after, default=None)
             return self._stored

@@ -10,6 +10,7 @@ from support.triggerer import Triggerer
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.triggers import finished
 from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger, deliveries
 
 pytestmark = pytest.mark.usefixtures("kernel_connection", "supervisor")
@@ -328,3 +329,20 @@ class TestSerialization:
     def test_invalid_arguments_of_the_finished_trigger_are_refused(self, arguments):
         with pytest.raises(KernelInputError):
             KernelInvocationFinishedTrigger(**arguments)
+
+
+async def test_an_outage_of_the_asset_state_store_is_waited_for_and_logged_once(monkeypatch, caplog):
+    monkeypatch.setattr(finished, "_STORE_PAUSE_SECONDS", 0.0)
+
+    class Store:
+        fails = 5
+
+        async def aget(self, key):
+            self.fails -= 1
+            if self.fails >= 0:
+                raise ConnectionError("no route to the API server")
+
+    cursors = finished._CursorStore(None, logging.getLogger("watcher"))
+    cursors._stores = [Store()]
+    assert await cursors.read() is None
+    assert caplog.text.count("asset state store cannot be read: no route") == 1
