@@ -27,7 +27,6 @@ from airflow_provider_kernel.lifecycle.resource import (
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators._limits import (
     EXECUTION_TIMEOUT,
-    Limit,
     backstop,
     first_limit,
     kernel_seconds,
@@ -50,8 +49,6 @@ from airflow_provider_kernel.validation import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_kernel.client.http.request import Request
@@ -198,13 +195,10 @@ class KernelInvokeOperator(KernelBaseOperator):
             owned.close()
         return invocation_id if invocation is None else self._finish(owned, invocation, context)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, *, limit: str | None = None
-    ) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """
         Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end.
 
-        :param limit: which argument the deadline of the trigger comes from; ``dag.test()`` does not hand it on.
         :raises AirflowTaskTimeout: when the invocation did not end within ``execution_timeout``.
         """
         from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
@@ -219,8 +213,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 try:
                     invocation = fetch_after_deferral(self.hook, event, invocation_id)
                 except KernelInvocationTimeoutError as error:
-                    limit = limit or self._first_limit(context["ti"].start_date or utc_now()).name
-                    if limit == EXECUTION_TIMEOUT:
+                    if (event or {}).get("limit") == EXECUTION_TIMEOUT:
                         raise AirflowTaskTimeout(str(error)) from error
                     raise
                 owned.owner.release()
@@ -325,7 +318,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             self._run.defer(stop_on_signal(invocation_id))
             check_still_running(context["ti"])
             owner.release()  # to the trigger
-            limit = self._first_limit(context["ti"].start_date or utc_now())
+            started = context["ti"].start_date or utc_now()
+            limit = first_limit(backstop(self._time_limit()), started, self.execution_timeout)
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
             self.defer(
                 trigger=KernelInvocationTrigger(
@@ -338,18 +332,15 @@ class KernelInvokeOperator(KernelBaseOperator):
                     max_log_lines=self.max_log_lines,
                     was_seen=was_seen,
                     live_view_link=self.live_view_link,
+                    limit=limit.name,
                 ),
                 method_name="execute_complete",
-                kwargs={"limit": limit.name},
             )
         with self._log_stream(owner, invocation_id):
             return poll(backstop(self._time_limit()).ends_at)  # Airflow enforces the execution_timeout
 
     def _time_limit(self) -> int | None:
         return kernel_seconds(self.async_timeout_seconds, self.execution_timeout)
-
-    def _first_limit(self, started: datetime) -> Limit:
-        return first_limit(backstop(self._time_limit()), started, self.execution_timeout)
 
     def _log_stream(self, owner: Owner[Invocation], invocation_id: str) -> AbstractContextManager[object]:
         if not self.stream_logs:

@@ -189,18 +189,12 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         self.log.info("Waiting for invocation %s", self.invocation_id)
         return super().execute(context)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, *, limit: str | None = None
-    ) -> Any:
-        """
-        Resume after the deferral, and do what :meth:`execute` does.
-
-        :param limit: which argument the deadline of the trigger comes from; ``dag.test()`` does not hand it on.
-        """
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Resume after the deferral, and do what :meth:`execute` does."""
         self._begin_run(is_resumed=True)
         self._run.started_at = context["ti"].start_date
         self._run.event = event or {}
-        self._run.limit = limit or self._first_limit().name
+        self._run.limit = self._run.event.get("limit") or ""
         return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -220,11 +214,6 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             self._defer()
         return super()._get_next_poke_interval(started_at, run_duration, poke_count)
 
-    def _first_limit(self) -> Limit:
-        """Return what ends the wait in the triggerer."""
-        started = self._run.started_at or datetime.now(timezone.utc)
-        return first_limit(Limit("timeout", started.timestamp() + self.timeout), started, self.execution_timeout)
-
     def _timeout_error(self, message: str) -> BaseException:
         """Make the error of a limit that was passed in the triggerer, as it would be between two pokes."""
         # There, the base class catches no AirflowTaskTimeout. Of its options, only soft_fail is for its timeout.
@@ -238,7 +227,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         outage = self._run.outage
         now = datetime.now(timezone.utc)
         started = self._run.started_at or now
-        limit = self._first_limit()
+        limit = first_limit(Limit("timeout", started.timestamp() + self.timeout), started, self.execution_timeout)
         self.defer(
             trigger=KernelInvocationTrigger(
                 invocation_id=self.invocation_id,
@@ -254,9 +243,9 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 is_new=False,
                 # Before a former deferral, the first poll would have failed the task if the id were wrong.
                 was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
+                limit=limit.name,
             ),
             method_name="execute_complete",
-            kwargs={"limit": limit.name},
         )
 
     def _poll_delays(self, started: datetime, *, passed: float) -> list[float]:

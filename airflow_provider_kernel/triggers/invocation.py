@@ -42,9 +42,9 @@ class KernelInvocationTrigger(OwningTrigger):
     and for no other reason: not when the triggerer stops, and not when another triggerer has taken over.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
-    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation) or ``"error"`` (with an
-    ``"error"`` text, the ``"deadline"``, and with ``"ends_nothing"``: whether that says nothing about the
-    invocation, which must not be ended because of it).
+    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"limit"``) or
+    ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with ``"ends_nothing"``: whether that
+    says nothing about the invocation, which must not be ended because of it).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
@@ -54,6 +54,7 @@ class KernelInvocationTrigger(OwningTrigger):
         the pauses where it was, and logs that lines come again. Default: now.
     :param was_deferred: whether the task was deferred before, so that another trigger has followed the same log.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
+    :param limit: which argument of the task the deadline comes from; the event hands it back.
     :param cancel_on_kill: whether to end the invocation when a user acts on the task, and at the deadline.
     :param stream_logs: whether to write the invocation's log lines into the task's log.
     :param max_log_lines: how many of them at most.
@@ -80,6 +81,7 @@ class KernelInvocationTrigger(OwningTrigger):
         poll_delays: Sequence[float] | None = None,
         deferred_at: float | None = None,
         was_deferred: bool = False,
+        limit: str | None = None,
     ) -> None:
         super().__init__(external_id=invocation_id, kernel_conn_id=kernel_conn_id, cancel_on_kill=cancel_on_kill)
         self.invocation_id = invocation_id
@@ -93,6 +95,7 @@ class KernelInvocationTrigger(OwningTrigger):
         self.poll_delays = poll_delays
         self.deferred_at = time.time() if deferred_at is None else deferred_at
         self.was_deferred = was_deferred
+        self.limit = limit
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -111,6 +114,7 @@ class KernelInvocationTrigger(OwningTrigger):
                 "poll_delays": self.poll_delays,
                 "deferred_at": self.deferred_at,
                 "was_deferred": self.was_deferred,
+                "limit": self.limit,
             },
         )
 
@@ -132,13 +136,15 @@ class KernelInvocationTrigger(OwningTrigger):
         except KernelInvocationTimeoutError as error:
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None
             if report is None or not report.was_over:
-                return {"status": WaitStatus.TIMEOUT.value, "ended": report is not None and report.is_done}
+                is_done = report is not None and report.is_done
+                return {"status": WaitStatus.TIMEOUT.value, "ended": is_done, "limit": self.limit}
         except KernelError as error:
             return {
                 "status": WaitStatus.ERROR.value,
                 "error": f"{type(error).__name__}: {error}",
                 "ends_nothing": isinstance(error, KernelLostContactError) and error.ends_nothing,
                 "deadline": self.deadline,
+                "limit": self.limit,
             }
         return {"status": WaitStatus.FINISHED.value}
 

@@ -21,6 +21,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.lifecycle.owning_try import OwningTry
+from airflow_provider_kernel.operators._limits import backstop, first_limit
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.owned import invocation as owned_invocation
 from airflow_provider_kernel.testing import Fault
@@ -102,6 +103,7 @@ class TestBeforeTheDeferral:
             "live_view_link",
             "poll_delays",
             "deferred_at",
+            "limit",
             "was_deferred",
         }
 
@@ -424,27 +426,34 @@ def test_deferrable_defaults_to_airflows_configuration():
     assert KernelInvokeOperator(task_id="t", app_name="a", action_name="b").deferrable is False
 
 
-def test_second_deferral_does_not_move_the_deadline():
-    """Airflow keeps a task's first start over its deferrals, and that is what the deadline counts from."""
+def test_execution_timeout_counts_from_the_start_of_the_task():
+    """Airflow keeps a task's first start over its deferrals."""
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
-    operator = KernelInvokeOperator(
-        task_id="t", app_name="a", action_name="b", execution_timeout=timedelta(minutes=10)
-    )
-    assert operator._first_limit(started) == ("execution_timeout", started.timestamp() + 600)
+    limit = first_limit(backstop(900), started, timedelta(minutes=10))
+    assert limit == ("execution_timeout", started.timestamp() + 600)
 
 
-@pytest.mark.parametrize("handed_on", [True, False], ids=["written down", "dropped by dag.test()"])
-def test_execution_timeout_ends_a_deferral_as_itself(handed_on, make_task, kernel_emulator):
-    task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
-    deferred = task.run().msg
-    assert deferred.next_kwargs == {"limit": "execution_timeout"}
-    event = {"invocation_id": kernel_emulator.invocations[0].id, "status": "timeout"}
-    if handed_on:
-        task.task.execution_timeout = None  # the DAG was changed meanwhile
-    result = task.resume("execute_complete", event=event, **(deferred.next_kwargs if handed_on else {}))
+def test_execution_timeout_ends_a_deferral_as_itself_although_the_dag_was_changed(make_task, kernel_emulator):
+    task = make_task(KernelInvokeOperator, execution_timeout=timedelta(seconds=0.1), **BROWSERS)
+    event = task.trigger_event(task.run())
+    assert event["limit"] == "execution_timeout"
+    task.task.execution_timeout = None
+    result = task.resume("execute_complete", event=event)
     assert result.state == "up_for_retry"
     assert isinstance(result.error, AirflowTaskTimeout)
     assert_cancelled(kernel_emulator)
+
+
+def test_operator_of_a_user_may_override_what_goes_on_after_the_deferral(make_task, kernel_emulator):
+    class Own(KernelInvokeOperator):
+        def execute_complete(self, context, event=None):
+            return [super().execute_complete(context, event)]
+
+    task = make_task(Own, **BROWSERS)
+    deferred = task.run()
+    kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
+    event = task.trigger_event(deferred)
+    assert task.resume("execute_complete", event=event, **deferred.msg.next_kwargs).state == "success"
 
 
 def test_execution_timeout_of_0_is_none_as_it_is_for_airflow(make_task):

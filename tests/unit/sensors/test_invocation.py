@@ -220,12 +220,18 @@ class TestPolls:
         assert again["was_deferred"] is True
 
 
-def test_execution_timeout_ends_a_deferral_as_itself_where_dag_test_drops_the_arguments(sensor, invocation_id):
-    task = sensor(deferrable=True, execution_timeout=timedelta(seconds=30), soft_fail=True)
-    limited = task.run().msg.trigger_kwargs["deadline"]
-    assert limited <= time.time() + 30
+def test_execution_timeout_ends_a_deferral_as_itself_although_the_dag_was_changed(sensor):
+    task = sensor(deferrable=True, execution_timeout=timedelta(seconds=0.5), soft_fail=True)
+    event = task.trigger_event(task.run())
+    task.task.execution_timeout = timedelta(hours=1)
+    assert isinstance(task.resume("execute_complete", event=event).error, AirflowTaskTimeout)
+
+
+def test_event_of_a_trigger_of_an_earlier_version_means_the_timeout(sensor, invocation_id):
+    task = sensor(deferrable=True, execution_timeout=timedelta(seconds=30))
+    assert task.run().state == "deferred"
     result = task.resume("execute_complete", event={"invocation_id": invocation_id, "status": "timeout"})
-    assert isinstance(result.error, AirflowTaskTimeout)
+    assert isinstance(result.error, AirflowSensorTimeout)
 
 
 @pytest.mark.parametrize(
@@ -234,5 +240,5 @@ def test_execution_timeout_ends_a_deferral_as_itself_where_dag_test_drops_the_ar
 )
 def test_earlier_limit_ends_a_deferral_and_the_execution_timeout_at_the_same_time(execution_timeout, limit, sensor):
     deferred = sensor(deferrable=True, timeout=30, execution_timeout=execution_timeout).run().msg
-    assert deferred.next_kwargs == {"limit": limit}
+    assert deferred.trigger_kwargs["limit"] == limit
     assert deferred.trigger_kwargs["deadline"] <= time.time() + 30

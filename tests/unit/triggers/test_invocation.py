@@ -62,7 +62,9 @@ async def test_end_in_the_stream_that_polls_do_not_confirm_causes_one_poll_only(
     kernel_emulator.add_fault(Fault("GET", ANY, nth=None, body=stale_answer(invocation_id, "running")))
     arguments = {"stream_logs": True, "poll_interval": 3600, "deadline": time.time() + 0.5, "cancel_on_kill": False}
     await (await triggerer.start(row(invocation_id=invocation_id, **arguments)))
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": False}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+    ]
     assert len(kernel_emulator.requests("GET", ANY)) == 3  # at first, after the stream's event, at the deadline
 
 

@@ -40,7 +40,7 @@ def soon_in_the_background(monkeypatch):
 async def test_deadline_cancels_the_invocation_before_the_event(overdue, triggerer, kernel_emulator, changes):
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True}]
+    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
     path = f"/invocations/{invocation_id}"
     assert changes() == [("PATCH", path), ("DELETE", f"{path}/browsers")]
     invocation = kernel_emulator.invocation(invocation_id)
@@ -50,7 +50,9 @@ async def test_deadline_cancels_the_invocation_before_the_event(overdue, trigger
 async def test_deadline_without_cancel_on_kill_leaves_the_invocation(overdue, triggerer, kernel_emulator, changes):
     task, invocation_id = await overdue(cancel_on_kill=False)
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": False}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+    ]
     assert changes() == []
     assert kernel_emulator.invocation(invocation_id).status == "running"
 
@@ -61,7 +63,7 @@ async def test_deadline_cancels_the_invocation_after_some_failures_before_the_ev
     kernel_emulator.add_fault(Fault("PATCH", ANY, nth=range(1, 5), status=500))
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True}]
+    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
     assert kernel_emulator.invocation(invocation_id).status == "failed"
 
 
@@ -85,7 +87,7 @@ async def test_deadline_is_a_timeout_although_the_answer_to_the_cancel_got_lost(
     kernel_emulator.add_fault(Fault("PATCH", ANY, status=500, processed=True))
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True}]
+    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
     assert kernel_emulator.invocation(invocation_id).status == "failed"
 
 
@@ -94,7 +96,9 @@ async def test_deadline_sends_its_event_while_kernel_is_down_and_goes_on(overdue
     kernel_emulator.add_fault(Fault("PATCH", ANY, nth=None, status=500))
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": False}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+    ]
     assert kernel_emulator.invocation(invocation_id).status == "running"
     kernel_emulator.clear_faults()
     await cancels_are_done()

@@ -30,6 +30,7 @@ ARGUMENTS = {
     "live_view_link": True,
     "poll_delays": [1.0, 2.5],
     "deferred_at": 1234567880.25,
+    "limit": "execution_timeout",
     "was_deferred": True,
 }
 
