@@ -7,6 +7,7 @@ import logging
 from airflow.sdk import DAG, BaseOperator, Variable, task
 
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations
+from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,
@@ -31,12 +32,21 @@ def answer():
     return {"receipt": Variable.get("answer")}
 
 
+@task
+def start_orphan(ti=None):
+    """Leave what a worker leaves that dies before it has written down who owns what it started."""
+    names = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id}
+    mark = {**names, "map_index": -1, "try_number": 1, "token": "t"}
+    with KernelHook() as hook:
+        hook.invoke("shop", "wait", {"_airflow": mark})
+
+
 with DAG("goes_well", schedule=None, on_success_callback=KernelInvocationNotifier(output=ANSWER)):
     invoke("blocking", "buy", correlation_key="_airflow")
     invoke("deferrable", "buy_slowly", deferrable=True)
     invoke("lines_echo_the_key", "tell_the_key")
     invoke("lines_echo_the_key_deferrable", "tell_the_key", deferrable=True)
-    invoke("an_orphan_to_be", "wait", wait_for_completion=False, correlation_key="_airflow")
+    start_orphan()
     KernelInvocationSensor(task_id="sensor", invocation_id="{{ dag_run.conf['bought'] }}")
     KernelInvocationSensor(
         task_id="sensor_deferrable",
