@@ -19,7 +19,7 @@ TIMEOUTS = {
     "conformance": 900,
     "docs": 300,
     "examples": 600,
-    "idioms": 400,
+    "idioms": 1000,
     "leaks": 600,
     "package": 600,
     "processes": 180,

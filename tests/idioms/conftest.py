@@ -10,6 +10,8 @@ from airflow_provider_kernel.testing import KernelEmulator
 DAGS = Path(__file__).parent / "dags"
 APP, VERSION = "2048", "1.10"
 NEW_KEY = "sk-new-key-of-the-emulator"
+#: How long the runs of one process may take. ``dag.test()`` of older releases needs some seconds for each task.
+LONGEST_SECONDS = 900
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +42,7 @@ def play(tmp_path_factory, kernel):
         home.environment.update(environment)
         result = home.output.with_name("result.json")
         with home.running([sys.executable, str(DAGS / "idioms.py"), str(result), *idioms], kernel) as process:
-            assert process.wait(170) == 0, home.output.read_text()[-8000:]
+            assert process.wait(LONGEST_SECONDS) == 0, home.output.read_text()[-8000:]
         return json.loads(result.read_text())
 
     return run
