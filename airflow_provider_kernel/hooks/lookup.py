@@ -78,12 +78,14 @@ def _check_backend(backend: Any, conn_id: str) -> None:
 
 def _check_supervisor(conn_id: str) -> None:
     """Ask Airflow's API server, as its own backend does; that one takes every failure for "not found"."""
-    from airflow.sdk.exceptions import ErrorType
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
 
     try:
         answer = task_runner.SUPERVISOR_COMMS.send(GetConnection(conn_id=conn_id))
+    except AirflowRuntimeError as error:
+        raise _unavailable(conn_id, _API_SERVER, error.error.error.value) from None
     except Exception as error:  # noqa: BLE001 (as above)
         raise _unavailable(conn_id, _API_SERVER, error) from None
     if not isinstance(answer, ErrorResponse):
@@ -162,6 +164,7 @@ def _unavailable(conn_id: str, where: str, why: Exception | str) -> KernelConfig
 def _text_of(error: Exception) -> str:
     from airflow.sdk import log as sdk_log
 
-    # A secrets backend writes what it likes.
+    if not isinstance(error, OSError):
+        return type(error).__name__  # its message may show what could not be read, and so the key
     text = str(sdk_log.redact(str(error)))  # type: ignore[attr-defined]
     return sanitize_line(text, _SHOWN_CHARACTERS) or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import comms
 from support.hook_keys import KEY
 from support.secrets_backend import DownBackend
@@ -79,17 +79,24 @@ def test_backend_that_does_not_answer_is_an_error_that_passes(backend, read):
     assert read().api_key == KEY
 
 
-@pytest.mark.parametrize("failure", ["answer", "exception"])
-def test_api_server_that_does_not_answer_is_an_error_that_passes(failure, read, supervisor, monkeypatch):
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (comms.ErrorResponse(error=ErrorType.GENERIC_ERROR), "GENERIC_ERROR"),
+        (AirflowRuntimeError(comms.ErrorResponse(error=ErrorType.API_SERVER_ERROR)), "API_SERVER_ERROR"),
+        (ConnectionError("no route"), "no route"),
+    ],
+    ids=str,
+)
+def test_api_server_that_does_not_answer_is_an_error_that_passes(failure, said, read, supervisor, monkeypatch):
     def fail(message):
-        if failure == "exception":
-            raise ConnectionError("no route to the API server")
-        return comms.ErrorResponse(error=ErrorType.API_SERVER_ERROR)
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
 
     monkeypatch.setattr(supervisor, "_answer", fail)
     # A thread of the event loop asks, too.
     monkeypatch.setattr(supervisor, "_loop_thread", None)
-    said = "no route" if failure == "exception" else "API_SERVER_ERROR"
     with pytest.raises(KernelConfigurationUnavailableError, match=f"Airflow's API server says: {said}"):
         read()
 
@@ -115,3 +122,13 @@ def test_key_of_the_environment_stands_in_for_no_other_connection_than_the_defau
 
 def test_key_of_the_environment_stands_in_for_a_default_connection_that_nobody_has(read):
     assert read().api_key == ANOTHER_KEY
+
+
+def test_error_of_a_backend_that_quotes_the_connection_is_only_named(backend, read):
+    def fail(conn_id):
+        raise ValueError(f"cannot parse kernel://:{KEY}@")
+
+    backend.get_conn_value = fail
+    with pytest.raises(KernelConfigurationUnavailableError) as raised:
+        read()
+    assert str(raised.value).endswith("DownBackend says: ValueError")
