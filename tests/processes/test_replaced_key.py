@@ -77,12 +77,12 @@ def test_kill_of_a_task_process_ends_with_the_key_that_the_execution_api_has_now
 def test_kill_of_a_task_process_that_cannot_read_the_key_names_the_next_in_line(
     run, kernel_emulator, execution_api, capfd
 ):
-    """The Execution API hangs: the kill comes back within its time, before the SIGKILL."""
-    goes_on = threading.Event()
+    """The Execution API hangs for longer than the 4 s of a kill."""
+    never = threading.Event()
 
     def hold(method, path):
         if path.startswith("/connections/"):
-            goes_on.wait(4.8)
+            never.wait(4.8)
 
     def act(task):
         kernel_emulator.wait_for("GET", ONE, timeout=8)
@@ -91,7 +91,6 @@ def test_kill_of_a_task_process_that_cannot_read_the_key_names_the_next_in_line(
         task.kill_as_airflow_does()
 
     run(act)
-    goes_on.set()
     assert kernel_emulator.invocations[0].status == "running"
     assert "Next in line" in "".join(capfd.readouterr())
 
@@ -119,7 +118,7 @@ def test_triggerer_process_goes_on_with_the_key_that_the_execution_api_has_now(
         kernel_emulator.finish(kernel_emulator.invocations[0].id, output="done")
         triggerer.service_until(lambda: triggerer.supervisor.events)
         event = triggerer.supervisor.events[0][1]
-        # It waits for an answer about its event, which only a job runner with a database gives.
+        # No job runner stands behind it that would let it go.
         triggerer.supervisor.kill(escalation_delay=0.2, force=True)
     assert event.payload["status"] == "finished"
     assert was_refused(kernel_emulator)
