@@ -20,7 +20,7 @@ def kernel():
     with KernelEmulator() as emulator:
 
         def ends_when_polled(ctx, payload):
-            emulator.wait_for("GET", f"/invocations/{ctx.invocation_id}", 2, timeout=60)
+            emulator.wait_for("GET", f"/invocations/{ctx.invocation_id}", 2, timeout=LONGEST_SECONDS)
             return payload
 
         emulator.register(APP, "7", ends_when_polled, VERSION)
