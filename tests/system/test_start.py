@@ -38,8 +38,12 @@ def test_killed_during_the_create_that_is_never_answered(scenario, kernel):
 @pytest.mark.row("19b", "marked failed before the last look at the task", celery=True)
 @pytest.mark.modes(DEFERRABLE)
 def test_marked_failed_before_it_asks(scenario, kernel):
-    look = kernel.add_fault(Fault("GET", "/invocations/*", hold=True))
+    start = kernel.add_fault(Fault("POST", "/invocations", hold=True))
     run = scenario("plain")
+    start.wait_until_held(timeout=90)
+    # Only now: a killed process of the row before may have polled until a moment ago.
+    look = kernel.add_fault(Fault("GET", "/invocations/*", hold=True))
+    start.release()
     look.wait_until_held(timeout=90)
     run.mark("failed")
     look.release()
