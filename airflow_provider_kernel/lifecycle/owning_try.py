@@ -20,20 +20,11 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.connection_outage import PAUSE_SECONDS, connection_outage
 from airflow_provider_kernel.lifecycle.fencing import Fence
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
-from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, fetch_ownership
-from airflow_provider_kernel.lifecycle.resource import (
-    EndReason,
-    OwnedResource,
-    Ownership,
-    StartMark,
-    end_failed,
-)
-from airflow_provider_kernel.lifecycle.signal_safe import SignalSafeEvent
+from airflow_provider_kernel.lifecycle.resource import EndReason, OwnedResource, Ownership, StartMark
 from airflow_provider_kernel.lifecycle.starter import ExactlyOnceStarter
 from airflow_provider_kernel.lifecycle.task_instances import will_be_retried
 
@@ -75,7 +66,7 @@ class OwningTry(Generic[R]):
         self._is_ended_early = cancel_on_kill
         self._waits = waits
         self._is_resumed = is_resumed
-        self._killed = SignalSafeEvent()
+        self.killed = False
         self._owner: Owner[R] | None = None
         self._last: StartRecord | None = None
         # Airflow 3.3 has the store; on older versions nothing is remembered.
@@ -96,10 +87,6 @@ class OwningTry(Generic[R]):
             raise RuntimeError("Nothing is owned before begin() or resume()")
         return self._owner
 
-    @property
-    def killed(self) -> bool:
-        return self._killed.is_set()
-
     def begin(self) -> None:
         """Own what an earlier try left, and publish that. The first act of a try: before any request to Kernel."""
         last = self._last = self._ledger.last()
@@ -113,27 +100,17 @@ class OwningTry(Generic[R]):
 
     def resume(self, external_id: str | None) -> None:
         """
-        Own what this try had started before its deferral, as soon as the connection can be used.
+        Own what this try had started before its deferral.
 
         :param external_id: its id; ``None``: what the ledger says.
-        :raises KernelLostContactError: when the connection could not be used for minutes.
-        :raises KernelInvocationKilledError: when the task was killed meanwhile.
+        :raises KernelLostContactError: when the connection cannot be used any more.
         """
         record = StartRecord.naming(external_id) if external_id else self._ledger.last()
-        name = f"{self._resource.kind} {external_id or '(its id is not known)'}"
-        outage = connection_outage(name, log)
-        while True:
-            try:
-                self._own(record if record is not None and _may_be_active(record) else None)
-            except KernelConfigurationError as error:
-                pause = outage.failed(error, PAUSE_SECONDS)
-                if self._killed.wait(pause):
-                    end_failed(self._resource.kind, external_id, error, next_in_line=AFTER_WORKER).log(log)
-                    raise KernelInvocationKilledError(
-                        f"The task was killed while {name} was out of reach"
-                    ) from error
-            else:
-                return
+        try:
+            self._own(record if record is not None and _may_be_active(record) else None)
+        except KernelConfigurationError as error:
+            name = f"{self._resource.kind} {external_id or '(its id is not known)'}"
+            raise KernelLostContactError(f"No access to {name}: {error}", ends_nothing=True) from error
 
     def start(self) -> str:
         """Start the object, or reconnect to that of a crashed try. Publish its id, and return it."""
@@ -168,7 +145,7 @@ class OwningTry(Generic[R]):
 
     def kill(self) -> None:
         """Handle a kill from a signal handler. May be called at any time, and again."""
-        self._killed.set()
+        self.killed = True
         if self._owner is not None:
             self._owner.kill()
 

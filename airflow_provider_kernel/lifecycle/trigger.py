@@ -24,10 +24,10 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError
+from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import next_in_line
-from airflow_provider_kernel.lifecycle.connection_outage import PAUSE_SECONDS, connection_outage
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
@@ -45,6 +45,9 @@ _LAST_ATTEMPT_SECONDS = 2.0
 _INLINE_SECONDS = 4.0
 #: How long an attempt may take that has begun when the time is over.
 _ATTEMPT_SECONDS = 20.0
+
+#: The first pause before a connection that could not be used is read again.
+_CONNECTION_PAUSE_SECONDS = 2.0
 
 #: Ends under way. The event loop itself keeps only weak references to its tasks.
 _ends: set[asyncio.Task[EndReport | None]] = set()
@@ -124,17 +127,21 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             yield self._client.config
 
     async def _open_connection(self, stack: AsyncExitStack, *, is_endless: bool = False) -> AsyncKernelClient:
-        name = f"{self.resource.kind} {self.external_id}"
-        outage = connection_outage(name, self.log, is_endless=is_endless)
+        outage = Outage(
+            f"{self.resource.kind} {self.external_id}",
+            was_seen=True,  # by the worker
+            is_endless=is_endless,
+            on_error=lambda error: self.log.warning("The connection cannot be used: %s; trying again", error),
+        )
         while True:
             try:
                 config = await KernelHook(self.kernel_conn_id).aget_config()
                 # The certificates and proxies of this machine may be at fault, too.
                 client = await stack.enter_async_context(self.open_client(config))
             except KernelConfigurationError as error:
-                pause = outage.failed(error, PAUSE_SECONDS)
+                pause = outage.failed(error, _CONNECTION_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from giving the connection)
-                pause = outage.failed(KernelConfigurationError(_text(error)), PAUSE_SECONDS)
+                pause = outage.failed(KernelConfigurationError(_text(error)), _CONNECTION_PAUSE_SECONDS)
             else:
                 return client
             await asyncio.sleep(pause)

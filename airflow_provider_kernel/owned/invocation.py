@@ -32,7 +32,6 @@ from airflow_provider_kernel.client.resources.invocations.wait import wait_for_i
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET, Unset
-from airflow_provider_kernel.client.validation import is_number
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
 from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
@@ -214,8 +213,7 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
     :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs, the trigger ended it, or
         it cannot be fetched.
     :raises KernelInvocationKilledError: when the task was killed meanwhile.
-    :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up. Where
-        only the triggerer had no access, it is waited for.
+    :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
     :raises KernelError: when it does not exist, or its id is unknown.
     """
     event = event or {}
@@ -282,10 +280,6 @@ def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) 
         ) from error
     if invocation.is_final:
         return invocation
-    deadline = event.get("deadline")
-    if ends_nothing and is_number(deadline):
-        log.info("The triggerer had no access to invocation %s, but this worker has, and waits", invocation_id)
-        return hook.wait_for_invocation(invocation_id, deadline=deadline)
     error_text = event.get("error") or f"the trigger sent {event!r}"
     raise KernelLostContactError(
         f"The triggerer lost contact with invocation {invocation_id}: {error_text}", ends_nothing=ends_nothing
