@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
+from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import (
     ConnectionProblem,
@@ -17,7 +21,8 @@ from airflow_provider_kernel.client.errors import (
     KernelServerError,
 )
 from airflow_provider_kernel.client.redaction import mask
-from airflow_provider_kernel.client.resources.auth import AuthContext
+from airflow_provider_kernel.client.resources.auth import AuthContext, get_auth_context
+from airflow_provider_kernel.client.retry import RetryPolicy
 
 _CONNECTION_PROBLEMS = {
     ConnectionProblem.NAME: "The host of {url} cannot be resolved",
@@ -26,6 +31,31 @@ _CONNECTION_PROBLEMS = {
     ConnectionProblem.TIMEOUT: "{url} does not answer in time",
     ConnectionProblem.NETWORK: "The connection to {url} breaks",
 }
+
+
+def check_connection(load: Callable[[], KernelConfig]) -> tuple[bool, str]:
+    """
+    Ask the API for the key's organization and project. It changes nothing at Kernel.
+
+    :param load: reads the connection.
+    :return: whether it worked, and a message for the user, which never holds the key.
+    """
+    config = None
+    try:
+        config = load()
+        # A user waits for the answer: one attempt, with short timeouts.
+        interactive = replace(
+            config,
+            source=None,
+            retry=RetryPolicy(max_attempts=1),
+            connect_timeout=min(config.connect_timeout, 10.0),
+            read_timeout=min(config.read_timeout, 15.0),
+        )
+        with KernelClient(interactive) as client:
+            context = client.send(get_auth_context())
+    except KernelError as error:
+        return False, describe_failure(error, config)
+    return True, describe_success(context, config)
 
 
 def describe_success(context: AuthContext, config: KernelConfig) -> str:

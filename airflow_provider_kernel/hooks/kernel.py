@@ -14,10 +14,9 @@ from airflow.sdk import BaseHook, Connection
 from airflow_provider_kernel._compat import AirflowNotFoundException, amask_secrets, mask_secrets
 from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
+from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.resources.apps import AppVersion, list_apps
-from airflow_provider_kernel.client.resources.auth import get_auth_context
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation, LogLine, StreamError
@@ -33,7 +32,7 @@ from airflow_provider_kernel.hooks.connection import (
     forms_to_mask,
     no_connection,
 )
-from airflow_provider_kernel.hooks.connection_check import describe_failure, describe_success
+from airflow_provider_kernel.hooks.connection_check import check_connection
 from airflow_provider_kernel.hooks.connection_source import ConnectionSource
 from airflow_provider_kernel.hooks.lookup import acheck_absent, check_absent, denied
 from airflow_provider_kernel.lifecycle.resource import EndReason
@@ -384,18 +383,4 @@ class KernelHook(SafeLogMixin, BaseHook):
 
         :return: whether it worked, and a message for the user, which never holds the key.
         """
-        try:
-            config = self.config
-            # A user waits for the answer: one attempt, with short timeouts.
-            interactive = replace(
-                config,
-                source=None,
-                retry=RetryPolicy(max_attempts=1),
-                connect_timeout=min(config.connect_timeout, 10.0),
-                read_timeout=min(config.read_timeout, 15.0),
-            )
-            with KernelClient(interactive) as client:
-                context = client.send(get_auth_context())
-        except KernelError as error:
-            return False, describe_failure(error, self._config)
-        return True, describe_success(context, config)
+        return check_connection(lambda: self.config)

@@ -120,7 +120,7 @@ def test_only_demo_and_cli_import_the_emulator():
         for path in root.rglob("*.py")
         if any(name.startswith("airflow_provider_kernel.testing") for name in imported_by(path))
     }
-    assert importers == {"cli.py", "demo", "testing"}
+    assert importers == {"cli", "demo", "testing"}
 
 
 def test_emulated_resources_import_no_other_resource_but_apps():

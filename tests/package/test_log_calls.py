@@ -17,7 +17,7 @@ from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 
 ROOT = Path(airflow_provider_kernel.__file__).parent
 #: The emulator, the demo and the command line print for a developer, about apps of his own.
-NOT_IN_A_TASK = ("testing/", "demo/", "cli.py", "emulator_extra.py")
+NOT_IN_A_TASK = ("testing/", "demo/", "cli/", "emulator_extra.py")
 #: Makes the safe loggers; filters the loggers of httpx.
 MAY_USE_LOGGERS = ("client/safe_logger.py", "client/http/log_filter.py")
 LEVELS = {"debug", "info", "warning", "warn", "error", "exception", "critical", "fatal", "log", "msg"}

@@ -8,13 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_kernel import __version__
+from airflow_provider_kernel.cli import account
 from airflow_provider_kernel.demo.expected import EXAMPLES
 from airflow_provider_kernel.emulator_extra import require_emulator_extra
+
+#: The commands that only need a connection.
+_ACCOUNT = {"check": account.run_check, "apps": account.run_apps}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default with the arguments of the process, and return the exit code."""
     arguments = build_parser().parse_args(argv)
+    if arguments.command in _ACCOUNT:
+        return _ACCOUNT[arguments.command](arguments)
     try:
         require_emulator_extra()
     except ImportError as error:
@@ -31,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_emulator(commands)
+    account.add_check(commands)
+    account.add_apps(commands)
     return parser
 
 
@@ -106,7 +114,3 @@ def _emulator(arguments: argparse.Namespace) -> int:
         print(f"airflow-kernel emulator: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
