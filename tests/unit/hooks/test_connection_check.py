@@ -254,7 +254,7 @@ def test_connection_test_limits_its_timeouts(kernel, connect, monkeypatch):
             configs.append(config)
             super().__init__(config)
 
-    monkeypatch.setattr("airflow_provider_kernel.hooks.kernel.KernelClient", Client)
+    monkeypatch.setattr("airflow_provider_kernel.hooks.connection_check.KernelClient", Client)
     for extra in ({"connect_timeout": 300, "read_timeout": 3600}, {"connect_timeout": 3, "read_timeout": 4}):
         connect(host=kernel.base_url, extra=extra)
         assert KernelHook("my_kernel").test_connection()[0]
