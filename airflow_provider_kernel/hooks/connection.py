@@ -18,6 +18,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import is_number, is_whole_number
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ExtraField
+from airflow_provider_kernel.hooks.names import nearest_name, shown_names
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -153,7 +154,32 @@ def _extra(connection: Connection) -> dict[str, Any]:
         given = None
     if not isinstance(given, dict):
         raise KernelConfigurationError("the extra is not a JSON object")
+    _refuse_unknown(given)
     return {field.name: _read_field(field, given.get(field.name)) for field in EXTRA_FIELDS}
+
+
+def _refuse_unknown(extra: dict[str, Any]) -> None:
+    """Refuse a field that is not known: a misspelled project would mean another one, and nothing would say so."""
+    known = [field.name for field in EXTRA_FIELDS]
+    unknown = sorted(name for name in map(str, extra) if name not in known)
+    if not unknown:
+        return
+    nearest = nearest_name(unknown[0], known)
+    meant = f"; did you mean {nearest!r}?" if nearest else "."
+    raise KernelConfigurationError(
+        f"the extra has {shown_names(unknown)}, which is no setting{meant} It takes {', '.join(known)}"
+    )
+
+
+def warning_of_type(connection: Connection) -> str | None:
+    """Say what may be wrong with a connection of another type; ``None`` for one of ours, or of no type."""
+    given: Any = connection.conn_type
+    if not given or given == "kernel":
+        return None
+    return (
+        f"Airflow connection {connection.conn_id!r} is of type {short_repr(given)}; its fields are read as those "
+        "of a Kernel connection. Set its type to 'kernel', or name another connection as kernel_conn_id"
+    )
 
 
 def _read_field(field: ExtraField, value: Any) -> Any:

@@ -31,6 +31,7 @@ from airflow_provider_kernel.hooks.connection import (
     config_from_environment,
     forms_to_mask,
     no_connection,
+    warning_of_type,
 )
 from airflow_provider_kernel.hooks.connection_check import check_connection
 from airflow_provider_kernel.hooks.connection_source import ConnectionSource
@@ -80,6 +81,7 @@ class KernelHook(SafeLogMixin, BaseHook):
         self._client: KernelClient | None = None
         self._was_stored = False
         self._has_named_environment = False
+        self._has_named_type = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the key: a copy reads its connection itself and has a client of its own."""
@@ -165,6 +167,9 @@ class KernelHook(SafeLogMixin, BaseHook):
         return await self.aget_config()
 
     def _build_config(self, connection: Connection | None) -> KernelConfig:
+        if connection is not None and (warning := warning_of_type(connection)) and not self._has_named_type:
+            self._has_named_type = True
+            self.log.warning("%s", warning)
         config = config_from_connection(connection) if connection else config_from_environment()
         if connection is not None:
             self._was_stored = True

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelConfigurationUnavailableError
 from airflow_provider_kernel.client.sanitize import sanitize_line
+from airflow_provider_kernel.hooks.names import shown_names
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop
 
 _FIELDS = ("conn_type", "description", "extra", "host", "login", "password", "port", "schema")
@@ -22,8 +23,6 @@ _FIELDS = ("conn_type", "description", "extra", "host", "login", "password", "po
 _TEXTS = tuple(name for name in _FIELDS if name not in ("extra", "port"))
 #: The ids that Airflow stores.
 _ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
-#: A name that can be shown: others may be the key itself.
-_NAME = re.compile(r"[a-z_]{1,30}")
 _SHOWN_CHARACTERS = 300
 _API_SERVER = "Airflow's API server"
 
@@ -115,9 +114,8 @@ def _problem_of_json(text: str) -> str | None:
         return f"is not valid JSON: {error.msg} at character {error.pos + 1} of {len(text)}"
     unknown = sorted(set(fields) - {*_FIELDS})
     if unknown:
-        named = ", ".join(repr(name) for name in unknown if _NAME.fullmatch(name)) or "a name"
         return (
-            f"has {named}, which is no field of a connection; it takes {', '.join(_FIELDS)}. "
+            f"has {shown_names(unknown)}, which is no field of a connection; it takes {', '.join(_FIELDS)}. "
             "The API key is the password; settings of the provider stand in the extra"
         )
     for name in _TEXTS:

@@ -51,9 +51,8 @@ class TestDefaults:
             {field.name: "" for field in EXTRA_FIELDS},
             {field.name: "  " for field in EXTRA_FIELDS},
             {field.name: field.default for field in EXTRA_FIELDS},
-            {"something": "else"},
         ],
-        ids=["none", "empty", "empty object", "null", "empty text", "blank", "the default", "unknown"],
+        ids=["none", "empty", "empty object", "null", "empty text", "blank", "the default"],
     )
     def test_absent_empty_and_null_fields_mean_the_defaults(self, extra):
         assert config(extra) == self.DEFAULTS
@@ -160,6 +159,22 @@ class TestExtra:
 
     def test_project_that_is_no_header_value_is_refused(self):
         assert refusal({"project": "Büro"}).startswith("project 'Büro' cannot be sent in an HTTP header")
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ("projcet", "the extra has 'projcet', which is no setting; did you mean 'project'? It takes project, "),
+            ("Project", "the extra has a name, which is no setting; did you mean 'project'?"),
+            ("extra__kernel__read_timeout", "; did you mean 'read_timeout'?"),
+            ("timeout", "; did you mean "),
+            ("api_key", "the extra has 'api_key', which is no setting. It takes project, connect_timeout, "),
+            (KEY, "the extra has a name, which is no setting"),
+        ],
+    )
+    def test_unknown_setting_is_refused_and_the_nearest_is_named(self, given, words):
+        message = refusal({given: "shop"})
+        assert words in message
+        assert KEY not in message
 
     @pytest.mark.parametrize("extra", ["[]", '"project"', "5", "null", "{", "{'project': 'shop'}", "project=shop"])
     def test_extra_that_is_no_json_object_is_refused(self, extra):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 from airflow.sdk import BaseHook
 from support.hook_keys import KEY
 
@@ -72,3 +73,15 @@ async def test_invalid_connection_is_named_in_the_error_in_an_event_loop(connect
     connect(host="x/y")
     with pytest.raises(KernelConfigurationError, match=r"Airflow connection 'my_kernel': The host 'x/y'"):
         await KernelHook("my_kernel").aget_config()
+
+
+@pytest.mark.parametrize(("conn_type", "count"), [("kernel", 0), (None, 0), ("http", 1)])
+async def test_connection_of_another_type_is_used_with_one_warning(conn_type, count, connect):
+    connect(host="http://127.0.0.1:1", conn_type=conn_type)
+    hook = KernelHook("my_kernel")
+    with structlog.testing.capture_logs() as lines:
+        await hook.areload_config()
+        await hook.areload_config()
+    warnings = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert len(warnings) == count
+    assert all("is of type 'http'; its fields are read as those of a Kernel" in text for text in warnings)
