@@ -19,6 +19,17 @@ _CONFIG: dict[str, Any] = {
             "example": None,
             "default": "250",
         },
+        "min_deferral": {
+            "description": (
+                "Min seconds between the deferral of a task and the event of its trigger, and between two pokes of "
+                "a sensor in reschedule mode. Airflow's scheduler fails a task that is queued again before it has "
+                "noticed the end of the process which deferred. A loaded scheduler may need more."
+            ),
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": None,
+            "default": "5.0",
+        },
     },
 }
 

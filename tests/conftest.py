@@ -34,6 +34,8 @@ def _give_airflow_a_home_of_its_own() -> None:
     os.environ["AIRFLOW_HOME"] = home
     os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+    # No scheduler runs beside most tests. A whole Airflow of the tests has the default.
+    os.environ["AIRFLOW__KERNEL__MIN_DEFERRAL"] = "0"
 
 
 def _remove(home: str, owner: int) -> None:

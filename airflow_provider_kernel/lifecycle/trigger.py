@@ -31,6 +31,7 @@ from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.min_deferral import min_deferral_seconds
 from airflow_provider_kernel.lifecycle.ownership import is_deferred_on, is_of_another_try
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, preload_state_api
@@ -145,6 +146,16 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
             else:
                 return client
             await asyncio.sleep(pause)
+
+    async def hold_event(self, *, since: float) -> None:
+        """
+        Wait until the task may be queued again; to be called before :meth:`release`: a kill may still come.
+
+        :param since: when ``run()`` began, by the clock of the event loop.
+        """
+        seconds = since + min_deferral_seconds(self.log) - asyncio.get_running_loop().time()
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
     def release(self) -> None:
         """Leave the object to the worker; to be called before the event. A trigger may linger after its event."""

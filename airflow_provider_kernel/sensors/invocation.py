@@ -68,7 +68,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         fails the sensor without a retry if XCom would not give the output back as it is.
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
     :param poke_interval: seconds between two polls, as for any sensor, and so are ``exponential_backoff`` and
-        ``max_wait``. A deferrable sensor takes 0 as 1.
+        ``max_wait``. A deferrable sensor takes 0 as 1. In reschedule mode it is at least ``[kernel] min_deferral``.
     :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts. It counts towards
         ``execution_timeout``, too, which ends in ``AirflowTaskTimeout`` and is retried. Except in reschedule mode,
         the earlier of the two ends the wait, and the ``execution_timeout`` if both are over at once.
@@ -212,7 +212,13 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             raise self._timeout_error(str(self._run.overdue)) from self._run.overdue
         if self.deferrable:
             self._defer()
-        return super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        seconds = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return max(seconds, self._min_reschedule_seconds()) if self.reschedule else seconds
+
+    def _min_reschedule_seconds(self) -> float:
+        from airflow_provider_kernel.lifecycle.min_deferral import min_deferral_seconds
+
+        return min_deferral_seconds(self.log)
 
     def _timeout_error(self, message: str) -> BaseException:
         """Make the error of a limit that was passed in the triggerer, as it would be between two pokes."""

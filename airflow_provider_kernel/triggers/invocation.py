@@ -41,6 +41,9 @@ class KernelInvocationTrigger(OwningTrigger):
     got. It ends the invocation when a user acts on the task (marks or clears it) and when the deadline has passed,
     and for no other reason: not when the triggerer stops, and not when another triggerer has taken over.
 
+    It sends no event before ``[kernel] min_deferral`` seconds have passed, see
+    :mod:`airflow_provider_kernel.lifecycle.min_deferral`.
+
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
     deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"limit"``) or
     ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with ``"ends_nothing"``: whether that
@@ -119,9 +122,11 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        began = asyncio.get_running_loop().time()
         try:
             with self.interruptible():
                 event = await self._outcome()
+                await self.hold_event(since=began)
         except asyncio.CancelledError:
             await self.on_cancelled()
             raise

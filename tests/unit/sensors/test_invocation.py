@@ -87,6 +87,19 @@ def test_sensor_in_reschedule_mode_releases_its_slot(sensor):
     assert sensor(mode="reschedule", poke_interval=1).run().state == "up_for_reschedule"
 
 
+@pytest.mark.parametrize(("poke_interval", "seconds"), [(1, 300), (600, 600)])
+def test_rescheduled_sensor_is_not_queued_again_before_the_scheduler_has_noticed(
+    poke_interval, seconds, sensor, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__KERNEL__MIN_DEFERRAL", "300")
+    # The task runner of these tests has no scheduler.
+    monkeypatch.setattr("airflow_provider_kernel.lifecycle.min_deferral.has_no_triggerer", lambda: False)
+    earliest = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    rescheduled = sensor(mode="reschedule", poke_interval=poke_interval).run()
+    latest = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    assert earliest <= rescheduled.msg.reschedule_date <= latest
+
+
 @each_way
 @pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
 class TestSoftFail:
