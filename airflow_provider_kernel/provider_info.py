@@ -28,7 +28,7 @@ _CONFIG: dict[str, Any] = {
             "version_added": "0.1.0",
             "type": "float",
             "example": None,
-            "default": "5.0",
+            "default": "10.0",
         },
     },
 }

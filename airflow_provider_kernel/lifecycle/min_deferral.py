@@ -1,10 +1,10 @@
 """
 How long a task is out of its process at least.
 
-Airflow's scheduler learns late that a process has deferred or rescheduled its task: after the process has ended, its
-supervisor has noticed, and the executor was asked. If the task is queued again before that, the scheduler takes the
-report for one of the new process. It then fails the task ("finished with state success, but the task instance's state
-attribute is queued"), whatever became of the object that the task waits for.
+Airflow's scheduler learns late that a process has deferred or rescheduled its task: after the process has ended,
+its supervisor has noticed, and the executor was asked. If the task is queued again before that, the scheduler takes
+the report for one of the new process. It then fails the task ("finished with state success, but the task instance's
+state attribute is queued"), whatever became of the object that the task waits for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_kernel.lifecycle.inline import has_no_triggerer
 
 #: ``[kernel] min_deferral``, unless the configuration says otherwise. What it costs and how it was measured is in
 #: ``docs/performance.md``.
-DEFAULT_MIN_DEFERRAL_SECONDS = 5.0
+DEFAULT_MIN_DEFERRAL_SECONDS = 10.0
 
 
 def min_deferral_seconds(logger: Any) -> float:
