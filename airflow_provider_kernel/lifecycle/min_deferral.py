@@ -5,6 +5,9 @@ Airflow's scheduler learns late that a process has deferred or rescheduled its t
 its supervisor has noticed, and the executor was asked. If the task is queued again before that, the scheduler takes
 the report for one of the new process. It then fails the task ("finished with state success, but the task instance's
 state attribute is queued"), whatever became of the object that the task waits for.
+
+Airflow tells a trigger nothing of this, so that only time helps. The busier the machines are, the later the
+scheduler learns it, and the later a triggerer takes a trigger up: that delay is added.
 """
 
 from __future__ import annotations
@@ -43,3 +46,15 @@ def min_deferral_seconds(logger: Any) -> float:
         DEFAULT_MIN_DEFERRAL_SECONDS,
     )
     return DEFAULT_MIN_DEFERRAL_SECONDS
+
+
+def seconds_to_hold(*, waited: float, pickup: float, logger: Any) -> float:
+    """
+    Return for how long a trigger is to hold its event back.
+
+    :param waited: the seconds since the trigger began.
+    :param pickup: the seconds from the deferral until then, by the clocks of two machines. More than the least
+        length counts as that: the trigger may have been taken up again, and the clocks may differ.
+    """
+    least = min_deferral_seconds(logger)
+    return max(0.0, least + min(max(0.0, pickup), least) - waited)

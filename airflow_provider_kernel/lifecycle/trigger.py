@@ -31,7 +31,7 @@ from airflow_provider_kernel.lifecycle import next_in_line
 from airflow_provider_kernel.lifecycle.ending import TRIGGER_END_SECONDS, end_within, for_ending
 from airflow_provider_kernel.lifecycle.inline import has_no_triggerer, stopped_by_signal
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.min_deferral import min_deferral_seconds
+from airflow_provider_kernel.lifecycle.min_deferral import seconds_to_hold
 from airflow_provider_kernel.lifecycle.ownership import is_deferred_on, is_of_another_try
 from airflow_provider_kernel.lifecycle.resource import EndableResource, EndReason, EndReport, end_failed
 from airflow_provider_kernel.lifecycle.task_instances import call_from_loop, preload_state_api
@@ -147,15 +147,15 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
                 return client
             await asyncio.sleep(pause)
 
-    async def hold_event(self, *, since: float) -> None:
+    async def hold_event(self, *, began: float, pickup: float) -> None:
         """
         Wait until the task may be queued again; to be called before :meth:`release`: a kill may still come.
 
-        :param since: when ``run()`` began, by the clock of the event loop.
+        :param began: when ``run()`` began, by the clock of the event loop.
+        :param pickup: the seconds from the deferral until then.
         """
-        seconds = since + min_deferral_seconds(self.log) - asyncio.get_running_loop().time()
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+        waited = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(seconds_to_hold(waited=waited, pickup=pickup, logger=self.log))
 
     def release(self) -> None:
         """Leave the object to the worker; to be called before the event. A trigger may linger after its event."""

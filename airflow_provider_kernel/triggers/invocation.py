@@ -122,11 +122,11 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        began = asyncio.get_running_loop().time()
+        began, pickup = asyncio.get_running_loop().time(), time.time() - self.deferred_at
         try:
             with self.interruptible():
                 event = await self._outcome()
-                await self.hold_event(since=began)
+                await self.hold_event(began=began, pickup=pickup)
         except asyncio.CancelledError:
             await self.on_cancelled()
             raise

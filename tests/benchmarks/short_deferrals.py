@@ -38,6 +38,8 @@ from airflow_stack.stack import AirflowStack  # noqa: E402
 from whole_stack.kernel import KernelProcess  # noqa: E402
 
 DAGS = ("short_invocations", "short_waits", "short_reschedules")
+#: What the scheduler writes when it takes the report for one of the process that goes on.
+_MISTAKEN = re.compile(r"finished with state success, but the task instance's state attribute is")
 _RUN_SECONDS = 1800
 _LOOK_SECONDS = 1.0
 _REPORT = re.compile(
@@ -117,6 +119,8 @@ def measure(executor: str, options: argparse.Namespace) -> int:
                 print(
                     f"{executor}, {dag_id}, min_deferral {options.min_deferral:g}: {dict(states)}, {seconds:.0f} s"
                 )
+                mistaken = len(_MISTAKEN.findall((stack.folder / "scheduler.log").read_text(errors="replace")))
+                print(f"  taken for processes that were lost, since the start of this Airflow: {mistaken}")
                 delays = report_delays(stack, notes, dag_id)
                 if delays:
                     figures = [delays[int(len(delays) * part)] for part in (0.5, 0.9, 0.99)]

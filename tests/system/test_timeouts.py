@@ -61,6 +61,18 @@ def test_success_returns_the_output(scenario):
     run.end()
 
 
+@pytest.mark.row("20b", "40 succeed within 0.5 to 15 s, no retries", celery=True)
+@pytest.mark.modes(DEFERRABLE)
+def test_short_deferrals_are_not_taken_for_lost_processes(scenario):
+    """``tests/benchmarks/short_deferrals.py`` is the same with 200 tasks and busy cores, also without the mend."""
+    run = scenario("brief")
+    run.until_run_is_over(timeout=300)
+    assert set(run.states()) == {"success"}
+    run.expect_nothing_sent()
+    run.expect_started(1)
+    run.end()
+
+
 @pytest.mark.row("21", "invocation fails, retries left")
 @pytest.mark.modes(BLOCKING, DEFERRABLE)
 def test_invocation_fails(scenario):

@@ -14,10 +14,17 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
     task_arguments, dag_arguments = dict(task_arguments), dict(dag_arguments)
     action = "fail" if task_arguments.pop("fails", False) else "browsers"
     seconds = task_arguments.pop("seconds", 600)
+    longest = task_arguments.pop("longest", seconds)
     items = task_arguments.pop("items", 2 if mode in (MAPPED, MAPPED_BLOCKING) else 1)
     # The run's id tells whose the invocation is; nothing else of the payload matters.
     payloads = [
-        {"count": 1, "seconds": seconds, "run": "{{ run_id }}", "item": item, "plain": True}
+        {
+            "count": 1,
+            "seconds": seconds + (longest - seconds) * item / items,
+            "run": "{{ run_id }}",
+            "item": item,
+            "plain": True,
+        }
         for item in range(items)
     ]
     if task_arguments.pop("marked", False) and under_test.net is not None:

@@ -36,7 +36,6 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "gated": ((DEFERRABLE,), {"gated": True}, {"net": True}),
     "gated_retries": ((DEFERRABLE,), {"gated": True, **_RETRIES}, {}),
     "deleted": ((DEFERRABLE,), {}, {}),
-    # On a busy machine, Airflow fails a task whose trigger fires within some seconds of its deferral.
     "short": ((BLOCKING, DEFERRABLE, MAPPED), {"seconds": 10}, {}),
     "failing": ((BLOCKING, DEFERRABLE), {"fails": True, "retries": 1, "retry_delay": timedelta(seconds=1)}, {}),
     "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "blocker": True}),
@@ -49,6 +48,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "one_retry": ((BLOCKING,), _ONE_RETRY, {}),
     "marked": ((BLOCKING,), _MARKED, {}),
     "net_retry": ((BLOCKING,), _ONE_RETRY, {"net": True}),
+    "brief": ((DEFERRABLE,), {"items": 40, "seconds": 0.5, "longest": 15.0}, {}),
     "crowd": (
         (DEFERRABLE,),
         {"items": 200, "poll_interval": 5, "seconds": 3000, "async_timeout_seconds": 3600},

@@ -4,7 +4,11 @@ import logging
 
 import pytest
 
-from airflow_provider_kernel.lifecycle.min_deferral import DEFAULT_MIN_DEFERRAL_SECONDS, min_deferral_seconds
+from airflow_provider_kernel.lifecycle.min_deferral import (
+    DEFAULT_MIN_DEFERRAL_SECONDS,
+    min_deferral_seconds,
+    seconds_to_hold,
+)
 from airflow_provider_kernel.provider_info import get_provider_info
 
 LOG = logging.getLogger("min_deferral")
@@ -27,3 +31,20 @@ def test_default_is_that_of_the_documented_setting(monkeypatch):
     monkeypatch.delenv("AIRFLOW__KERNEL__MIN_DEFERRAL")
     option = get_provider_info()["config"]["kernel"]["options"]["min_deferral"]
     assert min_deferral_seconds(LOG) == DEFAULT_MIN_DEFERRAL_SECONDS == float(option["default"])
+
+
+@pytest.mark.parametrize(
+    ("waited", "pickup", "seconds"),
+    [
+        (0, 0, 10),
+        (4, 0, 6),
+        (11, 0, 0),
+        pytest.param(0, 3, 13, id="busy triggerer"),
+        pytest.param(12, 3, 1, id="busy triggerer, waited"),
+        pytest.param(0, 3600, 20, id="taken up again"),
+        pytest.param(0, -30, 10, id="clocks differ"),
+    ],
+)
+def test_event_is_held_for_the_least_length_and_the_delay_of_the_triggerer(waited, pickup, seconds, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__KERNEL__MIN_DEFERRAL", "10")
+    assert seconds_to_hold(waited=waited, pickup=pickup, logger=LOG) == seconds

@@ -46,12 +46,6 @@ async def test_event_comes_no_sooner_than_the_least_length_of_a_deferral(
     assert [event["status"] for event in triggerer.events] == ["timeout" if outcome == "timeout" else "finished"]
 
 
-async def test_event_of_a_longer_wait_is_not_held(min_deferral):
-    min_deferral(3600)
-    began = asyncio.get_running_loop().time() - 3600
-    await asyncio.wait_for(row().hold_event(since=began), 1)
-
-
 @needs_on_kill
 async def test_kill_of_a_task_whose_event_is_held_sends_no_event(
     min_deferral, held, start, triggerer, kernel_emulator, changes
