@@ -40,7 +40,8 @@ def min_deferral_seconds(logger: Any) -> float:
         seconds = math.nan
     if math.isfinite(seconds) and seconds >= 0:
         return seconds
-    SafeLogger.of(logger).warning(
+    log = SafeLogger.of(logger)
+    log.warning(
         "[kernel] min_deferral is %r; it takes a number of seconds from 0, and %g is used",
         configured,
         DEFAULT_MIN_DEFERRAL_SECONDS,
