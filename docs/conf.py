@@ -30,7 +30,7 @@ from airflow_provider_kernel import __version__  # noqa: E402
 project = "airflow-provider-kernel"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "kernel_tables", "link_check"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "contents", "link_check"]
 exclude_patterns = ["README.md", "snippets"]
 
 html_theme = "furo"

@@ -42,7 +42,7 @@ def min_deferral_seconds(logger: Any) -> float:
         return seconds
     log = SafeLogger.of(logger)
     log.warning(
-        "[kernel] min_deferral is %r; it takes a number of seconds from 0, and %g is used",
+        "[kernel] min_deferral is %r; it takes a number of seconds from 0, and %s is used",
         configured,
         DEFAULT_MIN_DEFERRAL_SECONDS,
     )

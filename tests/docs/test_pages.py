@@ -1,4 +1,4 @@
-"""What holds for all pages of the documentation: their code is in files that run, and nothing is missing."""
+"""What holds for all pages of the documentation: they show code that runs as it is, and nothing is missing."""
 
 import inspect
 import re
@@ -34,19 +34,50 @@ ERRORS = sorted(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _modules_of_the_docs():
+    """Make the modules importable that write the pages."""
+    sys.path[:0] = [str(DOCS), str(DOCS / "_ext")]
+    yield
+    del sys.path[:2]
+
+
 @pytest.fixture(scope="module")
 def tables():
-    """The extension that builds tables from the code, without Sphinx's part of it where that is not installed."""
-    sys.path.insert(0, str(DOCS / "_ext"))
-    try:
-        import code_facts
-    finally:
-        sys.path.pop(0)
+    """The facts of the tables."""
+    import code_facts
+
     return code_facts
 
 
 def blocks(page):
     return FENCE.findall(PAGES[page])
+
+
+def codes(page):
+    """List the words of the marks above code: a file, and what of it."""
+    return re.findall(r"^<!-- code: (.*?) -->\n```\w", PAGES[page], re.MULTILINE)
+
+
+def generated(page):
+    """List the words of the marks around what is generated."""
+    return re.findall(r"^<!-- generated: (.*?) -->$", PAGES[page], re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_as_the_command_writes_it(page):
+    from write_pages import written
+
+    path = DOCS / f"{page}.md"
+    assert path.read_text() == written(path), "uv run python docs/write_pages.py"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("api/")])
+def test_page_reads_well_without_being_built(page):
+    assert not re.findall(r"^(?:```|:::)\{.*", PAGES[page], re.MULTILINE), "directives show as they are typed"
+    assert not re.findall(r"\{(?:py:)?(?:class|meth|func|mod|doc|ref)\}`", PAGES[page]), (
+        "roles show as they are typed"
+    )
 
 
 def commands_that_are_run():
@@ -57,30 +88,30 @@ def commands_that_are_run():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_has_no_code_typed_into_it(page):
-    typed = [language for language, _, _ in blocks(page) if not language.startswith("{")]
+def test_page_has_no_code_but_that_of_files_that_are_run(page):
+    unmarked = re.sub(r"^<!-- code: .*? -->\n" + FENCE.pattern[1:], "", PAGES[page], flags=FENCE.flags)
+    typed = {language for language, _, _ in FENCE.findall(unmarked)} - {"{eval-rst}"}
     allowed = {"bash", "text"} if page == "architecture" else {"bash"}  # its picture is no code
-    assert set(typed) <= allowed, "put it into a file in docs/snippets, which a test runs, and use literalinclude"
+    assert typed <= allowed, "put it into a file in docs/snippets, which a test runs, and mark it as code"
     assert not re.search(r"^(?: {4}|\t)(?:from|import|with|def) ", re.sub(FENCE, "", PAGES[page]), re.MULTILINE)
     assert not re.search(r"code-block|sourcecode|^~~~", PAGES[page], re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_shows_only_commands_that_are_run(page):
-    for language, _, text in blocks(page):
+    commands = re.sub(r"^<!-- code: \S+\.env.*? -->\n" + FENCE.pattern[1:], "", PAGES[page], flags=FENCE.flags)
+    for language, _, text in FENCE.findall(commands):
         if language == "bash":
             for line in text.splitlines():
                 assert line in commands_that_are_run(), line
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_includes_only_files_that_are_run(page):
-    folder = (DOCS / page).parent
-    for language, argument, _ in blocks(page):
-        if language == "{literalinclude}":
-            file = (folder / argument.strip()).resolve()
-            assert file.is_file(), argument
-            assert any(file.is_relative_to(folder) for folder in RUN), argument
+def test_page_shows_only_files_that_are_run(page):
+    for words in codes(page):
+        file = (DOCS / page).parent.joinpath(words.split()[0]).resolve()
+        assert file.is_file(), words
+        assert any(file.is_relative_to(folder) for folder in RUN), words
 
 
 def test_contributing_shows_only_commands_that_exist():
@@ -95,12 +126,7 @@ def test_contributing_shows_only_commands_that_exist():
 
 
 def test_every_snippet_is_shown_on_a_page():
-    shown = {
-        (DOCS / page).parent.joinpath(argument.strip()).resolve()
-        for page in PAGES
-        for language, argument, _ in blocks(page)
-        if language == "{literalinclude}"
-    }
+    shown = {(DOCS / page).parent.joinpath(words.split()[0]).resolve() for page in PAGES for words in codes(page)}
     there = {
         path
         for path in (DOCS / "snippets").rglob("*")
@@ -112,9 +138,9 @@ def test_every_snippet_is_shown_on_a_page():
 
 
 def test_every_page_is_in_the_table_of_contents():
-    listed = re.findall(
-        r"^[\w/-]+$", "\n".join(text for kind, _, text in blocks("index") if kind == "{toctree}"), re.M
-    )
+    from contents import CONTENTS
+
+    listed = [page for pages in CONTENTS.values() for page in pages]
     assert set(PAGES) - {"index"} <= set(listed)
     assert set(listed) <= set(PAGES)
     assert len(listed) == len(set(listed))
@@ -179,7 +205,7 @@ def test_classes_of_operators_sensor_and_triggers_were_found():
 
 @pytest.mark.parametrize("dotted", CLASSES)
 def test_class_has_one_page_with_its_arguments(dotted):
-    pages = [page for page in PAGES if ("{kernel-arguments}", f" {dotted}") in {b[:2] for b in blocks(page)}]
+    pages = [page for page in PAGES if f"arguments {dotted}" in generated(page)]
     assert len(pages) == 1
     assert f"`{dotted.rpartition('.')[2]}`" in PAGES[pages[0]]
 
@@ -236,13 +262,13 @@ def test_every_error_has_a_section_that_says_what_to_do():
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGES["errors"], re.MULTILINE | re.DOTALL))
     assert sorted(sections) == ERRORS
     for name, text in sections.items():
-        assert ("{kernel-error}", f" {name}") in {(kind, argument) for kind, argument, _ in FENCE.findall(text)}
+        assert f"<!-- generated: error-facts {name} -->" in text
         assert "**What to do:**" in text, name
 
 
 def test_connection_form_fields_are_explained():
     (connection,) = get_provider_info()["connection-types"]
-    assert "{kernel-connection-fields}" in {kind for kind, _, _ in blocks("connection")}
+    assert "connection-fields" in generated("connection")
     behaviour = connection["ui-field-behaviour"]
     for field in {"password", "host", "port"} - set(behaviour["hidden-fields"]):
         shown = behaviour["relabeling"].get(field, field.capitalize())
