@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.log_group import LogGroup, current_log
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 
 #: The most lines of a traceback in a log; of a longer one the last.
@@ -93,12 +94,23 @@ class SafeLogger:
     def log(self, level: int, message: str, *args: Any, **fields: Any) -> None:
         self._write(level, message, args, fields)
 
-    def begin_group(self, message: str, *args: Any) -> None:
-        """Begin a group of lines that Airflow's log page can fold."""
-        self._write(logging.INFO, message, args, {}, mark="::group::")
+    def group(self, title: str, *args: Any) -> LogGroup:
+        """Return a new group of lines, for :meth:`log_in`. It begins with its first line."""
 
-    def end_group(self) -> None:
-        self._write(logging.INFO, "", (), {}, mark="::endgroup::")
+        def write(mark: str, *, has_title: bool = False, end: str = "") -> None:
+            text = escape_untrusted(_text(title, args)) if has_title else ""
+            self._logger.log(logging.INFO, f"{mark}{text}{end}")
+
+        return LogGroup(write)
+
+    def log_in(self, group: LogGroup, level: int, message: str, *args: Any) -> None:
+        """Log a line in a group. A line of this package that is in no group, or in another one, closes it first."""
+        self._write(level, message, args, {}, group=group)
+
+    def end(self, group: LogGroup) -> None:
+        """End a group, if it is open."""
+        with side_information("", None):
+            current_log().end(group)
 
     def __getattr__(self, name: str) -> Any:
         # For Airflow and for subclasses of users, which may use what else their logger can do.
@@ -107,7 +119,13 @@ class SafeLogger:
         return getattr(self._logger, name)
 
     def _write(
-        self, level: int, message: str, args: tuple[Any, ...], fields: dict[str, Any], *, mark: str = ""
+        self,
+        level: int,
+        message: str,
+        args: tuple[Any, ...],
+        fields: dict[str, Any],
+        *,
+        group: LogGroup | None = None,
     ) -> None:
         with side_information("", None):  # there is no other place to report it
             with_traceback = fields.pop("exc_info", None)
@@ -116,9 +134,11 @@ class SafeLogger:
             }
             if isinstance(self._logger, logging.Logger):
                 options["stacklevel"] = options.get("stacklevel", 1) + 2  # the record names our caller
-            self._logger.log(level, mark + escape_untrusted(_text(message, args)), **options)
-            for line in _traceback_lines() if with_traceback else ():
-                self._logger.log(level, escape_untrusted(f"| {line}"), **options)
+            text = escape_untrusted(_text(message, args))
+            with current_log().lines_of(group):
+                self._logger.log(level, text, **options)
+                for line in _traceback_lines() if with_traceback else ():
+                    self._logger.log(level, escape_untrusted(f"| {line}"), **options)
 
 
 class SafeLogMixin:

@@ -1,7 +1,8 @@
-"""Write an invocation's log lines into a task's log: bounded, and in one group. The logger escapes them."""
+"""Write an invocation's log lines into a task's log: bounded, and in their own group. The logger escapes them."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +28,10 @@ COMES_AGAIN = (
 
 class InvocationLog:
     """
-    Writes an invocation's log lines into a task's log, as one group that the log page can fold.
+    Writes an invocation's log lines into a task's log, in a group that the log page can fold.
 
-    The group begins with the first line and ends with :meth:`end`, even if a thread is still writing: the task's
-    own later lines are never folded away.
+    The group begins with the first line and ends with :meth:`end`, even if a thread is still writing. A line of the
+    task's own closes it meanwhile, so that it is never folded away.
 
     :param max_lines: max lines to write; the others are counted, and one line says how many.
     :param may_come_again: whether another process may have written the first lines into the same log.
@@ -48,7 +49,7 @@ class InvocationLog:
         self._invocation_id = invocation_id
         self._max_lines = max_lines
         self._may_come_again = may_come_again
-        self._in_group = False
+        self._group = self.logger.group("Log of invocation %s", invocation_id)
         self._ended = False
         # write() runs on the reading thread, end() on either.
         self._lock = threading.Lock()
@@ -59,16 +60,14 @@ class InvocationLog:
             self.lines += 1
             if self._ended or self.lines > self._max_lines:
                 return
-            if not self._in_group:
-                self._in_group = True
-                if self._may_come_again:
-                    self.logger.info(COMES_AGAIN, self._invocation_id)
-                self.logger.begin_group("Log of invocation %s", self._invocation_id)
+            if self._may_come_again:
+                self._may_come_again = False
+                self.logger.info(COMES_AGAIN, self._invocation_id)
             # The prefix marks the rest as the action's, even if it looks like a record of ours.
             if isinstance(news, LogLine):
-                self.logger.info("kernel | %s", news.message.rstrip("\r\n"))
+                self.logger.log_in(self._group, logging.INFO, "kernel | %s", news.message.rstrip("\r\n"))
             else:
-                self.logger.warning("kernel | error in the event stream: %s", news)
+                self.logger.log_in(self._group, logging.WARNING, "kernel | error in the event stream: %s", news)
 
     def drain(self, is_read: Callable[[], bool]) -> Iterator[float]:
         """Yield how long to wait for more lines, until the stream is read or no more arrive."""
@@ -88,8 +87,7 @@ class InvocationLog:
             if self._ended:
                 return
             self._ended = True
-            if self._in_group:
-                self.logger.end_group()
+            self.logger.end(self._group)
             if self.lines > self._max_lines:
                 self.logger.info(
                     "%d more lines of the invocation were left out (max_log_lines is %d)",

@@ -14,6 +14,7 @@ from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
+from airflow_provider_kernel.client.log_group import use_own_log
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, wait_for_invocation
@@ -123,6 +124,7 @@ class KernelInvocationTrigger(OwningTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         began, pickup = asyncio.get_running_loop().time(), time.time() - self.deferred_at
+        use_own_log()
         try:
             with self.interruptible():
                 event = await self._outcome()

@@ -77,7 +77,9 @@ class _Broken:
 )
 def test_log_call_never_raises(logger, arguments):
     SafeLogger(logger).info(*arguments)
-    SafeLogger(logger).begin_group(*arguments)
+    group = SafeLogger(logger).group("title")
+    SafeLogger(logger).log_in(group, logging.INFO, *arguments)
+    SafeLogger(logger).end(group)
 
 
 def test_log_call_with_values_that_do_not_fit_shows_them(texts):

@@ -2,6 +2,7 @@
 
 import random
 import re
+import signal
 import threading
 
 import pytest
@@ -144,6 +145,80 @@ class TestTheWholeLog:
         (ended,) = (r for r in records if " failed after " in r)
         assert ended.startswith(f"Invocation {invocation.id} failed after ")
         assert ended.endswith("; see https://dashboard.onkernel.com")
+
+
+def lines_folded_away(output):
+    """Give the lines of a log that are in a group of an invocation's lines, and not of the invocation."""
+    found, is_open = [], False
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():
+        text = re.sub(r"^\S+ \[\w+\s*\] ", "", line)
+        if text.startswith(("::group::", "::endgroup::")):
+            is_open = text.startswith("::group::Log of invocation ")
+        elif is_open and not text.startswith("kernel | "):
+            found.append(text)
+    assert not is_open
+    return found
+
+
+@pytest.mark.parametrize(
+    ("outcome", "deferrable"),
+    [("succeeds", False), ("fails", False), ("is killed", False), ("succeeds", True), ("fails", True)],
+    ids=["succeeds", "fails", "is killed", "succeeds, deferred", "fails, deferred"],
+)
+def test_group_holds_the_lines_of_the_invocation_and_none_of_the_task(
+    outcome, deferrable, make_task, kernel_emulator, capsys, monkeypatch, request
+):
+    """While lines come, polls fail and the status changes; both are logged."""
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
+    written, has_logged_all = threading.Event(), threading.Event()
+    write = InvocationLog.write
+
+    def write_and_tell(self, news):
+        write(self, news)
+        written.set()
+
+    def act(ctx):
+        ctx.log("before")
+        assert written.wait(10)
+        poll = Fault("GET", "/invocations/*", status=503)
+        kernel_emulator.add_fault(poll)
+        kernel_emulator.wait_for(
+            "GET", "/invocations/*", len(kernel_emulator.requests("GET", "/invocations/*")) + 2
+        )
+        ctx.log("after")
+        has_logged_all.set()
+        if outcome == "is killed":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            ctx.wait()
+        if outcome == "fails":
+            raise ValueError("wrong")
+
+    monkeypatch.setattr(InvocationLog, "write", write_and_tell)
+    kernel_emulator.register("app", "act", act)
+    running = []
+
+    class Operator(KernelInvokeOperator):
+        def execute(self, context):
+            running.append(self)
+            return super().execute(context)
+
+    task = make_task(
+        Operator,
+        app_name="app",
+        action_name="act",
+        deferrable=deferrable,
+        poll_interval=0.05,
+        max_tries=0,
+    )
+    before = signal.signal(signal.SIGUSR1, lambda *_: running[0].on_kill())
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
+    assert task.run_through().state == ("success" if outcome == "succeeds" else "failed")
+    output = capsys.readouterr().out
+    assert has_logged_all.is_set()
+    assert "polling again" in output
+    assert "kernel | after" in output
+    assert ("killed" in (kernel_emulator.invocations[0].output or "")) == (outcome == "is killed")
+    assert lines_folded_away(output) == []
 
 
 def test_log_of_a_wait_that_is_given_up_ends_the_group_and_has_the_link(

@@ -12,6 +12,7 @@ from airflow.sdk.log import logging_processors
 from support.hostile_text import HOSTILE
 
 from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 from airflow_provider_kernel.task_log.writer import InvocationLog
 
@@ -26,13 +27,24 @@ def error(**fields):
 @pytest.fixture(params=["stdlib", "Airflow, JSON", "Airflow, console"])
 def make_log(request, caplog):
     """Make an ``InvocationLog``, and a function that tells its records: pairs of level and text."""
+    made = []
+
+    def new(logger, **options):
+        made.append(InvocationLog(logger, "abc", **options))
+        return made[-1]
+
+    def end_all():
+        for log in made:
+            log.end()
+
     if request.param == "stdlib":
         caplog.set_level(logging.INFO)
 
         def stdlib_records():
             return [(record.levelname.lower(), record.getMessage()) for record in caplog.records]
 
-        yield lambda **options: (InvocationLog(logging.getLogger("a.task"), "abc", **options), stdlib_records)
+        yield lambda **options: (new(logging.getLogger("a.task"), **options), stdlib_records)
+        end_all()
         return
 
     as_json = request.param == "Airflow, JSON"
@@ -56,7 +68,8 @@ def make_log(request, caplog):
             return [(level.strip("[ "), message) for level, _, message in pairs]
         return [(document["level"], document["event"]) for document in map(json.loads, text.splitlines())]
 
-    yield lambda **options: (InvocationLog(Hook().log, "abc", **options), airflow_records)
+    yield lambda **options: (new(Hook().log, **options), airflow_records)
+    end_all()
     structlog.configure(**before)
 
 
@@ -173,6 +186,7 @@ class TestInvocationLog:
         log = InvocationLog(logging.getLogger("a.task"), "abc", max_lines=1)
         for _ in range(3):
             log.write(LogLine(message="m"))
+        log.end()
         assert log.lines == 3
 
 
@@ -200,6 +214,21 @@ class TestTheGroup:
         log.write(LogLine(message="late"))
         assert records() == []
         assert log.lines == 1
+
+    def test_is_closed_by_a_line_of_the_task_and_goes_on_after_it(self, make_log):
+        log, records = make_log()
+        log.write(LogLine(message="a"))
+        get_logger("airflow_provider_kernel.lifecycle").warning("Invocation abc was cancelled")
+        log.write(LogLine(message="b"))
+        log.end()
+        assert [text for _, text in records() if "cancelled" not in text] == [
+            BEGIN[1],
+            "kernel | a",
+            END[1],
+            f"{BEGIN[1]} (continued)",
+            "kernel | b",
+            END[1],
+        ]
 
     def test_ends_whatever_a_thread_still_writes(self, caplog):
         caplog.set_level(logging.INFO)
