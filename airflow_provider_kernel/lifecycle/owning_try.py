@@ -8,6 +8,7 @@ what an earlier try left before the first request to Kernel, and the ledger name
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout
@@ -112,11 +113,15 @@ class OwningTry(Generic[R]):
             name = f"{self._resource.kind} {external_id or '(its id is not known)'}"
             raise KernelLostContactError(f"No access to {name}: {error}", ends_nothing=True) from error
 
-    def start(self) -> str:
-        """Start the object, or reconnect to that of a crashed try. Publish its id, and return it."""
+    def start(self, on_start: Callable[[], None] = lambda: None) -> str:
+        """
+        Start the object, or reconnect to that of a crashed try. Publish its id, and return it.
+
+        :param on_start: called before a new one is started.
+        """
         self._resource.create(StartMark.of(self._ti, token=""))  # raises at once for what cannot work
         starter = ExactlyOnceStarter(self.owner, ledger=self._ledger, client=self._hook.get_conn(), ti=self._ti)
-        record = starter.run(self._last, is_owned=self._owns_last())
+        record = starter.run(self._last, is_owned=self._owns_last(), on_start=on_start)
         self._check_present()
         self._publisher.publish(record)
         return str(record.external_id)

@@ -46,17 +46,25 @@ class ExactlyOnceStarter(Generic[R]):
         self._client = client
         self._ti = ti
 
-    def run(self, last: StartRecord | None, *, is_owned: bool) -> StartRecord:
+    def run(
+        self,
+        last: StartRecord | None,
+        *,
+        is_owned: bool,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> StartRecord:
         """
         Return the record of the one object, with its id.
 
         :param last: the record of an earlier try.
         :param is_owned: whether the owner has adopted it. Else, what it names outlives the task, and is not ended.
+        :param on_start: called before a new one is started; not for a reconnect.
         :raises KernelAmbiguousStartError: when it may be one of several, or when that stays unknown.
         :raises KernelError: when it could not be started, or when what it is to replace could not be ended.
         """
         fingerprint = self._resource.input_fingerprint()
         if last is None:
+            on_start()
             return self._start(self._ledger.record_intent(fingerprint))
         if self._ledger.is_of_crashed_try(last, fingerprint):
             record = self._reconnect(last, is_owned=is_owned)
@@ -64,6 +72,7 @@ class ExactlyOnceStarter(Generic[R]):
                 return record
         else:
             self._end_previous(last, is_owned=is_owned)
+        on_start()
         return self._start(self._ledger.record_intent(fingerprint, predecessor_id=last.external_id))
 
     def _reconnect(self, last: StartRecord, *, is_owned: bool) -> StartRecord | None:
@@ -145,9 +154,7 @@ class ExactlyOnceStarter(Generic[R]):
             log.warning("%s; searching for it", lost)
             found = self._find_lost(record)
             if found is not None:
-                record = self._adopt(record, found)
-                log.info("The start had been taken: it is %s %s", self._resource.kind, record.external_id)
-                return record
+                return self._adopt(record, found)
             self._owner.nothing_was_started()
         raise lost
 

@@ -30,6 +30,7 @@ from airflow_provider_kernel.operators._limits import (
     backstop,
     first_limit,
     kernel_seconds,
+    limits_of,
 )
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.end_invocation import (
@@ -269,13 +270,20 @@ class KernelInvokeOperator(KernelBaseOperator):
     def _start(self, owned: OwningTry[Invocation], context: Context) -> str:
         """Start the invocation, or reconnect to that of a crashed try, and publish its id."""
         ti = context["ti"]
-        self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
-        invocation_id = owned.start()
-        self.log.info("Invocation %s was accepted", invocation_id)
+        invocation_id = owned.start(self._log_start)
+        if self._run.has_started:  # a reconnect is logged already
+            self.log.info("Invocation %s was accepted", invocation_id)
         ti.xcom_push(key=xcom_key(self.owned_kind), value=invocation_id)
         self.show_dashboard(ti, invocation_id, app_name=self.app_name)
         owned.owner.check()
         return invocation_id
+
+    def _log_start(self) -> None:
+        self._run.has_started = True
+        self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
+        waits = self.wait_for_completion
+        level, limits = limits_of(self.async_timeout_seconds, self.execution_timeout, waits=waits)
+        self.log.log(level, limits)
 
     def _resource(self, context: Context) -> OwnedInvocation:
         from airflow_provider_kernel.client.resources.invocations.requests import create_invocation

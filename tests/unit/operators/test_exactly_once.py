@@ -198,6 +198,15 @@ class TestAfterACrash:
         assert kernel_emulator.invocation(old.id).status == "failed"
         assert kernel_emulator.most_active_at_once() == 1
 
+    def test_log_of_a_reconnect_tells_of_no_start(self, crash, capfd, caplog):
+        task = crash(deferrable=True)
+        capfd.readouterr()
+        assert task.next_try().run().state == "deferred"
+        assert caplog.text.count("Reconnecting to invocation") == 1
+        log = capfd.readouterr().out + caplog.text
+        assert "Invoking" not in log
+        assert "was accepted" not in log
+
     def test_try_after_two_crashes_reconnects(self, crash, kernel_emulator):
         task = crash()
         kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)

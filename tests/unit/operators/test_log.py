@@ -4,6 +4,7 @@ import random
 import re
 import signal
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -118,6 +119,33 @@ class TestTheWholeLog:
             rf"Invocation {invocation.id} succeeded after \d+\.\d s; see https://dashboard.onkernel.com",
             records[-1],
         )
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            ({}, "Kernel ends the invocation after 900 s (Kernel's default)"),
+            ({"async_timeout_seconds": 60}, "Kernel ends the invocation after 60 s (async_timeout_seconds)"),
+            (
+                {"execution_timeout": timedelta(minutes=5)},
+                "Kernel ends the invocation after 360 s (execution_timeout and a minute); "
+                "the task waits for 300 s (execution_timeout)",
+            ),
+            (
+                {"execution_timeout": timedelta(seconds=3590)},
+                "Kernel ends the invocation after 3600 s (Kernel's longest limit); "
+                "the task waits for 3590 s (execution_timeout)",
+            ),
+            (
+                {"execution_timeout": timedelta(hours=2)},
+                "Kernel ends the invocation after 3600 s (Kernel's longest limit), "
+                "although the task would wait for 7200 s (execution_timeout)",
+            ),
+        ],
+        ids=["none", "of Kernel", "of the task", "of the task, near Kernel's", "of the task, longer than Kernel's"],
+    )
+    def test_task_log_says_once_what_limits_the_run(self, records_of, arguments, line):
+        records = records_of(**arguments)
+        assert [record for record in records if record.startswith("Kernel ends")] == [line]
 
     def test_task_log_holds_no_payload_and_no_output(self, records_of):
         records = records_of(action_name="echo", payload={"card": "4111-1111"})
