@@ -1,4 +1,4 @@
-"""Callbacks for DAGs."""
+"""Callbacks for DAGs and tasks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ _WHERE_THE_NET_BELONGS = (
 )
 
 
+_WHERE_THE_NET_OF_A_TASK_BELONGS = (
+    "It ends what one task owns, and only a callback of that task knows which. Pass it to the tasks, "
+    "DAG(..., default_args=kernel_task_safety_net()), beside the DAG's own safety net, **kernel_safety_net()"
+)
+
+
 class SafetyNet(dict[str, Any]):
     """The arguments ``on_failure_callback`` and ``on_success_callback`` of a DAG that are the safety net."""
 
@@ -31,6 +37,17 @@ class SafetyNet(dict[str, Any]):
         """Refuse to be a callback: Airflow calls what it is given for one, and takes silence for success."""
         raise KernelInputError(
             f"kernel_safety_net() is no callback; it makes the arguments of a DAG. {_WHERE_THE_NET_BELONGS}"
+        )
+
+
+class TaskSafetyNet(dict[str, Any]):
+    """The argument ``on_failure_callback`` of tasks that adds to the safety net."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse to be a callback, as :class:`SafetyNet` does."""
+        raise KernelInputError(
+            "kernel_task_safety_net() is no callback; it makes arguments of tasks. "
+            f"{_WHERE_THE_NET_OF_A_TASK_BELONGS}"
         )
 
 
@@ -50,6 +67,48 @@ def kernel_safety_net(
         on_failure_callback=[cancel_kernel_invocations, *_as_list(on_failure)],
         on_success_callback=[cancel_kernel_invocations, *_as_list(on_success)],
     )
+
+
+def kernel_task_safety_net(on_failure: Callback | Sequence[Callback] | None = None) -> TaskSafetyNet:
+    """
+    Make an addition to the safety net, for the tasks of a DAG: ``DAG(..., default_args=kernel_task_safety_net())``.
+
+    The DAG's net ends what a task has left when the run is over. This ends it when the task has failed, which may
+    be long before, but only where Airflow calls a task's callback: after an error in the task's process, and when
+    the scheduler finds that a worker is lost. It is no replacement for :func:`kernel_safety_net`.
+
+    With other defaults: ``default_args={"retries": 2, **kernel_task_safety_net()}``. It is a list of
+    :func:`cancel_kernel_task_invocation` and your own callbacks, in this order; Airflow logs an error of one, and
+    calls the others all the same. A task with an ``on_failure_callback`` of its own has that instead.
+
+    :param on_failure: your own callbacks for tasks that fail, one or several.
+    """
+    return TaskSafetyNet(on_failure_callback=[cancel_kernel_task_invocation, *_as_list(on_failure)])
+
+
+def cancel_kernel_task_invocation(context: Context) -> None:
+    """
+    End the invocation that this task instance owns and that still runs, if no other try follows.
+
+    Pass it to a task as ``on_failure_callback``; :func:`kernel_task_safety_net` does that for all tasks of a DAG.
+    It does nothing for a retry, for a task that was cleared and runs again, and for one that owns nothing.
+
+    It tries until 10 seconds before Airflow would kill its process: a task's own 20 seconds after its end
+    (``[core] task_success_overtime``), the DAG processor as for :func:`cancel_kernel_invocations`.
+
+    :raises KernelInputError: when a DAG or a ``DeadlineAlert`` calls it.
+    """
+    from airflow_provider_kernel.lifecycle.occasion import Occasion, occasion_of
+    from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_task
+    from airflow_provider_kernel.owned import kinds
+
+    occasion = occasion_of(context, cancel_kernel_task_invocation)
+    if occasion in (Occasion.RUN_SUCCESS, Occasion.RUN_FAILURE, Occasion.DEADLINE):
+        raise KernelInputError(
+            f"The safety net of a task was called as {occasion.value}. {_WHERE_THE_NET_OF_A_TASK_BELONGS}"
+        )
+    if occasion.ends_task:
+        end_owned_by_task(context, kinds())
 
 
 def cancel_kernel_invocations(context: Context) -> None:

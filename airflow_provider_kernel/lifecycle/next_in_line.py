@@ -13,6 +13,7 @@ AFTER_WORKER = f"the next try of the task, {_NET}"
 AFTER_RESPONDER = f"the DAG's fail_kernel_invocation(), and {KERNEL}"
 AFTER_KILLED_TRIGGER = f"the next try after a clear, {_NET}"
 AFTER_OVERDUE_TRIGGER = f"the worker that resumes the task, {_NET}"
+AFTER_TASK_SAFETY_NET = _NET
 AFTER_SAFETY_NET = f"the sweep, if a DAG runs it; else {KERNEL}"
 AFTER_SWEEP = f"the next run of this DAG; else {KERNEL}"
 

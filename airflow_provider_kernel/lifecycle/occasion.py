@@ -29,6 +29,11 @@ class Occasion(Enum):
     def is_success(self) -> bool:
         return self in (Occasion.RUN_SUCCESS, Occasion.TASK_SUCCESS)
 
+    @property
+    def ends_task(self) -> bool:
+        """Whether a task is over, and no try follows."""
+        return self in (Occasion.TASK_SUCCESS, Occasion.TASK_FAILURE, Occasion.TASK_SKIPPED)
+
 
 _OF_TASK_STATES = {
     "success": Occasion.TASK_SUCCESS,
@@ -55,13 +60,16 @@ def occasion_of(context: Context, callback: Any = None) -> Occasion:
     of_state = _OF_TASK_STATES.get(str(getattr(state, "value", state)))
     if of_state is not None:
         return of_state
-    if getattr(ti, "start_date", None) is None:
-        return _in_dag_processor(ti, callback)
-    return Occasion.TASK_EXECUTE
+    return Occasion.TASK_EXECUTE if is_in_task_process(ti) else _in_dag_processor(ti, callback)
 
 
 def is_of_deadline(context: Context) -> bool:
     return "deadline" in context
+
+
+def is_in_task_process(ti: Any) -> bool:
+    """Return whether a task's own process calls its callback, rather than the DAG processor, which has no dates."""
+    return getattr(ti, "start_date", None) is not None
 
 
 def with_run_id(context: Context) -> Context:

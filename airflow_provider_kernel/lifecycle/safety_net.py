@@ -1,6 +1,9 @@
 """
 The safety net: a DAG callback that ends what a DAG run still owns when it is over, and no task is left to do so.
 
+An addition to it is a task callback, for what one task owns. Airflow calls it when the task fails, which may be
+long before the run is over, but not after every way in which a task can end.
+
 What the tasks own is in XCom, in their ownership records; DAG callbacks cannot read the task state store. The net
 serves every kind of object; see :mod:`airflow_provider_kernel.owned`.
 """
@@ -20,13 +23,15 @@ from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.safe_logger import get_logger
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.end_all import REQUEST_SECONDS, Obligation, end_all
 from airflow_provider_kernel.lifecycle.ending import for_ending
+from airflow_provider_kernel.lifecycle.fencing import may_end
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SAFETY_NET
-from airflow_provider_kernel.lifecycle.occasion import Occasion, occasion_of
-from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
+from airflow_provider_kernel.lifecycle.next_in_line import AFTER_SAFETY_NET, AFTER_TASK_SAFETY_NET
+from airflow_provider_kernel.lifecycle.occasion import Occasion, is_in_task_process, occasion_of
+from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, fetch_ownership, fetch_ownerships
 from airflow_provider_kernel.lifecycle.resource import (
     EndableResource,
     EndReason,
@@ -34,7 +39,13 @@ from airflow_provider_kernel.lifecycle.resource import (
     ListedResource,
     end_failed,
 )
-from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_states, group_by_task, run_id_of
+from airflow_provider_kernel.lifecycle.task_instances import (
+    TaskState,
+    fetch_task_state,
+    fetch_task_states,
+    group_by_task,
+    run_id_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,7 +54,9 @@ log = get_logger(__name__)
 
 #: Airflow's default of ``[dag_processor] dag_file_processor_timeout``.
 _DEFAULT_TIMEOUT_SECONDS = 50
-#: What is left to the last attempt, to the log, and to the DAG's other callbacks.
+#: Airflow's default of ``[core] task_success_overtime``.
+_DEFAULT_OVERTIME_SECONDS = 20.0
+#: What is left to the last attempt, to the log, and to other callbacks.
 _RESERVE_SECONDS = 10.0
 #: Why it ends what is left, by what has called it; a callback of a task otherwise.
 _REASONS = {Occasion.RUN_SUCCESS: EndReason.RUN_OVER, Occasion.RUN_FAILURE: EndReason.RUN_FAILED}
@@ -58,11 +71,13 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
     :param kinds: the kinds of objects, by name. An operator that owns one names it in its ``owned_kind``.
     """
     succeeded = context.get("reason") == "success"
-    reason = _REASONS.get(occasion_of(context), EndReason.TASK_OVER)
+    occasion = occasion_of(context)
+    reason = _REASONS.get(occasion, EndReason.TASK_OVER)
+    ti = None if occasion in _REASONS else context.get("ti")
     dag, run_id = context["dag"], run_id_of(context)
     owned = _owned_by_run(dag, run_id, kinds)
     with ExitStack() as stack:
-        clients = _Clients(stack)
+        clients = _Clients(stack, AFTER_SAFETY_NET)
         owned = [each for each in owned if clients.open_for(each)]
         if succeeded:
             owned = _still_active(clients, owned, kinds)
@@ -74,7 +89,26 @@ def end_owned_by_run(context: Context, kinds: Mapping[str, ListedResource[Any]])
             for each in owned
             if each.task_id not in goes_on
         ]
-        end_all(obligations, seconds=seconds_left(), next_in_line=AFTER_SAFETY_NET)
+        end_all(obligations, seconds=seconds_left(ti), next_in_line=AFTER_SAFETY_NET)
+
+
+def end_owned_by_task(context: Context, kinds: Mapping[str, ListedResource[Any]]) -> None:
+    """
+    End the active object that a task instance owns. For a callback of a task that is over.
+
+    :param kinds: the kinds of objects, by name.
+    """
+    ti: Any = context["ti"]
+    kind = _owned_kind(ti.task)
+    owned = _owned_by_last_try(kind, ti) if kind in kinds else None
+    if owned is None:
+        return
+    with ExitStack() as stack:
+        clients = _Clients(stack, AFTER_TASK_SAFETY_NET)
+        if clients.open_for(owned):
+            client, resource = clients[owned.kernel_conn_id], _EndIfActive(kinds[kind])
+            obligation = Obligation(client, resource, owned.external_id, EndReason.TASK_OVER)
+            end_all([obligation], seconds=seconds_left(ti), next_in_line=AFTER_TASK_SAFETY_NET)
 
 
 #: The states of a task that has ended what it owned, or has not run. A former task in another one is asked, too.
@@ -91,10 +125,15 @@ class _Owned(NamedTuple):
 
 
 class _Clients:
-    """A client for each connection, for ends."""
+    """
+    A client for each connection, for ends.
 
-    def __init__(self, stack: ExitStack) -> None:
+    :param next_in_line: who ends what this callback cannot end, for the log.
+    """
+
+    def __init__(self, stack: ExitStack, next_in_line: str) -> None:
         self._stack = stack
+        self._next_in_line = next_in_line
         self._clients: dict[str, KernelClient] = {}
         self._errors: dict[str, Exception] = {}
 
@@ -109,7 +148,7 @@ class _Clients:
                 self._errors[kernel_conn_id] = error
         if kernel_conn_id in self._errors:
             reason = self._errors[kernel_conn_id]
-            end_failed(owned.kind, owned.external_id, reason, next_in_line=AFTER_SAFETY_NET).log(log)
+            end_failed(owned.kind, owned.external_id, reason, next_in_line=self._next_in_line).log(log)
         return kernel_conn_id in self._clients
 
     def __getitem__(self, kernel_conn_id: str) -> KernelClient:
@@ -149,11 +188,16 @@ class _EndIfActive:
         return (yield from self._resource.end(record, reason, urgent=urgent))
 
 
+def _owned_kind(task: Any) -> str:
+    """Return the kind of object that a task owns, mapped or not; empty for none."""
+    return str(getattr(getattr(task, "operator_class", type(task)), "owned_kind", ""))
+
+
 def _owned_by_run(dag: Any, run_id: str, kinds: Mapping[str, ListedResource[Any]]) -> list[_Owned]:
     owned: list[_Owned] = []
     owners: set[str] = set()
     for task in dag.tasks:
-        kind = getattr(getattr(task, "operator_class", type(task)), "owned_kind", "")
+        kind = _owned_kind(task)
         if kind in kinds:
             owners.add(task.task_id)
             owned += _owned_by_task(kind, dag.dag_id, task.task_id, run_id)
@@ -186,14 +230,43 @@ def _owned_by_task(kind: str, dag_id: str, task_id: str, run_id: str) -> list[_O
     try:
         records = fetch_ownerships(kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
     except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
-        line = "What task %s owns cannot be read from XCom: %s. Next in line: %s"
-        log.error(line, task_id, error, AFTER_SAFETY_NET)  # noqa: TRY400
+        _log_unread_record(task_id, error, AFTER_SAFETY_NET)
         return []
-    return [
-        _Owned(kind, record.external_id, record.kernel_conn_id, task_id)
-        for record in records
-        if record.is_owned and record.external_id is not None
-    ]
+    return [owned for record in records if (owned := _owned(kind, task_id, record)) is not None]
+
+
+def _owned_by_last_try(kind: str, ti: Any) -> _Owned | None:
+    """Return what a task instance owns, unless another try has it, or will: a user may have cleared the task."""
+    try:
+        state = fetch_task_state(ti)
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        line = "Whether task %s goes on cannot be fetched, so its %s is ended: %s"
+        log.warning(line, ti.task_id, kind, error)
+        state = TaskState.UNKNOWN
+    try:
+        # After the state: if another try begins in between, the record is gone, or that of the other try.
+        record = fetch_ownership(kind, ti)
+    except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
+        _log_unread_record(ti.task_id, error, AFTER_TASK_SAFETY_NET)
+        return None
+    owned = None if record is None else _owned(kind, ti.task_id, record)
+    if record is None or owned is None:
+        return None
+    # Airflow says "running" until the process that runs this callback has ended.
+    if may_end(state, record, StartRecord.naming(owned.external_id), ti.try_number, has_published=True):
+        return owned
+    log.info("Task %s runs again, and ends what it owns itself", ti.task_id)
+    return None
+
+
+def _owned(kind: str, task_id: str, record: OwnershipRecord) -> _Owned | None:
+    if not record.is_owned or record.external_id is None:
+        return None
+    return _Owned(kind, record.external_id, record.kernel_conn_id, task_id)
+
+
+def _log_unread_record(task_id: str, error: Exception, next_in_line: str) -> None:
+    log.error("What task %s owns cannot be read from XCom: %s. Next in line: %s", task_id, error, next_in_line)
 
 
 def _still_active(
@@ -249,10 +322,22 @@ def _goes_on(state: TaskState) -> bool:
     return not state.is_over and state is not TaskState.UNKNOWN
 
 
-def seconds_left() -> float:
-    """Return how long to try. Airflow kills the process that runs a DAG's callbacks when it is too old."""
+def seconds_left(ti: Any = None) -> float:
+    """
+    Return how long to try: Airflow ends the process that runs a callback after some time.
+
+    :param ti: the task instance whose callback runs; ``None`` for a DAG's.
+    """
+    return max(0.0, _seconds_granted(ti) - _RESERVE_SECONDS)
+
+
+def _seconds_granted(ti: Any) -> float:
+    if ti is not None and is_in_task_process(ti):
+        overtime: float = conf.getfloat("core", "task_success_overtime", fallback=_DEFAULT_OVERTIME_SECONDS)
+        ended = getattr(ti, "end_date", None)
+        return overtime - (max(0.0, (utc_now() - ended).total_seconds()) if ended is not None else 0.0)
     timeout: int = conf.getint("dag_processor", "dag_file_processor_timeout", fallback=_DEFAULT_TIMEOUT_SECONDS)
     age: float = max(0.0, time.time() - psutil.Process().create_time())
     if age > timeout:
         age = 0.0  # not such a process: `dag.test()` runs callbacks, too
-    return max(0.0, timeout - age - _RESERVE_SECONDS)
+    return timeout - age

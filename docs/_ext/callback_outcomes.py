@@ -16,6 +16,7 @@ class Outcome(Enum):
     SUCCEEDED = "ends the invocation as succeeded"
     FAILED = "ends the invocation as failed"
     NOTHING = "ends nothing"
+    ENDS_OWN = "ends what this task has left running"
     ERROR = "ends nothing; the log has an error that says where it belongs"
     CLEANS_UP = "ends what the tasks that are over have left running"
     REFUSED = "cannot be given: Airflow refuses it when the DAG is parsed"
@@ -27,6 +28,7 @@ CALLBACKS = {
     "complete": "complete_kernel_invocation",
     "fail": "fail_kernel_invocation",
     "net": "cancel_kernel_invocations",
+    "task_net": "cancel_kernel_task_invocation",
 }
 
 #: The first version of Airflow that has a place; every version that the package supports has the others.
@@ -55,15 +57,15 @@ def _row(*cells: Outcome) -> dict[str, Outcome]:
 O = Outcome  # noqa: E741 (the table is read as a table)
 #: By place and callback.
 OUTCOMES: dict[str, dict[str, Outcome]] = {
-    "run_success": _row(O.SUCCEEDED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "run_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "task_success": _row(O.SUCCEEDED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "task_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "killed_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "task_skipped": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "task_retry": _row(O.NOTHING, O.NOTHING, O.NOTHING, O.CLEANS_UP),
-    "killed_retry": _row(O.NOTHING, O.NOTHING, O.NOTHING, O.CLEANS_UP),
-    "task_execute": _row(O.ERROR, O.SUCCEEDED, O.FAILED, O.CLEANS_UP),
-    "deadline_async": _row(O.FAILED, O.REFUSED, O.REFUSED, O.REFUSED),
-    "deadline_sync": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.ERROR),
+    "run_success": _row(O.SUCCEEDED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ERROR),
+    "run_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ERROR),
+    "task_success": _row(O.SUCCEEDED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ENDS_OWN),
+    "task_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ENDS_OWN),
+    "killed_failure": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ENDS_OWN),
+    "task_skipped": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.ENDS_OWN),
+    "task_retry": _row(O.NOTHING, O.NOTHING, O.NOTHING, O.CLEANS_UP, O.NOTHING),
+    "killed_retry": _row(O.NOTHING, O.NOTHING, O.NOTHING, O.CLEANS_UP, O.NOTHING),
+    "task_execute": _row(O.ERROR, O.SUCCEEDED, O.FAILED, O.CLEANS_UP, O.NOTHING),
+    "deadline_async": _row(O.FAILED, O.REFUSED, O.REFUSED, O.REFUSED, O.REFUSED),
+    "deadline_sync": _row(O.FAILED, O.SUCCEEDED, O.FAILED, O.ERROR, O.ERROR),
 }

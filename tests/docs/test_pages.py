@@ -11,9 +11,11 @@ import pytest
 from airflow_provider_kernel import client, get_provider_info
 from airflow_provider_kernel.callbacks import (
     cancel_kernel_invocations,
+    cancel_kernel_task_invocation,
     complete_kernel_invocation,
     fail_kernel_invocation,
     kernel_safety_net,
+    kernel_task_safety_net,
 )
 from airflow_provider_kernel.client.dashboard import PLACEHOLDERS
 
@@ -192,6 +194,8 @@ CLASSES = dict(classes())
 OTHERS = {
     f"`{cancel_kernel_invocations.__name__}`": "operators/callback",
     f"`{kernel_safety_net.__name__}`": "operators/callback",
+    f"`{cancel_kernel_task_invocation.__name__}`": "operators/callback",
+    f"`{kernel_task_safety_net.__name__}`": "operators/callback",
     f"`{complete_kernel_invocation.__name__}()`": "operators/notifier",
     f"`{fail_kernel_invocation.__name__}()`": "operators/notifier",
     f"`@task.{get_provider_info()['task-decorators'][0]['name']}`": "operators/answer",

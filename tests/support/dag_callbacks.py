@@ -18,8 +18,10 @@ from airflow.sdk.execution_time.comms import (
     ErrorResponse,
     GetConnection,
     GetTaskStates,
+    GetXCom,
     GetXComSequenceSlice,
     TaskStatesResult,
+    XComResult,
     XComSequenceSliceResult,
 )
 
@@ -32,10 +34,14 @@ TIMEOUT = "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"
 
 
 def ownership(
-    external_id: str | None, *, kernel_conn_id: str = "kernel_default", is_owned: bool = True
+    external_id: str | None,
+    *,
+    kernel_conn_id: str = "kernel_default",
+    is_owned: bool = True,
+    try_number: int = 1,
 ) -> dict[str, Any]:
     """Make an ownership record, as a task writes it to XCom."""
-    return OwnershipRecord(external_id, "token", 1, kernel_conn_id, is_owned)._asdict()
+    return OwnershipRecord(external_id, "token", try_number, kernel_conn_id, is_owned)._asdict()
 
 
 class XComs:
@@ -65,13 +71,19 @@ class XComs:
             if self.states is None:
                 raise ConnectionError("the API server does not answer")
             return TaskStatesResult(task_states={"r": dict(self.states)})
-        assert isinstance(msg, GetXComSequenceSlice)
+        assert isinstance(msg, (GetXCom, GetXComSequenceSlice))
         assert (msg.dag_id, msg.run_id) == ("d", "r")
         self.asked.append(msg.task_id)
         found = self.records.get(msg.task_id, [])
         if found is None:
             raise ConnectionError("the API server does not answer")
-        return XComSequenceSliceResult(root=found if msg.key == self.key else [])
+        if msg.key != self.key:
+            found = []
+        if isinstance(msg, GetXCom):
+            # Of a mapped task, the records are in the order of the indexes.
+            index = max(0, msg.map_index or 0)
+            return XComResult(key=msg.key, value=found[index] if index < len(found) else None)
+        return XComSequenceSliceResult(root=found)
 
 
 def new_dag(**arguments: Any) -> DAG:

@@ -49,7 +49,14 @@ def end_run(
 
 
 def kill_task(
-    dag: DAG, task_id: str, conf: dict[str, Any], *, callback_type: str | None, try_number: int, max_tries: int
+    dag: DAG,
+    task_id: str,
+    conf: dict[str, Any],
+    *,
+    callback_type: str | None,
+    try_number: int,
+    max_tries: int,
+    map_index: int = -1,
 ) -> None:
     """
     Call a task's callbacks as the scheduler and the DAG processor do when its process is gone.
@@ -65,7 +72,7 @@ def kill_task(
     )
     request = TaskCallbackRequest(
         **_FILE,
-        ti=_task_instance(task_id, "r", try_number),
+        ti=_task_instance(task_id, "r", try_number, map_index),
         msg="killed",
         task_callback_type=callback_type,
         context_from_server=context,
@@ -111,6 +118,8 @@ def _dag_run(state: str, conf: dict[str, Any], run_id: str) -> DagRun:
     return DagRun(**{name: value for name, value in fields.items() if name in DagRun.model_fields})  # type: ignore[arg-type]
 
 
-def _task_instance(task_id: str, run_id: str, try_number: int = 1) -> TaskInstance:
+def _task_instance(task_id: str, run_id: str, try_number: int = 1, map_index: int = -1) -> TaskInstance:
     ids = {"id": uuid.uuid4(), "dag_version_id": uuid.uuid4()}
-    return TaskInstance(**ids, task_id=task_id, dag_id="d", run_id=run_id, try_number=try_number)
+    return TaskInstance(
+        **ids, task_id=task_id, dag_id="d", run_id=run_id, try_number=try_number, map_index=map_index
+    )

@@ -15,7 +15,12 @@ from support.triggerer import Triggerer
 
 from airflow_provider_kernel import callbacks
 from airflow_provider_kernel._compat import AirflowFailException, AirflowSkipException
-from airflow_provider_kernel.callbacks import cancel_kernel_invocations, kernel_safety_net
+from airflow_provider_kernel.callbacks import (
+    cancel_kernel_invocations,
+    cancel_kernel_task_invocation,
+    kernel_safety_net,
+    kernel_task_safety_net,
+)
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ownership import ownership_key
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
@@ -24,6 +29,11 @@ from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "_ext"))
 from callback_outcomes import CALLBACKS, OUTCOMES, PLACES, Outcome
 
+WHERE_IT_BELONGS = {
+    "notifier": "Pass it as on_success_callback and on_failure_callback",
+    "net": "Pass the safety net to the DAG",
+    "task_net": "Pass it to the tasks",
+}
 HAS_SYNC_CALLBACKS = find_spec("airflow.triggers.callback") is not None
 CELLS = [
     pytest.param(
@@ -41,7 +51,9 @@ CELLS = [
 
 
 class Ends(BaseOperator):
-    """Ends as it is told."""
+    """Ends as it is told, and leaves an invocation running."""
+
+    owned_kind = "invocation"
 
     def __init__(self, *, error=None, **arguments):
         super().__init__(**arguments)
@@ -57,22 +69,25 @@ class Play:
     Lets Airflow call a callback from one place.
 
     :param waiting: the invocation that waits for the DAG run.
-    :param left: what a task of the run has left running, which is over.
+    :param left: what another task of the run has left running, which is over.
+    :param own: what the task whose callback is called has left running.
     """
 
     def __init__(self, name, kernel, api, monkeypatch):
         self.kernel = kernel
         self.api = api
         with KernelHook() as hook:
-            self.waiting, self.left = (hook.invoke("demo", "hang").id for _ in range(2))
+            self.waiting, self.left, self.own = (hook.invoke("demo", "hang").id for _ in range(3))
         self.conf = {"kernel_invocation_id": self.waiting}
         self.given = getattr(callbacks, CALLBACKS[name], KernelInvocationNotifier)
-        self.callback = self.given if name == "net" else self.given()
-        record = ownership(self.left)
-        self.xcoms = XComs({"left": [record]}, states={"left": "failed"})
+        self.callback = self.given if name in ("net", "task_net") else self.given()
+        left, own = ownership(self.left), ownership(self.own)
+        self.xcoms = XComs({"left": [left], "t": [own]}, states={"left": "failed", "t": "failed"})
         api.conf = self.conf
-        api.other_xcoms = {("d", "r", "left", -1): {ownership_key("invocation"): record}}
-        api.other_task_states = {"d": {"r": {"left": "failed"}}}
+        api.xcoms[ownership_key("invocation")] = own
+        api.other_xcoms = {("d", "r", "left", -1): {ownership_key("invocation"): left}}
+        # Airflow says so until the process of the task has ended.
+        api.other_task_states = {"d": {"r": {"left": "failed", "t": "running"}}}
         leave_seconds(monkeypatch, 30)
         self.monkeypatch = monkeypatch
 
@@ -83,10 +98,11 @@ class Play:
         return dag
 
     def outcome(self):
-        waiting, left = (self.kernel.invocation(each).status for each in (self.waiting, self.left))
-        if left == "failed":
+        ids = (self.waiting, self.left, self.own)
+        waiting, left, own = (self.kernel.invocation(each).status for each in ids)
+        if "failed" in (left, own):
             assert waiting == "running"
-            return Outcome.CLEANS_UP
+            return Outcome.CLEANS_UP if left == "failed" else Outcome.ENDS_OWN
         return {"succeeded": Outcome.SUCCEEDED, "failed": Outcome.FAILED}.get(waiting, Outcome.NOTHING)
 
     def reason(self):
@@ -126,6 +142,7 @@ class Play:
 
     def _kill_task(self, callback_type, try_number=1, **of_tasks):
         answer_from(self.monkeypatch, self.xcoms)
+        self.xcoms.records["t"] = [ownership(self.own, try_number=try_number)]
         tries = {"callback_type": callback_type, "try_number": try_number, "max_tries": 1}
         kill_task(self.dag(of_tasks=of_tasks), "t", self.conf, **tries)
 
@@ -154,11 +171,11 @@ async def test_callback_has_the_outcome_that_the_docs_name(place, name, outcome,
     if place == "deadline_async":
         await in_triggerer(played, outcome, request.getfixturevalue("triggerer"))
     elif place == "deadline_sync":
-        in_executor(played, outcome)
+        in_executor(played, outcome, WHERE_IT_BELONGS.get(name))
     else:
         getattr(played, place)()
         if outcome is Outcome.ERROR:
-            assert "Pass it as on_success_callback and on_failure_callback" in capsys.readouterr().out
+            assert WHERE_IT_BELONGS[name] in capsys.readouterr().out
     if outcome in (Outcome.REFUSED, Outcome.ERROR):
         outcome = Outcome.NOTHING
     assert played.outcome() is outcome
@@ -175,13 +192,13 @@ async def in_triggerer(played, outcome, triggerer):
     assert played.reason() == "The Airflow DAG run missed its deadline"
 
 
-def in_executor(played, outcome):
+def in_executor(played, outcome, where):
     done, error = deadlines.call_in_executor(
         deadlines.SyncCallback(played.given), context_of_missed_deadline(played.conf)
     )
     assert done is (outcome is not Outcome.ERROR)
     if outcome is Outcome.ERROR:
-        assert "Pass the safety net to the DAG" in error
+        assert where in error
 
 
 @pytest.mark.parametrize(
@@ -200,15 +217,15 @@ def test_reason_of_the_net_is_what_has_called_it(place, reason, play):
 
 
 @pytest.mark.skipif(not HAS_SYNC_CALLBACKS, reason="Airflow 3.1 runs no SyncCallback")
-def test_both_callbacks_of_the_net_are_no_callback_of_a_deadline():
-    done, error = deadlines.call_in_executor(
-        deadlines.SyncCallback(kernel_safety_net), context_of_missed_deadline({})
-    )
+@pytest.mark.parametrize("net", [kernel_safety_net, kernel_task_safety_net], ids=lambda net: net.__name__)
+def test_arguments_of_the_net_are_no_callback_of_a_deadline(net):
+    done, error = deadlines.call_in_executor(deadlines.SyncCallback(net), context_of_missed_deadline({}))
     assert not done
-    assert "kernel_safety_net() is no callback" in error
+    assert f"{net.__name__}() is no callback" in error
 
 
 def test_table_has_each_callback_in_each_place():
     assert list(OUTCOMES) == list(PLACES)
     assert all(list(row) == list(CALLBACKS) for row in OUTCOMES.values())
     assert cancel_kernel_invocations.__name__ == CALLBACKS["net"]
+    assert cancel_kernel_task_invocation.__name__ == CALLBACKS["task_net"]

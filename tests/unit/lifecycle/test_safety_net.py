@@ -2,12 +2,15 @@
 
 import multiprocessing
 import time
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import BaseOperator
 from support.dag_callbacks import TIMEOUT, XComs, answer_from, leave_seconds, new_dag, ownership
 
 from airflow_provider_kernel import owned
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_run, seconds_left
 from airflow_provider_kernel.owned.invocation import EndableInvocation
@@ -75,6 +78,14 @@ def test_time_of_the_safety_net_counts_from_the_start_of_its_process(monkeypatch
     process.join()
     # The system tells the start of a process by the second.
     assert left == pytest.approx(90 - (now - began), abs=1.1)
+
+
+@pytest.mark.parametrize(("overtime", "left"), [("20", 7.0), ("5", 0.0)])
+def test_time_of_the_safety_net_counts_from_the_end_of_a_task_in_its_own_process(overtime, left, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__TASK_SUCCESS_OVERTIME", overtime)
+    now = utc_now()
+    ti = SimpleNamespace(start_date=now - timedelta(hours=1), end_date=now - timedelta(seconds=3))
+    assert seconds_left(ti) == pytest.approx(left, abs=0.5)
 
 
 @pytest.mark.parametrize(("timeout", "left"), [("0", 0.0), ("1", 0.0)])
