@@ -21,7 +21,7 @@ TASK_ID = "invoke"
 OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 #: What Airflow calls when it has noticed, by what was noted.
-_NOTICED = ("operator.on_kill", "trigger.on_kill", "net", "resume", "execute")
+_NOTICED = ("operator.on_kill", "trigger.on_kill", "net", "net of the task", "resume", "execute")
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,11 @@ class Run:
             lambda: f"nobody looks any more: {looks()} after {before}; {self.states()}",
             90,
         )
+
+    def expect_run_goes_on(self) -> None:
+        """Expect that the DAG run has not ended, so that its own callbacks were not called."""
+        assert self.matrix.stack.api.run_state(self.dag_id, self.run_id) == "running"
+        assert not self._noted("net")
 
     def until_run_is_over(self, timeout: float = 90) -> None:
         """

@@ -103,6 +103,33 @@ def test_worker_lost_without_retries(scenario, lost_worker):
     run.end()
 
 
+@pytest.mark.row("12b", "a sibling goes on")
+def test_net_of_the_task_while_a_sibling_goes_on(start, lost_worker):
+    lost, killed = (
+        start("both_nets", BLOCKING, "12b", f"{what}, while a sibling goes on")
+        for what in ("worker lost, no retry left", "SIGKILL to the task, no retry left")
+    )
+    for run in (lost, killed):
+        run.until_waiting()
+        run.until_noted("at the gate")
+    lost_worker(lost)
+    killed.kill(signal.SIGKILL)
+    lost.expect_cancelled(within=120)
+    lost.expect_run_goes_on()
+    # Airflow calls no callback of a task whose process alone was killed.
+    killed.until_state("failed")
+    killed.expect_run_goes_on()
+    killed.expect_going_on()
+    killed.act()
+    killed.open_gate()
+    lost.open_gate()
+    killed.expect_cancelled()
+    for run in (lost, killed):
+        run.until_state("failed")
+        run.expect_started(1)
+        run.end()
+
+
 @pytest.fixture
 def lost_worker(stack):
     """Lose the worker of a run: with Celery the whole worker, which is started again."""

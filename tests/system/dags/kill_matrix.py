@@ -41,19 +41,21 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
         dag_arguments["on_failure_callback"] = under_test.net
     if dag_arguments.pop("safety_net", False):
         dag_arguments |= under_test.safety_net
-    blocker = dag_arguments.pop("blocker", False)
+    if dag_arguments.pop("task_net", False):
+        dag_arguments["default_args"] = under_test.task_net
+    has_sibling = dag_arguments.pop("sibling", False)
     with DAG(dag_id(variant, mode), schedule=None, **dag_arguments):
         if items > 1:
             under_test.Operator.partial(**arguments).expand(payload=payloads)
         else:
             under_test.Operator(payload=payloads[0], **arguments)
-        if blocker:
-            keep_the_slot()
+        if has_sibling:
+            go_on()
 
 
 @task(priority_weight=100)
-def keep_the_slot():
-    """Take the DAG's only slot until the test opens the gate."""
+def go_on():
+    """Keep the run going, and the DAG's only slot if it has but one, until the test opens the gate."""
     from airflow.sdk import get_current_context
 
     from under_test.notices import wait_at_the_gate

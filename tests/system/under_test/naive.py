@@ -111,3 +111,4 @@ class Operator(NotedOperator, NaiveInvokeOperator):
 #: Such an operator brings none.
 net = None
 safety_net: dict[str, Any] = {}
+task_net: dict[str, Any] = {}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_kernel.callbacks import cancel_kernel_invocations, kernel_safety_net
+from airflow_provider_kernel.callbacks import (
+    cancel_kernel_invocations,
+    cancel_kernel_task_invocation,
+    kernel_safety_net,
+)
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 from under_test.noted import NotedOperator, NotedTrigger
@@ -25,6 +29,15 @@ def net(context: Any) -> None:
     """Be the DAG's net."""
     note("net", context["dag_run"])
     cancel_kernel_invocations(context)
+
+
+def net_of_task(context: Any) -> None:
+    """Be the net of a task."""
+    note("net of the task", context["ti"])
+    cancel_kernel_task_invocation(context)
+
+
+task_net = {"on_failure_callback": net_of_task}
 
 
 def note_net(context: Any) -> None:

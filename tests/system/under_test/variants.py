@@ -22,7 +22,8 @@ _MARKED, _SAFE = {"marked": True}, {"safety_net": True}
 _MANY_RETRIES = {"retries": 20, "retry_delay": timedelta(seconds=5)}
 _ONE_RETRY = {"retries": 1, "retry_delay": timedelta(seconds=2)}
 
-#: Variant -> (modes, arguments of the task, arguments of the DAG); ``net`` is the DAG's net for failed runs.
+#: Variant -> (modes, arguments of the task, arguments of the DAG); ``net`` is the DAG's net for failed runs,
+#: ``task_net`` that of its tasks, and ``sibling`` a task that goes on until the gate is opened.
 VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "plain": (_ALL, {}, {}),
     "net": (_ALL, {}, {"net": True}),
@@ -38,7 +39,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "deleted": ((DEFERRABLE,), {}, {}),
     "short": ((BLOCKING, DEFERRABLE, MAPPED), {"seconds": 10}, {}),
     "failing": ((BLOCKING, DEFERRABLE), {"fails": True, "retries": 1, "retry_delay": timedelta(seconds=1)}, {}),
-    "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "blocker": True}),
+    "held_back": ((BLOCKING, DEFERRABLE), {}, {"max_active_tasks": 1, "sibling": True}),
     "safe": ((BLOCKING, DEFERRABLE), _MARKED, _SAFE),
     "safe_last_try": ((BLOCKING,), {**_MARKED, **_ONE_RETRY}, _SAFE),
     "safe_retries": ((BLOCKING, DEFERRABLE), {**_MARKED, **_MANY_RETRIES}, _SAFE),
@@ -47,6 +48,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "late_retry": ((BLOCKING,), {"retries": 1, "retry_delay": timedelta(seconds=600)}, _SAFE),
     "one_retry": ((BLOCKING,), _ONE_RETRY, {}),
     "marked": ((BLOCKING,), _MARKED, {}),
+    "both_nets": ((BLOCKING,), {}, {"net": True, "task_net": True, "sibling": True}),
     "net_retry": ((BLOCKING,), _ONE_RETRY, {"net": True}),
     "brief": ((DEFERRABLE,), {"items": 40, "seconds": 0.5, "longest": 15.0}, {}),
     "crowd": (
