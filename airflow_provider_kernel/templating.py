@@ -30,11 +30,17 @@ class TextRenderingMixin:
         if parent is not self:  # an object in a field, with template fields of its own
             render(parent, template_fields, context, jinja_env, seen_oids)
             return
+        from airflow_provider_kernel.arguments import check_rendered
+
         fields = tuple(template_fields)
+        templates = {name: getattr(self, name) for name in JSON_FIELDS.intersection(fields)}
         texts = [name for name in fields if name in TEXT_FIELDS]
         render(self, [name for name in fields if name not in TEXT_FIELDS], context, jinja_env, seen_oids)
-        for name in JSON_FIELDS.intersection(fields):
-            setattr(self, name, read_values(getattr(self, name)))
+        for name, template in templates.items():
+            rendered = read_values(getattr(self, name))
+            setattr(self, name, rendered)
+            # Before Airflow, which stores the rendered fields and takes neither NaN nor infinity.
+            check_rendered(self, name, template=template, jinja_env=jinja_env)
         templater = _text_templater(self, context, jinja_env)
         for name in texts:
             try:

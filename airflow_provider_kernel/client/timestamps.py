@@ -1,11 +1,14 @@
-"""The API's timestamps, and the present."""
+"""The API's timestamps, durations back from now, and the present."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)")
+#: Of a duration, as text: DAG files load this module, and few need it.
+_DURATION = r"(\d+(?:\.\d+)?)(ms|h|m|s)"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def parse_timestamp(text: str | None) -> datetime | None:
@@ -26,6 +29,14 @@ def parse_timestamp(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return usable_time(when)
+
+
+def earliest_time(since: str, now: datetime) -> datetime | None:
+    """Read a time, or a duration back from now such as ``"1h30m"``; ``None`` for what is neither."""
+    parts = re.findall(_DURATION, since)
+    if parts and "".join(number + unit for number, unit in parts) == since:
+        return now - timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    return parse_timestamp(since)
 
 
 def utc_now() -> datetime:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
+from airflow_provider_kernel.arguments import check_constants
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def kernel_invocation_task(
 
     :param multiple_outputs: whether to also push each item of a returned dict to XCom.
     """
+    check_constants(KernelInvocationDecoratedOperator, kwargs)
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,

@@ -12,11 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.safe_logger import get_logger
-from airflow_provider_kernel.client.timestamps import parse_timestamp
+from airflow_provider_kernel.client.timestamps import earliest_time, parse_timestamp
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord, fetch_ownership, fetch_ownerships
 from airflow_provider_kernel.lifecycle.task_instances import TaskState, group_by_task
 
@@ -30,8 +30,6 @@ _HAS_RUN = frozenset({"success", "failed", "running", "deferred", "up_for_retry"
 #: After so many runs in which a task has run without a record, it owns nothing.
 _RUNS_WITHOUT_A_RECORD = 3
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TIME_IN_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 #: The time in the id of such a run says nothing of when it ran.
 _BACKFILL = "backfill__"
@@ -93,14 +91,6 @@ def run_is_over(dag_id: str, run_id: str) -> bool | None:
         log.info("The state of run %s of DAG %s could not be fetched: %s", run_id, dag_id, error)
         return None
     return _value(state) in _RUN_IS_OVER
-
-
-def earliest_time(since: str, now: datetime) -> datetime | None:
-    """Read a time, or a duration back from now such as ``"1h30m"``; ``None`` for what is neither."""
-    parts = _DURATION.findall(since)
-    if parts and "".join(number + unit for number, unit in parts) == since:
-        return now - timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    return parse_timestamp(since)
 
 
 class _Search:

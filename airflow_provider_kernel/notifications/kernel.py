@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
@@ -87,7 +88,7 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
         another reason, the invocation ends as ``failed``.
     :param kernel_conn_id: id of an Airflow connection of type ``kernel`` (templated).
     :param context: what Airflow has called it with; only Airflow passes it, for a ``DeadlineAlert``.
-    :raises KernelInputError: when the arguments contradict each other.
+    :raises KernelInputError: when an argument cannot work, or arguments contradict each other.
     """
 
     template_fields: Sequence[str] = ("output", "reason", "invocation_id", "kernel_conn_id")
@@ -115,12 +116,7 @@ class KernelInvocationNotifier(TextRenderingMixin, SafeLogMixin, BaseNotifier):
         #: Of a rendered copy: the notifier of the DAG file, and what could not be rendered.
         self._callback: KernelInvocationNotifier | None = None
         self._unrendered: str | None = None
-        if status not in (None, InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value):
-            raise KernelInputError(
-                f"status is {status!r}; it takes 'succeeded', 'failed', or None: by what calls it"
-            )
-        if output_from is not None and output is not UNSET:
-            raise KernelInputError("both output and output_from are given; an invocation has one output")
+        check_arguments(self)
 
     def __call__(self, *args: Any, context: Context | None = None) -> None:
         """

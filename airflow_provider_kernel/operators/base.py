@@ -17,6 +17,7 @@ from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._partial import CheckedPartial
 from airflow_provider_kernel.operators._run import Run
 from airflow_provider_kernel.templating import TextRenderingMixin
 from airflow_provider_kernel.validation import DEFAULT_OUTPUT_AS, OutputAs
@@ -44,6 +45,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     multiple_outputs: bool
     #: The form in which an output goes into XCom.
     output_as: OutputAs = DEFAULT_OUTPUT_AS
+    partial = CheckedPartial()
 
     @property
     def pushes_items(self) -> bool:

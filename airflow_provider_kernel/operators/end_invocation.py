@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_kernel._compat import AirflowSkipException
+from airflow_provider_kernel.arguments import check_arguments, check_rendered
 from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
@@ -14,7 +15,7 @@ from airflow_provider_kernel.client.validation import is_missing
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators.base import KernelBaseOperator
-from airflow_provider_kernel.validation import check_invocation_id, check_no_multiple_outputs
+from airflow_provider_kernel.validation import check_invocation_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,16 +58,9 @@ class _EndInvocationOperator(KernelBaseOperator):
             # A template field has the name of its argument, and BaseOperator.output is the reference to XCom.
             raise KernelInputError("There is no argument 'output'; the invocation's output is 'invocation_output'")
         super().__init__(**kwargs)
-        check_no_multiple_outputs(self.pushes_items, "a status")
         self.invocation_id = invocation_id
         self.if_finished = if_finished
-        if if_finished not in (None, "skip", "fail", "ignore"):
-            raise KernelInputError(
-                f"if_finished is {if_finished!r}; it takes 'skip', 'fail', 'ignore', or None for the default"
-            )
         self.if_missing = if_missing
-        if if_missing not in ("skip", "fail"):
-            raise KernelInputError(f"if_missing is {if_missing!r}; it takes 'skip' or 'fail'")
 
     def run_with_hook(self, context: Context) -> str:
         """
@@ -77,6 +71,8 @@ class _EndInvocationOperator(KernelBaseOperator):
         if self.if_missing == "skip" and is_missing(self.invocation_id):
             raise AirflowSkipException(f"invocation_id is {self.invocation_id!r}: there is no invocation to end")
         check_invocation_id(self.invocation_id, "to end", _HOW_TO_SKIP)
+        if "status" in self.template_fields:
+            check_rendered(self, "status")
         if self.status == InvocationStatus.SUCCEEDED:  # who waits must not get that from a task that then fails
             self.check_returned(self.status, context)
         self.log.info("Ending invocation %s as %s", self.invocation_id, self.status)
@@ -158,6 +154,7 @@ class KernelUpdateInvocationOperator(_EndInvocationOperator):
         super().__init__(**kwargs)
         self.status = status
         self.invocation_output = invocation_output
+        check_arguments(self)
 
     def end_invocation(self) -> Invocation:
         return self.hook.update_invocation(self.invocation_id, self.status, self.invocation_output)
@@ -185,6 +182,7 @@ class KernelCompleteInvocationOperator(_EndInvocationOperator):
     def __init__(self, *, invocation_output: Any = UNSET, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.invocation_output = invocation_output
+        check_arguments(self)
 
     def end_invocation(self) -> Invocation:
         return self.hook.complete_invocation(self.invocation_id, self.invocation_output)
@@ -210,6 +208,7 @@ class KernelCancelInvocationOperator(_EndInvocationOperator):
     def __init__(self, *, reason: str = EndReason.CANCELLED.value, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reason = reason
+        check_arguments(self)
 
     def end_invocation(self) -> Invocation:
         invocation = self.hook.cancel_invocation(self.invocation_id, self.reason)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout, TaskDeferred, conf
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
@@ -32,6 +33,7 @@ from airflow_provider_kernel.operators._limits import (
     kernel_seconds,
     limits_of,
 )
+from airflow_provider_kernel.operators._partial import LinksProperty
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.end_invocation import (
     KernelCancelInvocationOperator,
@@ -44,9 +46,6 @@ from airflow_provider_kernel.validation import (
     DEFAULT_OUTPUT_AS,
     DEFAULT_POLL_INTERVAL,
     OutputAs,
-    check_output_as,
-    check_poll_interval,
-    check_whole_number,
 )
 
 if TYPE_CHECKING:
@@ -96,7 +95,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         that range; without an ``execution_timeout`` Kernel's own 900.
     :param wait_for_completion: ``False`` returns the id at once, and the invocation outlives the task.
     :param deferrable: whether to wait in the triggerer, which takes no worker slot. Default: what
-        ``[operators] default_deferrable`` says. One that ends at once is not deferred.
+        ``[operators] default_deferrable`` says. One that ends at once is not deferred. A task with
+        ``wait_for_completion=False`` refuses ``True``, unless that or ``default_args`` say so for all tasks.
     :param poll_interval: seconds between two polls; the first ones come sooner.
     :param stream_logs: whether to write the invocation's log lines into the task's log, as they come.
     :param max_log_lines: how many of them at most.
@@ -120,8 +120,8 @@ class KernelInvokeOperator(KernelBaseOperator):
     template_fields: Sequence[str] = ("app_name", "action_name", "payload", "version", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"payload": "json"}
 
-    @property
-    def operator_extra_links(self) -> tuple[BaseOperatorLink, ...]:  # type: ignore[override]
+    @LinksProperty
+    def operator_extra_links(self) -> tuple[BaseOperatorLink, ...]:
         """The links on the task's page. Airflow also asks this of a mapped task, which is only described."""
         described = getattr(self, "partial_kwargs", None) or {}
         live_view = described.get("live_view_link", getattr(self, "live_view_link", False))
@@ -165,10 +165,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.max_output_bytes = max_output_bytes
         self.output_as = output_as
         self.live_view_link = live_view_link
-        check_poll_interval(poll_interval)
-        check_whole_number("max_output_bytes", max_output_bytes)
-        check_whole_number("max_log_lines", max_log_lines)
-        check_output_as(output_as, multiple_outputs=self.pushes_items, waits=wait_for_completion)
+        check_arguments(self, default_args=kwargs.get("default_args"))
 
     def run_with_hook(self, context: Context) -> Any:
         """

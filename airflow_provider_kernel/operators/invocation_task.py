@@ -13,6 +13,7 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
@@ -146,6 +147,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         self.include_traceback = include_traceback
         self.max_output_bytes = max_output_bytes
         self.kernel_conn_id = kernel_conn_id
+        check_arguments(self)
 
     def execute(self, context: Context) -> Any:
         """

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.operators.base import KernelBaseOperator
-from airflow_provider_kernel.validation import check_no_multiple_outputs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,15 +49,12 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_no_multiple_outputs(self.pushes_items, "a list")
         self.app_name = app_name
         self.correlation_key = correlation_key
         self.dag_ids = dag_ids
         self.dry_run_only = dry_run_only
         self.since = since
-        if not correlation_key:
-            raise KernelInputError("correlation_key is empty; set the one that the invoking tasks have")
-        _check(dag_ids)
+        check_arguments(self)
 
     def run_with_hook(self, context: Context) -> list[str]:
         """
@@ -70,12 +66,11 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         from airflow_provider_kernel.lifecycle.sweep import end_orphans, find_orphans
         from airflow_provider_kernel.owned.invocation import MarkedInvocation
 
-        dag_ids = _check(self.dag_ids)  # rendered
         resource = MarkedInvocation(self.app_name, self.correlation_key, since=self.since)
         client = self.hook.get_conn()
         # Rows shift between pages while they are read, so one may appear twice.
         active = {found.id: found for first in resource.list_active() for found in client.pages(first)}
-        found = find_orphans(active.values(), resource, dag_ids=dag_ids, since=self.since)
+        found = find_orphans(active.values(), resource, dag_ids=self.dag_ids, since=self.since)
         for orphan in found.orphans:
             self.log.info(
                 "Invocation %s (%s) of %s.%s, run %s; the %s is over%s",
@@ -106,9 +101,3 @@ class KernelCancelOrphansOperator(KernelBaseOperator):
         else:
             self.log.info("No orphans found")
         return [orphan.external_id for orphan in found.orphans]
-
-
-def _check(dag_ids: Sequence[str]) -> Sequence[str]:
-    if isinstance(dag_ids, str):
-        raise KernelInputError(f"dag_ids is the text {dag_ids!r}; give a list, such as [{dag_ids!r}]")
-    return dag_ids

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+from airflow_provider_kernel.arguments import check_correlation
 from airflow_provider_kernel.client.errors import (
     KernelError,
-    KernelInputError,
     KernelInvocationKilledError,
     KernelLostContactError,
 )
@@ -186,16 +186,7 @@ class OwnedInvocation(EndableInvocation):
         if key is None:
             return self._build(self._payload)
         payload = {} if self._payload is UNSET else self._payload
-        if not isinstance(payload, dict) or key in payload:
-            # The type alone: payloads belong into no message.
-            has = (
-                f"one that has a {key!r} already"
-                if isinstance(payload, dict)
-                else f"of type {type(payload).__name__}"
-            )
-            raise KernelInputError(
-                f"correlation_key={key!r} needs a payload that is a JSON object without that key; this one is {has}"
-            )
+        check_correlation(key, payload)
         return self._build({**payload, key: mark._asdict()})
 
 

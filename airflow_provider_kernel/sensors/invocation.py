@@ -17,6 +17,7 @@ from airflow_provider_kernel._compat import (
     AirflowTaskTimeout,
     conf,
 )
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
@@ -32,8 +33,6 @@ from airflow_provider_kernel.validation import (
     DEFAULT_OUTPUT_AS,
     OutputAs,
     check_invocation_id,
-    check_output_as,
-    check_whole_number,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     :param timeout: the most seconds to wait, as for any sensor; time spent deferred counts. It counts towards
         ``execution_timeout``, too, which ends in ``AirflowTaskTimeout`` and is retried. Except in reschedule mode,
         the earlier of the two ends the wait, and the ``execution_timeout`` if both are over at once.
-    :raises KernelInputError: when ``max_log_lines`` or ``max_output_bytes`` is not a whole number from 0, or
-        ``output_as`` is not one of its values.
+    :raises KernelInputError: when an argument cannot work.
     """
 
     template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
@@ -97,13 +95,11 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         self.invocation_id = invocation_id
         self.deferrable = deferrable
         self.stream_logs = stream_logs
-        check_whole_number("max_log_lines", max_log_lines)
-        check_whole_number("max_output_bytes", max_output_bytes)
         self.max_log_lines = max_log_lines
-        check_output_as(output_as, multiple_outputs=self.pushes_items)
         self.max_output_bytes = max_output_bytes
         self.output_as = output_as
         self.kernel_conn_id = kernel_conn_id
+        check_arguments(self)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll the invocation once. Return whether it has ended, and its output."""

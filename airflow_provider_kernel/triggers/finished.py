@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
+from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError, KernelInputError
+from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
 from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.resources.invocations.completions import (
     CompletionPoller,
@@ -21,13 +22,12 @@ from airflow_provider_kernel.client.resources.invocations.completions import (
     Finished,
     Snapshot,
 )
-from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.triggers._polling import shared_poller
-from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL, check_poll_interval
+from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 from airflow_provider_kernel.xcom import storable_text
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ class KernelInvocationFinishedTrigger(SafeLogMixin, BaseEventTrigger):
         self.status = status
         self.poll_interval = poll_interval
         self.kernel_conn_id = kernel_conn_id
-        check_poll_interval(poll_interval)
-        if status is not None and status not in FINAL_STATUSES:
-            raise KernelInputError(f"status is {status!r}; it takes 'succeeded', 'failed', or None for both")
+        check_arguments(self)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (

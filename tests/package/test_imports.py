@@ -44,6 +44,8 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
     ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
     assert ours == {
         "airflow_provider_kernel._compat",
+        "airflow_provider_kernel.argument_checks",
+        "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.client",
         "airflow_provider_kernel.client.dashboard",
         "airflow_provider_kernel.client.defaults",
@@ -67,6 +69,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators._limits",
+        "airflow_provider_kernel.operators._partial",
         "airflow_provider_kernel.operators._run",
         "airflow_provider_kernel.operators.base",
         "airflow_provider_kernel.operators.end_invocation",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from airflow.sdk import literal
 from support.secrets_backend import DownBackend
 
 from airflow_provider_kernel._compat import AirflowFailException
@@ -121,7 +122,8 @@ class Play:
         self.monkeypatch.setattr(
             "airflow_provider_kernel.owned.invocation.OwnedInvocation.listing_lag_seconds", 0.0
         )
-        result = self.run(KernelInvokeOperator, **ECHO, correlation_key=self.is_input("key", None), payload=[1])
+        key = self.is_input("key", None)
+        result = self.run(KernelInvokeOperator, **ECHO, correlation_key=key, payload=literal([1]))
         if result.state == "success":
             assert len(self.kernel.invocations) == 1
             return Outcome.LOOKED_UP if self.kernel.requests("GET", LIST) else Outcome.AGAIN
@@ -152,7 +154,7 @@ class Play:
 
     def list(self):
         self.fails("GET", LIST)
-        result = self.run(KernelCancelOrphansOperator, app_name=self.is_input("x" * 999, "demo"))
+        result = self.run(KernelCancelOrphansOperator, app_name=self.is_input(literal("x" * 999), "demo"))
         return Outcome.AGAIN if result.state == "success" else self.failure(result)
 
     def stream(self):
@@ -171,7 +173,7 @@ class Play:
         return invocation_id
 
     def first_poke(self):
-        invocation_id = self.is_input("a/b", self.ended())
+        invocation_id = self.is_input(literal("a/b"), self.ended())
         self.fails("GET", ONE)
         result = self.sense(invocation_id=invocation_id)
         return Outcome.POLLED if result.state == "success" else self.failure(result)

@@ -1,4 +1,4 @@
-"""One request of the API as a pure value, and the checks of its parts."""
+"""One request of the API as a pure value, and how its parts are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.response import Response, read
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
-from airflow_provider_kernel.client.validation import EMPTY_TEMPLATES, is_unicode
+from airflow_provider_kernel.client.validation import LONGEST_NAME, check_id, is_unicode
 
 T = TypeVar("T")
 E = TypeVar("E")
-
-#: Far above any id or name; servers and proxies refuse very long addresses.
-_LONGEST_NAME = 500
-_EMPTY_TEMPLATE_HINT = "a template probably found no value: check the XCom or conf that it reads"
 
 
 @dataclass(frozen=True)
@@ -105,38 +101,11 @@ def query_parameters(**parameters: Any) -> tuple[tuple[str, str], ...]:
 def _parameter(name: str, value: Any) -> str:
     if not isinstance(value, str) or not is_unicode(value):
         raise errors.KernelInputError(f"{name} is {short_repr(value)}; it takes text that can be sent as UTF-8")
-    if len(value) > _LONGEST_NAME:
-        raise errors.KernelInputError(f"{name} has {len(value)} characters; it takes {_LONGEST_NAME} at most")
-    return value
-
-
-def check_name(what: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise errors.KernelInputError(f"{what} is {short_repr(value)}; it must be a name, and not empty")
-    if value in EMPTY_TEMPLATES:
-        raise errors.KernelInputError(f"{what} is {value!r}: {_EMPTY_TEMPLATE_HINT}")
-    if len(value) > _LONGEST_NAME:
-        raise errors.KernelInputError(
-            f"{what} is {short_repr(value)}; a name has {_LONGEST_NAME} characters at most"
-        )
+    if len(value) > LONGEST_NAME:
+        raise errors.KernelInputError(f"{name} has {len(value)} characters; it takes {LONGEST_NAME} at most")
     return value
 
 
 def path_segment(what: str, value: Any) -> str:
     """Percent-encode an id as one path segment; refuse what would address something else."""
-    hint: str | None = None
-    if not isinstance(value, str):
-        hint = f"it is of type {type(value).__name__}, not text"
-    elif not value.strip():
-        hint = "it is empty"
-    elif value in EMPTY_TEMPLATES:
-        hint = _EMPTY_TEMPLATE_HINT
-    elif value in (".", "..") or "/" in value or "\\" in value:
-        hint = "it has a slash or is a path, not one id"
-    elif not value.isprintable() or value != value.strip():
-        hint = "it has line breaks, control characters, or space at an end"
-    elif len(value) > _LONGEST_NAME:
-        hint = f"it has {len(value)} characters; an id has {_LONGEST_NAME} at most"
-    if hint:
-        raise errors.KernelInputError(f"{what} is {short_repr(value)}, which cannot be an id: {hint}")
-    return quote(value, safe="")
+    return quote(check_id(what, value), safe="")

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 from types import MappingProxyType, SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, literal, task
 from airflow.sdk.execution_time import comms, task_runner
 from support.dag_runs import end_run
 
@@ -162,7 +162,8 @@ class TestSuccess:
         assert (read_invocation().status, read_invocation().output) == ("succeeded", None)
 
     @pytest.mark.parametrize(
-        ("output", "words"), [("x" * 101, "max_output_bytes allows 100"), ({1j}, "cannot be written as JSON")]
+        ("output", "words"),
+        [("x" * 101, "max_output_bytes allows 100"), (literal({1j}), "cannot be written as JSON")],
     )
     def test_notifier_fails_the_invocation_when_the_output_cannot_be_sent(
         self, output, words, end, read_invocation

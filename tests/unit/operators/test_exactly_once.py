@@ -343,7 +343,7 @@ class TestAfterAClear:
     def test_try_after_a_clear_leaves_an_invocation_that_the_task_does_not_own(
         self, arguments, make_task, kernel_emulator
     ):
-        task = make_task(KernelInvokeOperator, **{**HANG, **arguments, "deferrable": True})
+        task = make_task(KernelInvokeOperator, **{**HANG, "deferrable": "cancel_on_kill" in arguments}, **arguments)
         task.run()
         task.next_try(cleared=True).run()
         assert len(active(kernel_emulator)) == 2

@@ -102,7 +102,7 @@ def test_sweep_reads_the_mark_under_the_given_correlation_key(find_orphans, star
 
 
 def test_sweep_refuses_an_empty_correlation_key():
-    with pytest.raises(KernelInputError, match="correlation_key is empty"):
+    with pytest.raises(KernelInputError, match="correlation_key is ''; it takes text that is not empty"):
         KernelCancelOrphansOperator(task_id="t", app_name="demo", correlation_key="")
 
 

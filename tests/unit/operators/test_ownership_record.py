@@ -16,6 +16,7 @@ REMEMBERS = "before, no try knows of another"
 KEY = "kernel_invocation_owner"
 
 HANG = {"app_name": "demo", "action_name": "hang", "poll_interval": 0.01, "stream_logs": False, "deferrable": True}
+START = {**HANG, "deferrable": False, "wait_for_completion": False}
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_try_after_a_clear_names_the_new_invocation_in_place_of_the_old_one(
 
 
 def test_start_that_is_not_to_be_awaited_is_owned_until_its_id_is_known(make_task, written, kernel_emulator):
-    assert make_task(KernelInvokeOperator, wait_for_completion=False, **HANG).run().state == "success"
+    assert make_task(KernelInvokeOperator, **START).run().state == "success"
     assert [(record.external_id is None, record.is_owned) for record, _ in written] == [
         (True, True),
         (False, False),
@@ -129,7 +130,7 @@ def test_start_that_is_not_to_be_awaited_is_owned_until_its_id_is_known(make_tas
 def test_earlier_start_that_was_not_to_be_awaited_is_owned_unless_its_id_was_returned(
     cleared, make_task, crash_in, written
 ):
-    task = make_task(KernelInvokeOperator, wait_for_completion=False, **HANG)
+    task = make_task(KernelInvokeOperator, **START)
     if cleared:
         task.run()
     else:

@@ -1,6 +1,7 @@
 """The invocation that a task owns: what it is marked with, and how a lost start is told from its equals."""
 
 import pytest
+from airflow.sdk import literal
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -68,7 +69,7 @@ def test_mark_tells_the_own_invocation_from_equal_ones(run, kernel_emulator, exe
 
 @pytest.mark.parametrize("payload", ["card 4711", [4711], {"_airflow": 4711}], ids=repr)
 def test_mark_needs_a_payload_that_can_carry_it(payload, run, kernel_emulator):
-    result = run(KernelInvokeOperator, correlation_key="_airflow", **{**HANG, "payload": payload})
+    result = run(KernelInvokeOperator, correlation_key="_airflow", **{**HANG, "payload": literal(payload)})
     assert result.state == "failed"
     assert isinstance(result.error.__cause__, KernelInputError)
     assert "correlation_key='_airflow' needs a payload" in str(result.error)

@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from airflow.sdk import literal
 
 from airflow_provider_kernel._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -57,7 +58,7 @@ def test_sensor_of_an_unknown_end_fails_and_names_its_status(deferrable, sensor,
 @pytest.mark.parametrize("soft_fail", [False, True], ids=["", "soft_fail"])
 @pytest.mark.parametrize("missing", [None, "", "None"], ids=repr)
 def test_sensor_without_an_id_says_that_there_is_no_invocation(missing, soft_fail, deferrable, sensor):
-    result = sensor(deferrable=deferrable, invocation_id=missing, soft_fail=soft_fail).run()
+    result = sensor(deferrable=deferrable, invocation_id=literal(missing), soft_fail=soft_fail).run()
     assert result.state == ("skipped" if soft_fail else "failed")
     assert soft_fail or f"invocation_id is {missing!r}: there is no invocation to wait for" in str(result.error)
 

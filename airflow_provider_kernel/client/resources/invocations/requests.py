@@ -15,7 +15,6 @@ from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page
 from airflow_provider_kernel.client.http.request import (
     Request,
     StreamRequest,
-    check_name,
     json_body,
     path_segment,
     query_parameters,
@@ -34,16 +33,12 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     Invocation,
     parse_event,
 )
-from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.client.resources.invocations.time_limits import (
-    MAX_ASYNC_TIMEOUT_SECONDS,
-    MIN_ASYNC_TIMEOUT_SECONDS,
-)
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus, check_final_status
+from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.safe_logger import get_logger
-from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET, Unset
-from airflow_provider_kernel.client.validation import is_whole_number
+from airflow_provider_kernel.client.validation import check_name
 
 log = get_logger(__name__)
 
@@ -75,12 +70,7 @@ def create_invocation(
     if not isinstance(payload, Unset):
         body["payload"] = _payload_text(payload)
     if async_timeout_seconds is not None:
-        low, high = MIN_ASYNC_TIMEOUT_SECONDS, MAX_ASYNC_TIMEOUT_SECONDS
-        if not is_whole_number(async_timeout_seconds) or not low <= async_timeout_seconds <= high:
-            raise errors.KernelInputError(
-                f"async_timeout_seconds is {short_repr(async_timeout_seconds)}; "
-                f"Kernel takes whole seconds from {low} to {high}"
-            )
+        check_async_timeout("async_timeout_seconds", async_timeout_seconds)
         body["async_timeout_seconds"] = async_timeout_seconds
     about = (("app_name", app_name), ("action_name", action_name))
     return Request("POST", "/invocations", _invocation, body=json_body(body), resend=Resend.IF_REFUSED, about=about)
@@ -100,13 +90,7 @@ def update_invocation(
     :param status: ``succeeded`` or ``failed``.
     :param output: any value that JSON can hold, ``None`` included; left out, none is sent.
     """
-    allowed = (InvocationStatus.SUCCEEDED.value, InvocationStatus.FAILED.value)
-    wanted = str(status) if isinstance(status, str) else ""
-    if wanted not in allowed:
-        raise errors.KernelInputError(
-            f"status is {short_repr(status)}; an invocation can be set to {' or '.join(map(repr, allowed))} only"
-        )
-    body = {"status": wanted}
+    body = {"status": check_final_status("status", status)}
     if not isinstance(output, Unset):
         body["output"] = to_json_text(output, what="output")
     path, about = _invocation_path(invocation_id), (("id", invocation_id),)
