@@ -81,6 +81,12 @@ class KernelError(Exception):
         """Whether the API says that the object of the request does not exist."""
         return False
 
+    @property
+    def summary(self) -> str:
+        """The cause, and what to do about it, without the request."""
+        text = str(self.args[0]) if self.args else ""
+        return escape_untrusted(f"{text}. {self.advice}" if self.advice else text)
+
     def __str__(self) -> str:
         text = str(self.args[0]) if self.args else ""
         if self.request:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_kernel._compat import AirflowFailException
 from airflow_provider_kernel.client.dashboard import dashboard_link
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelInvocationKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
@@ -35,8 +34,8 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     """
     Calls the Kernel API from an operator or a sensor.
 
-    An error that a retry cannot mend fails the task at once, without using up its retries. It is the ``__cause__``
-    of the ``AirflowFailException`` that is raised.
+    An error that a retry cannot mend fails the task at once, without using up its retries. It is the attribute
+    ``kernel_error`` of the ``AirflowFailException`` that is raised.
     """
 
     #: The Airflow connection.
@@ -104,7 +103,10 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         try:
             super()._do_render_template_fields(*args, **kwargs)
         except KernelInputError as error:
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            from airflow_provider_kernel.operators._failure import failure_of, log_failure
+
+            log_failure(error, self.log)
+            raise failure_of(error) from None
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()  # type: ignore[misc]
@@ -204,14 +206,24 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         )
 
     @contextmanager
-    def calling_kernel(self) -> Iterator[None]:
-        """Close the hook after the block, and fail the task without a retry where a retry cannot help."""
+    def calling_kernel(self, *, runs_code_of_users: bool = False) -> Iterator[None]:
+        """
+        Close the hook after the block, and fail the task without a retry where a retry cannot help.
+
+        :param runs_code_of_users: whether an error may come from there, so that its traceback is shown.
+        """
         try:
             with self.hook:
                 yield
         except KernelError as error:
+            from airflow_provider_kernel.operators._failure import fail, failure_of, log_failure
+
+            if not isinstance(error, KernelInvocationKilledError):  # that was logged by whoever has killed the task
+                log_failure(error, self.log)
+            if not runs_code_of_users:
+                raise failure_of(error) from None
             if error.permanent:
-                raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+                raise fail(error) from error
             raise
 
 

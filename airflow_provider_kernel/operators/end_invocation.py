@@ -101,7 +101,7 @@ class _EndInvocationOperator(KernelBaseOperator):
             if not error.says_absent:
                 raise
             if self.if_missing == "skip":
-                raise AirflowSkipException(str(error)) from error
+                raise AirflowSkipException(str(error)) from None
             error.advice = f"{error.advice}. {_HOW_TO_SKIP}"
             raise
 

@@ -200,6 +200,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         :raises AirflowTaskTimeout: when the invocation did not end within ``execution_timeout``.
         """
         from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
+        from airflow_provider_kernel.operators._failure import log_failure
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
         self._begin_run(is_resumed=True)
@@ -212,7 +213,8 @@ class KernelInvokeOperator(KernelBaseOperator):
                     invocation = fetch_after_deferral(self.hook, event, invocation_id)
                 except KernelInvocationTimeoutError as error:
                     if (event or {}).get("limit") == EXECUTION_TIMEOUT:
-                        raise AirflowTaskTimeout(str(error)) from error
+                        log_failure(error, self.log)
+                        raise AirflowTaskTimeout(str(error)) from None
                     raise
                 owned.owner.release()
             except BaseException as error:

@@ -160,7 +160,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         from airflow_provider_kernel.operators._responder import InvocationResponder
 
         self._begin_run()
-        with self.calling_kernel():
+        with self.calling_kernel(runs_code_of_users=True):
             check_invocation_id(
                 self.invocation_id,
                 "to answer",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_kernel._compat import (
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -205,7 +204,10 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     ) -> float:
         """Return for how long the base class is to sleep or reschedule; a deferrable sensor defers instead."""
         if self._run.overdue is not None:
-            raise self._timeout_error(str(self._run.overdue)) from self._run.overdue
+            from airflow_provider_kernel.operators._failure import log_failure
+
+            log_failure(self._run.overdue, self.log)
+            raise self._timeout_error(str(self._run.overdue)) from None
         if self.deferrable:
             self._defer()
         seconds = super()._get_next_poke_interval(started_at, run_duration, poke_count)
@@ -271,4 +273,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
             )
         except KernelInvocationFailedError as error:
             # A failed invocation stays failed, so no retry; soft_fail turns this exception into a skip.
-            raise AirflowFailException(str(error)) from error
+            from airflow_provider_kernel.operators._failure import fail, log_failure
+
+            log_failure(error, self.log)
+            raise fail(error) from None

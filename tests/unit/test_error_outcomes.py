@@ -99,7 +99,7 @@ class Play:
     def failure(self, result):
         if result.state == "failed":
             assert isinstance(result.error, AirflowFailException)
-            assert type(result.error.__cause__).__name__ == self.error
+            assert type(result.error.kernel_error).__name__ == self.error
             return Outcome.AT_ONCE
         assert result.state == "up_for_retry"
         assert type(result.error).__name__ == self.error
@@ -114,7 +114,7 @@ class Play:
             assert result.error.ends_nothing
             assert result.state == "up_for_retry"
             return Outcome.REFUSED
-        assert type(result.error.__cause__) is errors.KernelNotFoundError
+        assert type(result.error.kernel_error) is errors.KernelNotFoundError
         return Outcome.GRACE
 
     def start(self):

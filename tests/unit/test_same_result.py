@@ -107,7 +107,7 @@ def test_a_failure(output, end_with):
     ends = [end_with(way, "failed", output) for way in WAYS]
     # The sensor's invocation stays failed, however often it is tried again; the operator's next try starts another.
     assert [result.state for result, _ in ends] == ["up_for_retry", "up_for_retry", "failed", "failed"]
-    causes = [result.error if way < 2 else result.error.__cause__ for way, (result, _) in enumerate(ends)]
+    causes = [result.error if way < 2 else result.error.kernel_error for way, (result, _) in enumerate(ends)]
     assert all(isinstance(cause, KernelInvocationFailedError) for cause in causes)
     assert len({str(cause).replace(cause.invocation.id, "ID") for cause in causes}) == 1
     assert all(cause.invocation.output == output for cause in causes)
@@ -120,7 +120,7 @@ def test_output_that_xcom_cannot_hold_fails_the_task_for_good_and_cancels_nothin
 ):
     ends = [end_with(way, "succeeded", output) for way in WAYS]
     assert [result.state for result, _ in ends] == ["failed"] * len(WAYS)  # though each has a retry left
-    assert all(isinstance(result.error.__cause__, KernelOutputError) for result, _ in ends)
+    assert all(isinstance(result.error.kernel_error, KernelOutputError) for result, _ in ends)
     assert all("$.a" in str(result.error) for result, _ in ends)
     assert all(returned == "nothing" for _, returned in ends)
     assert kernel_emulator.requests("PATCH") == ()

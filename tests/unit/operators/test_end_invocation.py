@@ -116,7 +116,7 @@ def test_if_finished_decides_about_an_invocation_that_has_ended(
     if decision == "ignore":
         assert execution_api.xcoms["return_value"] == status
     if decision == "fail":
-        assert isinstance(result.error.__cause__, KernelInvocationFinishedError)
+        assert isinstance(result.error.kernel_error, KernelInvocationFinishedError)
         assert f"already ended as {status}" in str(result.error)
 
 
@@ -175,7 +175,7 @@ def test_missing_id_fails_the_task_without_a_retry_and_says_how_to_allow_it(
 ):
     result = run(operator, invocation_id=missing, **arguments)
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelInputError)
+    assert isinstance(result.error.kernel_error, KernelInputError)
     assert "there is no invocation to end. The task that was to give the id failed or was skipped" in str(
         result.error
     )
@@ -255,7 +255,7 @@ def test_answer_that_says_nothing_about_the_invocation_is_no_reason_to_skip(
 def test_unknown_invocation_fails_the_task_without_a_retry(operator, arguments, wanted, run, kernel_emulator):
     result = run(operator, invocation_id="nonexistent", **arguments)
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelNotFoundError)
+    assert isinstance(result.error.kernel_error, KernelNotFoundError)
 
 
 @each_operator
@@ -265,7 +265,7 @@ def test_malformed_invocation_id_is_refused_before_anything_is_sent(
 ):
     result = run(operator, invocation_id=literal(bad) if "{" not in bad else bad, **arguments)
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelInputError)
+    assert isinstance(result.error.kernel_error, KernelInputError)
     assert kernel_emulator.journal == ()
 
 

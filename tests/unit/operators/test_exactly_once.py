@@ -99,7 +99,7 @@ class TestALostAnswer:
         kernel_emulator.add_fault(Fault("GET", "/invocations", None, body="<html>"))
         result = run(KernelInvokeOperator, **HANG, durable=False, max_tries=1)
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
         assert len(kernel_emulator.invocations) == 1
 
     def test_lost_start_of_an_app_whose_name_contains_the_key_is_found(self, run, kernel_emulator, execution_api):
@@ -232,7 +232,7 @@ class TestAfterACrash:
         execution_api.store["kernel_invocation"] = record
         result = task.next_try().run()
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
     @pytest.mark.parametrize("external_id", ["", "../x", "x" * 100_000], ids=lambda text: text[:4])
@@ -243,7 +243,7 @@ class TestAfterACrash:
         task = crash(deferrable=True)
         execution_api.store["kernel_invocation"] |= {**change, "external_id": external_id}
         result = task.next_try().run()
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
         assert "durable=False starts another one" in str(result.error)
         assert len(kernel_emulator.requests("POST", "/invocations")) == 1
 
@@ -274,7 +274,7 @@ class TestAfterACrash:
         (old,) = kernel_emulator.invocations
         execution_api.store["kernel_invocation"] |= {"version": 2}
         result = task.next_try().run()
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
         assert old.id in str(result.error)
         assert active(kernel_emulator) == [old.id]
 

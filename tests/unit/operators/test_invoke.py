@@ -89,7 +89,7 @@ class TestTheResult:
     def test_output_above_max_output_bytes_fails_the_task_without_a_retry(self, run, kernel_emulator):
         result = run(KernelInvokeOperator, payload="x" * 99, max_output_bytes=100, **ECHO)
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelOutputTooLargeError)
+        assert isinstance(result.error.kernel_error, KernelOutputTooLargeError)
         assert "101 bytes" in str(result.error)
         assert_nothing_cancelled(kernel_emulator)
 
@@ -157,7 +157,7 @@ class TestTheRequest:
     ):
         result = run(KernelInvokeOperator, **arguments)
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelInputError)
+        assert isinstance(result.error.kernel_error, KernelInputError)
         assert kernel_emulator.journal == ()
 
     def test_log_of_invoke_holds_no_payload_output_or_key(self, run, kernel_emulator, caplog, capsys):
@@ -191,7 +191,7 @@ class TestErrors:
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
         assert isinstance(result.error, AirflowFailException)
-        assert isinstance(result.error.__cause__, KernelAuthenticationError)
+        assert isinstance(result.error.kernel_error, KernelAuthenticationError)
         assert len(kernel_emulator.journal) == 1
 
     @pytest.mark.parametrize("status", [400, 403, 404, 422])
@@ -207,7 +207,7 @@ class TestErrors:
         kernel_emulator.add_fault(Fault("POST", "/invocations", nth=None, status=500))
         result = run(KernelInvokeOperator, **ECHO)
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+        assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
         assert "MAY be running" in str(result.error)
 
     @pytest.mark.usefixtures("refused_key_ends_waits_soon")

@@ -83,7 +83,7 @@ class TestRefusedSuccess:
                 hook.complete_invocation(waiting, 1)
         result = make_task(operator, **own, **arguments).run()
         assert result.state == "failed"
-        assert isinstance(result.error.__cause__, KernelOutputError)
+        assert isinstance(result.error.kernel_error, KernelOutputError)
         assert says in str(result.error)
 
 

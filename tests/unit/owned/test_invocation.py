@@ -29,7 +29,7 @@ def test_lost_start_that_may_be_one_of_two_names_both(run, kernel_emulator):
     kernel_emulator.add_fault(Fault("GET", "/invocations", body=found))
     result = run(KernelInvokeOperator, **HANG)
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+    assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
     assert "one (running), two (running)" in str(result.error)
 
 
@@ -41,7 +41,7 @@ def test_lost_start_whose_list_has_a_row_that_cannot_be_read_is_not_started_agai
     kernel_emulator.add_fault(Fault("GET", "/invocations", nth=(1,), body=[row]))
     result = run(KernelInvokeOperator, **HANG)
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelAmbiguousStartError)
+    assert isinstance(result.error.kernel_error, KernelAmbiguousStartError)
     assert "cannot be read" in str(result.error)
     assert len(kernel_emulator.requests("POST", "/invocations")) == 1
     # The search at the end of the task could read it.
@@ -71,7 +71,7 @@ def test_mark_tells_the_own_invocation_from_equal_ones(run, kernel_emulator, exe
 def test_mark_needs_a_payload_that_can_carry_it(payload, run, kernel_emulator):
     result = run(KernelInvokeOperator, correlation_key="_airflow", **{**HANG, "payload": literal(payload)})
     assert result.state == "failed"
-    assert isinstance(result.error.__cause__, KernelInputError)
+    assert isinstance(result.error.kernel_error, KernelInputError)
     assert "correlation_key='_airflow' needs a payload" in str(result.error)
     assert "4711" not in str(result.error)
     assert kernel_emulator.journal == ()
