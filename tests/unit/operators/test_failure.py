@@ -15,7 +15,7 @@ from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.testing import Fault
 
 #: Airflow's own are six or seven.
-MAX_FRAMES = 11
+MAX_FRAMES = 12
 
 
 def failing_app(kernel):
