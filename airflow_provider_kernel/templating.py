@@ -23,6 +23,10 @@ JSON_FIELDS = frozenset({"invocation_output", "output", "payload"})
 class TextRenderingMixin:
     """Renders :data:`TEXT_FIELDS` as text, also in a DAG that renders natively. For operators and notifiers."""
 
+    def _refuse_rendered(self, name: str, error: KernelInputError) -> None:
+        """Handle a rendered field that cannot be sent."""
+        raise error
+
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
@@ -40,7 +44,10 @@ class TextRenderingMixin:
             rendered = read_values(getattr(self, name))
             setattr(self, name, rendered)
             # Before Airflow, which stores the rendered fields and takes neither NaN nor infinity.
-            check_rendered(self, name, template=template, jinja_env=jinja_env)
+            try:
+                check_rendered(self, name, template=template, jinja_env=jinja_env)
+            except KernelInputError as error:
+                self._refuse_rendered(name, error)
         templater = _text_templater(self, context, jinja_env)
         for name in texts:
             try:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import structlog
+from airflow.sdk import literal
 from support.hostile_text import EVIL, check_harmless
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -61,10 +62,10 @@ def answer(kernel, **fields):
 
 CASES = {
     "template of a start": (KernelInvokeOperator, {"app_name": EVIL, "action_name": EVIL, "version": EVIL}, None),
-    "id of a cancellation": (KernelCancelInvocationOperator, {"invocation_id": EVIL}, None),
-    "id of a sensor": (KernelInvocationSensor, {"invocation_id": EVIL}, None),
+    "id of a cancellation": (KernelCancelInvocationOperator, {"invocation_id": literal(EVIL)}, None),
+    "id of a sensor": (KernelInvocationSensor, {"invocation_id": literal(EVIL)}, None),
     "id that could be one": (KernelInvocationSensor, {"invocation_id": MARK}, None),
-    "status of an update": (KernelUpdateInvocationOperator, {"invocation_id": "i", "status": EVIL}, None),
+    "status of an update": (KernelUpdateInvocationOperator, {"invocation_id": "i", "status": literal(EVIL)}, None),
     "connection id": (KernelInvocationSensor, {"invocation_id": "i", "kernel_conn_id": EVIL}, None),
     "refusal of a start": (
         KernelInvokeOperator,
@@ -130,7 +131,9 @@ def test_notifier_with_foreign_text_logs_harmless_lines(kernel_emulator, kernel_
     answer(kernel_emulator, id=MARK, status="succeeded")
     with KernelHook() as hook:
         hook.get_conn().run(InvocationEnd(MARK, reason=EVIL).flow())
-    KernelInvocationNotifier(invocation_id="None").notify({"run_id": EVIL})
+    notifier = KernelInvocationNotifier()
+    notifier.invocation_id = "None"  # rendered
+    notifier.notify({"run_id": EVIL})
     assert len(logged()) >= 2
     check_all(logged())
 

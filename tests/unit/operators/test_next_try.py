@@ -312,9 +312,10 @@ def test_last_try_ends_what_a_crashed_start_left_without_an_id(
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
 
 
-def test_last_try_whose_arguments_cannot_work_ends_what_a_crashed_one_started(crashed, kernel_emulator):
+@pytest.mark.parametrize("payload", [timedelta(1), float("nan"), "{{ none }}"], ids=repr)
+def test_last_try_whose_arguments_cannot_work_ends_what_a_crashed_one_started(payload, crashed, kernel_emulator):
     second = crashed.next_try()
-    second.task.payload = {"when": timedelta(1)}
+    second.task.payload = {"when": payload}
     assert second.run().state == "failed"
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"]
 
