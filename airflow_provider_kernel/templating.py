@@ -23,9 +23,20 @@ JSON_FIELDS = frozenset({"invocation_output", "output", "payload"})
 class TextRenderingMixin:
     """Renders :data:`TEXT_FIELDS` as text, also in a DAG that renders natively. For operators and notifiers."""
 
+    #: Whether a rendered field that cannot be sent is refused only when the task asks: it may own something.
+    refuses_late = False
+    _refused: KernelInputError | None = None
+
     def _refuse_rendered(self, name: str, error: KernelInputError) -> None:
-        """Handle a rendered field that cannot be sent."""
-        raise error
+        if not self.refuses_late:
+            raise error
+        self._refused = error
+        setattr(self, name, f"(not sent) {error}")  # what Airflow shows
+
+    def check_refused(self) -> None:
+        """Raise the error of a rendered field that cannot be sent."""
+        if self._refused is not None:
+            raise self._refused
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_kernel._compat import AirflowTaskTimeout, TaskDeferred, conf
 from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.dashboard import needs_browser
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError
+from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET
@@ -116,7 +116,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     #: The kind of object that a task owns; the safety net finds it by this name.
     owned_kind: ClassVar[str] = "invocation"
-    _refused: KernelInputError | None = None
+    refuses_late = True  # once what a crashed try has started is owned, so that it is ended
 
     template_fields: Sequence[str] = ("app_name", "action_name", "payload", "version", "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"payload": "json"}
@@ -225,10 +225,6 @@ class KernelInvokeOperator(KernelBaseOperator):
                 owned.close()
             return self._finish(owned, invocation, context)
 
-    def _refuse_rendered(self, name: str, error: KernelInputError) -> None:
-        """Fail only once what a crashed try has started is owned, so that it is ended."""
-        self._refused, self.payload = error, f"(not sent) {error}"  # what Airflow shows
-
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
@@ -273,8 +269,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _start(self, owned: OwningTry[Invocation], context: Context) -> str:
         """Start the invocation, or reconnect to that of a crashed try, and publish its id."""
-        if self._refused is not None:
-            raise self._refused
+        self.check_refused()
         ti = context["ti"]
         invocation_id = owned.start(self._log_start)
         if self._run.has_started:  # a reconnect is logged already
