@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from airflow_provider_kernel import __version__
@@ -77,8 +78,9 @@ def _add_emulator(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "emulator",
         help="serve an emulated Kernel API until Ctrl-C",
         description=(
-            "Serve an emulated Kernel API on loopback until Ctrl-C. It has an app 'demo' with the actions echo,"
-            " sleep, fail, logs, browsers and hang. Prints the Airflow connection to it."
+            "Serve an emulated Kernel API on loopback until Ctrl-C. Prints the Airflow connection to it. It has an"
+            " app 'demo' with these actions, and the keys of their payloads: echo (anything), sleep (seconds), fail"
+            " (message, plain), logs (lines, message, per_second), browsers (count, seconds), hang (anything)."
         ),
     )
     parser.add_argument(
@@ -89,6 +91,12 @@ def _add_emulator(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default="sk-emulator",
         metavar="KEY",
         help="API key that clients must send (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--actions",
+        type=Path,
+        metavar="FILE",
+        help="Python file whose functions are served too, as actions of an app that is called like the file",
     )
 
 
@@ -107,9 +115,14 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _emulator(arguments: argparse.Namespace) -> int:
     from airflow_provider_kernel.testing import run_emulator
+    from airflow_provider_kernel.testing.action_file import ActionFileError, register_actions
 
+    setup = partial(register_actions, path=arguments.actions) if arguments.actions else None
     try:
-        run_emulator(arguments.port, arguments.api_key)
+        run_emulator(arguments.port, arguments.api_key, setup=setup)
+    except ActionFileError as error:
+        print(f"airflow-kernel emulator: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"airflow-kernel emulator: {error.strerror or error}", file=sys.stderr)
         return 1

@@ -30,11 +30,13 @@ class DemoOptions:
     :param home: Airflow's home.
     :param dags: IDs of the example DAGs to run; empty means all.
     :param verbose: show Airflow's logs instead of writing them to a file.
+    :param logical_date: whether the runs have one, as scheduled ones do; those of Airflow's REST API have none.
     """
 
     home: Path
     dags: tuple[str, ...] = ()
     verbose: bool = False
+    logical_date: bool = True
 
     @property
     def log_file(self) -> Path | None:
@@ -58,7 +60,9 @@ def run_demo(options: DemoOptions, *, setup: Callable[[KernelEmulator], object] 
     try:
         environment.give_airflow_a_home(options.home)
         with terminal(options.log_file) as screen, _kernel(screen, setup) as kernel:
-            as_expected = Show(options.examples, screen, kernel).run(options.home)
+            as_expected = Show(options.examples, screen, kernel, logical_date=options.logical_date).run(
+                options.home
+            )
             if options.log_file:
                 screen.say(f"Airflow's logs: {options.log_file}")
             return AS_EXPECTED if as_expected else DIFFERENT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.expected import Example
@@ -30,12 +30,22 @@ class Show:
     :param examples: the examples by DAG ID.
     :param screen: the terminal to print to.
     :param kernel: the emulated Kernel.
+    :param logical_date: whether the runs have one.
     """
 
-    def __init__(self, examples: Mapping[str, Example], screen: Terminal, kernel: DemoKernel) -> None:
+    def __init__(
+        self,
+        examples: Mapping[str, Example],
+        screen: Terminal,
+        kernel: DemoKernel,
+        *,
+        logical_date: bool = True,
+    ) -> None:
         self._examples = examples
         self._screen = screen
         self._kernel = kernel
+        #: What ``dag.test()`` gets besides; without a word it takes the present time.
+        self._date: dict[str, Any] = {} if logical_date else {"logical_date": None}
         self._outcomes: dict[str, Outcome] = {}
 
     def run(self, home: Path) -> bool:
@@ -77,7 +87,7 @@ class Show:
         watcher.begin(kill=example.kill)
         try:
             conf = {CONF_KEY: self._kernel.invoke(example.caller)} if example.caller else None
-            dag_run = dag.test(run_conf=conf)
+            dag_run = dag.test(run_conf=conf, **self._date)
             return self._outcome(example, dag_run, watcher.end())
         except Exception as problem:  # noqa: BLE001 (the other examples run in any case)
             return Outcome(error=f"could not be run: {type(problem).__name__}: {problem}")

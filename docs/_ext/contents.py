@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 CONTENTS = {
-    "Start": ("quickstart", "connection", "modes", "examples"),
+    "Start": ("quickstart", "from-nothing", "connection", "modes", "examples"),
     "What there is": (
         "operators/invoke",
         "operators/sensor",

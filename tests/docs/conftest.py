@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,8 +45,11 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def kernel():
-    """An emulator for all snippets."""
+    """An emulator for all snippets, with the app that a page writes."""
     with KernelEmulator() as emulator:
+        app = runpy.run_path(str(SNIPPETS / "app" / "main.py"))["app"]
+        (action,) = app.actions.values()
+        emulator.register(app.name, action.name, action.handler)
         yield emulator
 
 

@@ -84,7 +84,10 @@ def test_page_reads_well_without_being_built(page):
 
 def commands_that_are_run():
     """List the commands that a test or continuous integration runs, or that the README or a benchmark shows."""
-    run = [path.read_text() for path in (DOCS / "snippets" / "commands").glob("*.sh")]
+    # A page that shows commands of "not_run" says so.
+    run = [
+        path.read_text() for folder in ("commands", "not_run") for path in (DOCS / "snippets" / folder).glob("*.sh")
+    ]
     benchmarks = [path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("*.py")]
     return "\n".join([README, (ROOT / ".ci" / "run").read_text(), *run, *benchmarks])
 
@@ -114,6 +117,12 @@ def test_page_shows_only_files_that_are_run(page):
         file = (DOCS / page).parent.joinpath(words.split()[0]).resolve()
         assert file.is_file(), words
         assert any(file.is_relative_to(folder) for folder in RUN), words
+
+
+def test_page_with_commands_that_are_not_run_says_so():
+    pages = [page for page in PAGES if any("/not_run/" in words for words in codes(page))]
+    assert pages
+    assert [page for page in pages if not re.search(r"not run (here|by this project's tests)", PAGES[page])] == []
 
 
 def test_contributing_shows_only_commands_that_exist():

@@ -1,10 +1,12 @@
 """Every piece of code that the documentation shows is run, against an emulated Kernel and with a real Airflow."""
 
 import asyncio
+import contextlib
 import json
 import re
 import runpy
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 DAG_IDS = sorted(path.stem for path in (SNIPPETS / "dags").glob("*.py"))
 COMMANDS = {path.stem: path.read_text() for path in (SNIPPETS / "commands").glob("*.sh")}
 OUTPUT = SNIPPETS / "output"
+README = SNIPPETS.parents[1] / "README.md"
 BUTTON = SNIPPETS.parent / "connection.md"
 
 
@@ -36,27 +39,48 @@ def database(shell):
 
 
 @pytest.fixture(scope="module")
-def runs(database):
-    done = database.run(sys.executable, str(Path(__file__).parent / "run_dags.py"), str(SNIPPETS / "dags"))
+def both_ways(database, tmp_path_factory):
+    """What became of the DAGs of the pages and of the README, each with a logical date and without."""
+    folder = tmp_path_factory.mktemp("dags")
+    shutil.copytree(SNIPPETS / "dags", folder, dirs_exist_ok=True)
+    (folder / "readme.py").write_text(readme_dag())
+    command = [sys.executable, str(Path(__file__).parent / "run_dags.py"), str(folder)]
+    done = database.run(*command, AIRFLOW__CORE__DAGS_FOLDER=str(folder))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def readme_dag():
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    return code
+
+
+@pytest.fixture(scope="module")
+def runs(both_ways):
+    """The runs with a logical date."""
+    return {name: found if name == "errors" else found["with"] for name, found in both_ways.items()}
 
 
 class TestDags:
     def test_snippet_dags_load(self, runs):
         assert runs["errors"] == {}
-        assert sorted(set(runs) - {"errors"}) == DAG_IDS
+        assert sorted(set(runs) - {"errors"}) == sorted([*DAG_IDS, "buy_tickets"])
 
-    @pytest.mark.parametrize("dag_id", DAG_IDS)
-    def test_snippet_dag_runs(self, runs, dag_id):
-        tasks = {name: task for name, task in runs[dag_id].items() if name != "conf"}
+    @pytest.mark.parametrize("way", ["with", "without"])
+    @pytest.mark.parametrize("dag_id", [*DAG_IDS, "buy_tickets"])
+    def test_dag_of_a_page_runs_with_a_logical_date_and_without(self, both_ways, dag_id, way):
+        tasks = {name: task for name, task in both_ways[dag_id][way].items() if name != "conf"}
         assert tasks
         assert {task["state"] for task in tasks.values()} == {"success"}
+
+    def test_first_dag_of_the_readme_finds_the_cheapest_offer(self, runs):
+        assert runs["buy_tickets"]["cheapest"]["returned"] == {"price": 15}
 
     def test_snippet_dags_do_what_their_pages_say(self, runs, kernel):
         assert runs["kernel_quickstart"]["summarize"]["returned"] == "2 nights in Lisbon"
         assert runs["kernel_fire_and_forget"]["wait"]["returned"] == {"slept": 2}
         assert runs["kernel_own_operator"]["search"]["returned"] == "Lisbon"
+        assert runs["kernel_hello"]["hello"]["returned"] == {"greeting": "Hello, Ada"}
         assert runs["kernel_orphans"]["cancel_orphans"]["returned"] == []
         marks = {
             (run.payload_json["_airflow"]["task_id"], run.payload_json["_airflow"]["map_index"])
@@ -116,7 +140,8 @@ class TestDags:
 
 class TestCommands:
     def test_all_command_snippets_are_run_here(self):
-        assert sorted(COMMANDS) == ["connection", "connection_extra", "emulator", "pool", "quickstart"]
+        names = ["connection", "connection_extra", "emulator", "emulator_actions", "pool", "quickstart"]
+        assert sorted(COMMANDS) == names
 
     def test_quick_start_commands_print_what_the_page_shows(self, database):
         done = database.run("bash", "-ec", COMMANDS["quickstart"])
@@ -134,25 +159,37 @@ class TestCommands:
         done = database.run("bash", "-ec", alone + COMMANDS[name], KERNEL_API_KEY="sk_your_key")
         assert done.returncode == 0, done
 
-    def test_emulator_command_prints_what_the_page_shows(self, shell):
+    @pytest.fixture
+    def port(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        command = shlex.split(COMMANDS["emulator"].replace("8787", str(port)))
+            return listener.getsockname()[1]
+
+    def test_emulator_command_prints_what_the_page_shows(self, shell, port):
         shown = (OUTPUT / "emulator.txt").read_text().replace("8787", str(port))
+        with self.serving(shell, COMMANDS["emulator"].replace("8787", str(port))) as lines:
+            assert "".join(next(lines) for _ in shown.splitlines()) == shown
+
+    def test_emulator_command_serves_the_actions_of_the_page(self, shell, port):
+        command = COMMANDS["emulator_actions"].replace("8788", str(port))
+        with self.serving(shell, command, cwd=SNIPPETS / "actions") as lines:
+            connection = next(line for line in lines if line.startswith("export "))
+            (assignment,) = shlex.split(connection)[1:]
+            done = shell.run(
+                "airflow-kernel", "apps", "shop", AIRFLOW_CONN_KERNEL_DEFAULT=assignment.partition("=")[2]
+            )
+        assert re.fullmatch(r"shop +latest +prices, buy", done.stdout.splitlines()[-1]), done
+
+    @contextlib.contextmanager
+    def serving(self, shell, command, cwd=None):
         process = subprocess.Popen(
-            command,
-            env={**shell.environment},
-            stdout=subprocess.PIPE,
-            text=True,
+            shlex.split(command), env={**shell.environment}, stdout=subprocess.PIPE, text=True, cwd=cwd
         )
         try:
-            assert process.stdout
-            said = "".join(process.stdout.readline() for _ in shown.splitlines())
+            yield process.stdout
         finally:
             process.terminate()
             process.communicate(timeout=60)
-        assert said == shown
 
 
 class TestConnections:

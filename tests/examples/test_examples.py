@@ -34,6 +34,17 @@ sys.exit(run_demo(options, setup=setup))
 """
 
 
+#: All but the fifty, which differ from the mapped ones in their number alone.
+WITHOUT_A_DATE = """
+import sys
+from pathlib import Path
+from airflow_provider_kernel.demo.command import DemoOptions, run_demo
+from airflow_provider_kernel.demo.expected import EXAMPLES
+
+dags = tuple(name for name in EXAMPLES if name != "example_kernel_fifty")
+sys.exit(run_demo(DemoOptions(Path(sys.argv[1]), dags, logical_date=False)))
+"""
+
 #: Ctrl-C while a task waits for its invocation, and what became of that invocation.
 INTERRUPT_IT = """
 import os, signal, sys, threading
@@ -178,6 +189,11 @@ class TestRunning:
         assert again.returncode == 0, again
         assert f"Airflow starts, with its home in {home}" in again.stdout
         assert "All as expected (DAGs: 1, tasks: 2, invocations: 1," in again.stdout
+
+    def test_examples_run_without_a_logical_date(self, demo):
+        _, home = demo
+        done = run([sys.executable, "-c", WITHOUT_A_DATE, str(home)])
+        assert done.returncode == 0, done
 
     def test_ctrl_c_ends_the_invocation_and_the_demo(self, demo):
         _, home = demo

@@ -127,7 +127,7 @@ class Run:
         return [
             record
             for record in self.matrix.kernel.invocations
-            if record.payload and json.loads(record.payload).get("run") == self.run_id
+            if record.payload and json.loads(record.payload).get("_run") == self.run_id
         ]
 
     @property
@@ -509,4 +509,4 @@ class Run:
 
 def _item(record: InvocationRecord) -> int:
     """Tell which of many tasks an invocation belongs to."""
-    return int(json.loads(record.payload or "{}")["item"])
+    return int(json.loads(record.payload or "{}")["_item"])

@@ -19,11 +19,9 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
     # The run's id tells whose the invocation is; nothing else of the payload matters.
     payloads = [
         {
-            "count": 1,
-            "seconds": seconds + (longest - seconds) * item / items,
-            "run": "{{ run_id }}",
-            "item": item,
-            "plain": True,
+            **({"plain": True} if action == "fail" else _browser_for(seconds + (longest - seconds) * item / items)),
+            "_run": "{{ run_id }}",
+            "_item": item,
         }
         for item in range(items)
     ]
@@ -51,6 +49,10 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
             under_test.Operator(payload=payloads[0], **arguments)
         if has_sibling:
             go_on()
+
+
+def _browser_for(seconds):
+    return {"count": 1, "seconds": seconds}
 
 
 @task(priority_weight=100)

@@ -82,7 +82,7 @@ class TestCommandLine:
         import airflow_provider_kernel.testing as testing
 
         served = []
-        monkeypatch.setattr(testing, "run_emulator", lambda *arguments: served.append(arguments))
+        monkeypatch.setattr(testing, "run_emulator", lambda *arguments, setup: served.append(arguments))
         assert cli.main(["emulator", "--port", "0", "--api-key", "k"]) == 0
         assert served == [(0, "k")]
 

@@ -1,4 +1,9 @@
-"""The app `demo` that every emulator has."""
+"""
+The app `demo` that every emulator has.
+
+An action takes the keys that its docstring names, and any key that begins with `_`, such as the mark of a
+`correlation_key`. Another key fails the invocation: a misspelled one would be the default.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +26,21 @@ def echo(ctx: ActionContext, payload: Any) -> Any:
 
 def sleep(ctx: ActionContext, payload: Any) -> Any:
     """Wait for `seconds` emulated seconds."""
-    seconds = _options(payload).get("seconds", 1)
+    seconds = _options(payload, "seconds").get("seconds", 1)
     ctx.wait(seconds)
     return {"slept": seconds}
 
 
 def fail(ctx: ActionContext, payload: Any) -> Any:
     """Fail with `message`, as plain text if `plain` is true, else as JSON."""
-    options = _options(payload)
+    options = _options(payload, "message", "plain")
     message = str(options.get("message", "failed as asked"))
     raise ActionError(message, output=message if options.get("plain") else json.dumps({"error": message}))
 
 
 def logs(ctx: ActionContext, payload: Any) -> Any:
     """Write `lines` log lines that begin with `message`, at `per_second` lines per emulated second."""
-    options = _options(payload)
+    options = _options(payload, "lines", "message", "per_second")
     lines = int(options.get("lines", 10))
     rate = options.get("per_second")
     for number in range(1, lines + 1):
@@ -47,7 +52,7 @@ def logs(ctx: ActionContext, payload: Any) -> Any:
 
 def browsers(ctx: ActionContext, payload: Any) -> Any:
     """Open `count` browsers and keep them open for `seconds` emulated seconds."""
-    options = _options(payload)
+    options = _options(payload, "count", "seconds")
     sessions = [ctx.create_browser()["session_id"] for _ in range(int(options.get("count", 1)))]
     ctx.wait(options.get("seconds", 1))
     return {"sessions": sessions}
@@ -64,9 +69,12 @@ def install(apps: Apps) -> None:
         apps.register(APP_NAME, action.__name__, action)
 
 
-def _options(payload: Any) -> dict[str, Any]:
+def _options(payload: Any, *known: str) -> dict[str, Any]:
     if payload is None:
         return {}
     if not isinstance(payload, dict):
-        raise TypeError(f"the payload is {payload!r}; this action takes a JSON object")
+        raise TypeError(f"the payload is {payload!r}; this action takes a JSON object of {', '.join(known)}")
+    unknown = [name for name in payload if name not in known and not name.startswith("_")]
+    if unknown:
+        raise TypeError(f"the payload has {', '.join(map(repr, unknown))}; this action takes {', '.join(known)}")
     return payload

@@ -34,7 +34,23 @@ class TestDemo:
     def test_demo_action_fails_on_a_payload_of_another_type(self, invoke):
         answer = invoke("sleep", [1])
         assert answer.json()["status"] == "failed"
-        assert "JSON object" in output(answer)["error"]
+        assert "JSON object of seconds" in output(answer)["error"]
+
+    @pytest.mark.parametrize(
+        ("action", "payload", "words"),
+        [
+            ("sleep", {"secnods": 1}, "the payload has 'secnods'; this action takes seconds"),
+            ("fail", {"mesage": "m"}, "the payload has 'mesage'; this action takes message, plain"),
+            ("browsers", {"number": 1}, "the payload has 'number'; this action takes count, seconds"),
+        ],
+    )
+    def test_demo_action_fails_on_a_key_that_it_does_not_take(self, invoke, action, payload, words):
+        answer = invoke(action, payload)
+        assert answer.json()["status"] == "failed"
+        assert words in output(answer)["error"]
+
+    def test_demo_action_takes_the_mark_of_a_task(self, invoke):
+        assert output(invoke("sleep", {"seconds": 0, "_airflow": {"token": "t"}})) == {"slept": 0}
 
 
 class TestOwn:

@@ -1,0 +1,1 @@
+airflow-kernel emulator --port 8788 --actions shop.py
