@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kernel import KernelContext
 
 from airflow_provider_kernel.testing import KernelEmulator
 
@@ -49,7 +50,11 @@ def kernel():
     with KernelEmulator() as emulator:
         app = runpy.run_path(str(SNIPPETS / "app" / "main.py"))["app"]
         (action,) = app.actions.values()
-        emulator.register(app.name, action.name, action.handler)
+
+        async def run(ctx, payload):
+            return await action.handler(KernelContext(invocation_id=ctx.invocation_id), payload)
+
+        emulator.register(app.name, action.name, run)
         yield emulator
 
 
