@@ -282,11 +282,15 @@ class KernelHook(SafeLogMixin, BaseHook):
             poll_interval=poll_interval,
             deadline=deadline,
             is_new=is_new,
-            on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.status_phrase),
+            on_change=self._log_status,
             on_poll_error=lambda error: self.log.warning("%s; polling again", error),
             on_browser=on_browser,
         )
         return self.get_conn().run(flow)
+
+    def _log_status(self, invocation: Invocation) -> None:
+        if not invocation.is_final:  # the caller gets that, and logs what it makes of it
+            self.log.info("Invocation %s %s", invocation.id, invocation.status_phrase)
 
     def follow_invocation(self, invocation_id: str) -> Iterator[LogLine | StreamError]:
         """

@@ -211,7 +211,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 invocation_id = (event or {}).get("invocation_id") or fetch_owned_id(self.owned_kind, context["ti"])
                 owned.resume(invocation_id)
                 try:
-                    invocation = fetch_after_deferral(self.hook, event, invocation_id)
+                    invocation = fetch_after_deferral(self.hook, event, invocation_id, context["ti"].start_date)
                 except KernelInvocationTimeoutError as error:
                     if (event or {}).get("limit") == EXECUTION_TIMEOUT:
                         log_failure(error, self.log)

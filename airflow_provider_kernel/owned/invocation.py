@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow_provider_kernel.arguments import check_correlation
@@ -195,12 +196,15 @@ def _list_active(*, app_name: str | None = None, since: str) -> Iterable[Request
         yield requests.list_invocations(app_name=app_name, status=status, since=since)
 
 
-def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None) -> Invocation:
+def fetch_after_deferral(
+    hook: KernelHook, event: dict[str, Any] | None, invocation_id: str | None, started: datetime | None = None
+) -> Invocation:
     """
     Fetch the invocation that a trigger waited for. The event only says that it is time to.
 
     :param event: may be lost, or come from another version of this package.
     :param invocation_id: for an event that names none.
+    :param started: when the task started, to say how long the limit was that has passed.
     :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs, the trigger ended it, or
         it cannot be fetched.
     :raises KernelInvocationKilledError: when the task was killed meanwhile.
@@ -213,30 +217,39 @@ def fetch_after_deferral(hook: KernelHook, event: dict[str, Any] | None, invocat
         raise KernelError(f"The trigger's event names no invocation: {event!r}")
     status = event.get("status")
     if status == WaitStatus.TIMEOUT:
-        return _fetch_overdue(hook, invocation_id, was_ended=bool(event.get("ended")))
+        limit = _passed_limit(event, started)
+        return _fetch_overdue(hook, invocation_id, limit, was_ended=bool(event.get("ended")))
     if status == WaitStatus.FINISHED:
         return _fetch_finished(hook, invocation_id)
     return _fetch_lost(hook, invocation_id, event)
 
 
-def _fetch_overdue(hook: KernelHook, invocation_id: str, *, was_ended: bool) -> Invocation:
+def _passed_limit(event: dict[str, Any], started: datetime | None) -> str:
+    """Say which limit has passed. An event of another version may not say so."""
+    deadline, name = event.get("deadline"), event.get("limit")
+    if not name or not isinstance(deadline, (int, float)) or started is None:
+        return "the time of its task"
+    return f"{deadline - started.timestamp():.0f} s ({name})"
+
+
+def _fetch_overdue(hook: KernelHook, invocation_id: str, limit: str, *, was_ended: bool) -> Invocation:
     try:
         invocation = hook.get_invocation(invocation_id)
     except KernelInvocationKilledError:
         raise
     except KernelError as error:
         raise KernelInvocationTimeoutError(
-            f"Invocation {invocation_id} did not end within the time of its task, and cannot be fetched: {error}"
+            f"Invocation {invocation_id} did not end within {limit}, and cannot be fetched: {error}"
         ) from error
     if was_ended and invocation.has_failed:
         # By the trigger: that it failed says nothing about the application.
         raise KernelInvocationTimeoutError(
-            f"Invocation {invocation_id} did not end within the time of its task, and was cancelled"
+            f"Invocation {invocation_id} did not end within {limit}, and was cancelled"
         )
     if invocation.is_final:
         return invocation
     raise KernelInvocationTimeoutError(
-        f"Invocation {invocation_id} did not end within the time of its task; it was {invocation.status}"
+        f"Invocation {invocation_id} did not end within {limit}; it was {invocation.status}"
     )
 
 

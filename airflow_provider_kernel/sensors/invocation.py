@@ -144,7 +144,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
 
         event, self._run.event = self._run.event, None
         try:
-            return fetch_after_deferral(self.hook, event, self.invocation_id)
+            return fetch_after_deferral(self.hook, event, self.invocation_id, self._run.started_at)
         except KernelInvocationTimeoutError as error:
             self._run.overdue = error
             return None

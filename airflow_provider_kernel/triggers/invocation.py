@@ -17,6 +17,7 @@ from airflow_provider_kernel.client.errors import KernelError, KernelLostContact
 from airflow_provider_kernel.client.log_group import use_own_log
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, wait_for_invocation
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -46,9 +47,9 @@ class KernelInvocationTrigger(OwningTrigger):
     :mod:`airflow_provider_kernel.lifecycle.min_deferral`.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
-    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"limit"``) or
-    ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with ``"ends_nothing"``: whether that
-    says nothing about the invocation, which must not be ended because of it).
+    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"deadline"`` and
+    ``"limit"``) or ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with
+    ``"ends_nothing"``: whether that says nothing about the invocation, which must not be ended because of it).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
@@ -144,7 +145,8 @@ class KernelInvocationTrigger(OwningTrigger):
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None
             if report is None or not report.was_over:
                 is_done = report is not None and report.is_done
-                return {"status": WaitStatus.TIMEOUT.value, "ended": is_done, "limit": self.limit}
+                timeout = {"status": WaitStatus.TIMEOUT.value, "ended": is_done}
+                return {**timeout, "deadline": self.deadline, "limit": self.limit}
         except KernelError as error:
             return {
                 "status": WaitStatus.ERROR.value,
@@ -185,13 +187,18 @@ class KernelInvocationTrigger(OwningTrigger):
                         deadline=self.deadline,
                         is_new=self.is_new,
                         was_seen=self.was_seen,
-                        on_change=lambda i: self.log.info("Invocation %s %s", i.id, i.status_phrase),
+                        on_change=self._log_status,
                         on_poll_error=lambda error: self.log.warning("%s; polling again", error),
                         on_browser=(lambda *browser: found.append(browser)) if of_interest else None,
                     ),
                     sleep=pause,
                     send=subscription.send,
                 )
+
+    def _log_status(self, invocation: Invocation) -> None:
+        """Log a status that the task itself does not log, as it does the end, and before the deferral the start."""
+        if not invocation.is_final and not (self.was_seen and invocation.status == InvocationStatus.RUNNING):
+            self.log.info("Invocation %s %s", invocation.id, invocation.status_phrase)
 
     def _delays(self) -> Iterator[float] | None:
         if not self.poll_delays:

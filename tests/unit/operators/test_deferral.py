@@ -1,6 +1,7 @@
 """KernelInvokeOperator with ``deferrable=True``: what happens on the worker, before and after the triggerer."""
 
 import json
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from itertools import repeat
@@ -18,6 +19,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
+from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.owning_try import OwningTry
 from airflow_provider_kernel.operators._limits import backstop, first_limit
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
@@ -403,3 +405,16 @@ def test_operator_of_a_user_may_override_what_goes_on_after_the_deferral(make_ta
 def test_execution_timeout_of_0_is_none_as_it_is_for_airflow(make_task):
     trigger = make_task(KernelInvokeOperator, execution_timeout=timedelta(0), **BROWSERS).run().msg.trigger_kwargs
     assert trigger["deadline"] > time.time() + 900
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [("execution_timeout", "within 7 s (execution_timeout)"), (None, "the time of its task")]
+)
+def test_error_says_which_limit_has_passed_and_how_long_it_was(limit, words, kernel_connection):
+    started = datetime.now(timezone.utc)
+    with KernelHook() as hook:
+        invocation_id = hook.invoke("demo", "hang").id
+        event = {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": limit}
+        event["deadline"] = started.timestamp() + 7
+        with pytest.raises(KernelInvocationTimeoutError, match=re.escape(words)):
+            owned_invocation.fetch_after_deferral(hook, event, invocation_id, started)

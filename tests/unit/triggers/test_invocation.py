@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from support.invocation_trigger import (
@@ -63,7 +64,7 @@ async def test_end_in_the_stream_that_polls_do_not_confirm_causes_one_poll_only(
     arguments = {"stream_logs": True, "poll_interval": 3600, "deadline": time.time() + 0.5, "cancel_on_kill": False}
     await (await triggerer.start(row(invocation_id=invocation_id, **arguments)))
     assert triggerer.events == [
-        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "deadline": mock.ANY, "limit": None}
     ]
     assert len(kernel_emulator.requests("GET", ANY)) == 3  # at first, after the stream's event, at the deadline
 

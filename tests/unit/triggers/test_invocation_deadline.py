@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from unittest import mock
 
 import pytest
 from support.dag_callbacks import ownership
@@ -40,7 +41,9 @@ def soon_in_the_background(monkeypatch):
 async def test_deadline_cancels_the_invocation_before_the_event(overdue, triggerer, kernel_emulator, changes):
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": True, "deadline": mock.ANY, "limit": None}
+    ]
     path = f"/invocations/{invocation_id}"
     assert changes() == [("PATCH", path), ("DELETE", f"{path}/browsers")]
     invocation = kernel_emulator.invocation(invocation_id)
@@ -51,7 +54,7 @@ async def test_deadline_without_cancel_on_kill_leaves_the_invocation(overdue, tr
     task, invocation_id = await overdue(cancel_on_kill=False)
     await task
     assert triggerer.events == [
-        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "deadline": mock.ANY, "limit": None}
     ]
     assert changes() == []
     assert kernel_emulator.invocation(invocation_id).status == "running"
@@ -63,7 +66,9 @@ async def test_deadline_cancels_the_invocation_after_some_failures_before_the_ev
     kernel_emulator.add_fault(Fault("PATCH", ANY, nth=range(1, 5), status=500))
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": True, "deadline": mock.ANY, "limit": None}
+    ]
     assert kernel_emulator.invocation(invocation_id).status == "failed"
 
 
@@ -87,7 +92,9 @@ async def test_deadline_is_a_timeout_although_the_answer_to_the_cancel_got_lost(
     kernel_emulator.add_fault(Fault("PATCH", ANY, status=500, processed=True))
     task, invocation_id = await overdue()
     await task
-    assert triggerer.events == [{"invocation_id": invocation_id, "status": "timeout", "ended": True, "limit": None}]
+    assert triggerer.events == [
+        {"invocation_id": invocation_id, "status": "timeout", "ended": True, "deadline": mock.ANY, "limit": None}
+    ]
     assert kernel_emulator.invocation(invocation_id).status == "failed"
 
 
@@ -97,7 +104,7 @@ async def test_deadline_sends_its_event_while_kernel_is_down_and_goes_on(overdue
     task, invocation_id = await overdue()
     await task
     assert triggerer.events == [
-        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "limit": None}
+        {"invocation_id": invocation_id, "status": "timeout", "ended": False, "deadline": mock.ANY, "limit": None}
     ]
     assert kernel_emulator.invocation(invocation_id).status == "running"
     kernel_emulator.clear_faults()

@@ -100,7 +100,19 @@ async def test_log_says_what_happens_to_the_invocation(start, triggerer, log, ke
     await task
     logged = log()
     assert logged[0] == ("INFO", f"Invocation {invocation_id} is running")
-    assert logged[-1] == ("INFO", f"Invocation {invocation_id} has succeeded")
     (trouble,) = [text for level, text in logged if level == "WARNING"]
     assert "503" in trouble
     assert trouble.endswith("; polling again")
+    assert len(logged) == 2  # the task itself logs how it ended
+
+
+@pytest.mark.parametrize("was_seen", [False, True])
+async def test_log_says_once_that_the_invocation_runs(was_seen, start, triggerer, kernel_emulator, log):
+    invocation_id = start()
+    kernel_emulator.wait_for_status(invocation_id, "running")
+    task = await triggerer.start(row(invocation_id=invocation_id, was_seen=was_seen))
+    await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY)
+    kernel_emulator.finish(invocation_id)
+    await task
+    running = ("INFO", f"Invocation {invocation_id} is running")
+    assert log() == ([] if was_seen else [running])

@@ -80,7 +80,8 @@ def wait_for_invocation(
     """
     on_change = only_informs(on_change, "A callback failed", log)
     poll = poll_request(invocation_id)
-    until = None if deadline is None else time.monotonic() + deadline - time.time()
+    longest = None if deadline is None else deadline - time.time()
+    until = None if longest is None else time.monotonic() + longest
     outage = Outage(
         f"invocation {invocation_id}",
         is_new=is_new,
@@ -112,20 +113,23 @@ def wait_for_invocation(
         if until is not None:
             left = until - time.monotonic()
             if left <= 0:
-                raise _timeout(invocation_id, status, outage)
+                raise _timeout(invocation_id, status, outage, longest)
             wait = min(wait, left)
         yield Sleep(wait)
     raise AssertionError("the delays never end")
 
 
-def _timeout(invocation_id: str, status: str | None, outage: Outage) -> KernelInvocationTimeoutError:
+def _timeout(
+    invocation_id: str, status: str | None, outage: Outage, longest: float | None
+) -> KernelInvocationTimeoutError:
+    within = f"within {longest:.0f} s" if longest and longest >= 1 else "in time"
     state = f"it is {status or 'in an unknown state'}"
     if outage.error is not None:
         state = (
             f"{'it was ' + status if status else 'its state is unknown'}, and the last poll failed: {outage.error}"
         )
     return KernelInvocationTimeoutError(
-        f"Invocation {invocation_id} did not end in time; {state}", was_seen=outage.was_seen
+        f"Invocation {invocation_id} did not end {within}; {state}", was_seen=outage.was_seen
     )
 
 

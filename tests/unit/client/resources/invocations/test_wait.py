@@ -323,7 +323,7 @@ class TestDeadline:
         with pytest.raises(KernelInvocationTimeoutError) as raised:
             poll(state("queued"), state("running"), deadline=NOW + 2)
         assert poll.did == ["poll", 0.5, "poll", 0.75, "poll", 0.75, "poll"]
-        assert str(raised.value) == "Invocation abc did not end in time; it is running"
+        assert str(raised.value) == "Invocation abc did not end within 2 s; it is running"
         assert not raised.value.permanent
 
     def test_final_status_in_the_last_poll_is_returned(self, poll):
@@ -349,7 +349,7 @@ class TestDeadline:
         with pytest.raises(KernelInvocationTimeoutError) as raised:
             poll(REFUSED, deadline=NOW + 2)
         assert str(raised.value) == (
-            "Invocation abc did not end in time; its state is unknown, and the last poll failed: refused. "
+            "Invocation abc did not end within 2 s; its state is unknown, and the last poll failed: refused. "
             + str(REFUSED.advice)
         )
 
