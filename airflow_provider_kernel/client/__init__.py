@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         KernelClient as KernelClient,
     )
     from airflow_provider_kernel.client.config import KernelConfig as KernelConfig
+    from airflow_provider_kernel.client.destination import Destination as Destination
     from airflow_provider_kernel.client.errors import (
         Attempts as Attempts,
         ConnectionProblem as ConnectionProblem,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "client": "AsyncKernelClient KernelClient",
     "config": "KernelConfig",
+    "destination": "Destination",
     "errors": (
         "Attempts ConnectionProblem KernelAPIError KernelAmbiguousStartError KernelAuthenticationError "
         "KernelBadRequestError KernelConfigurationError KernelConfigurationUnavailableError "

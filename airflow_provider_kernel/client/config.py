@@ -77,6 +77,8 @@ class ConfigSource(Protocol):
 
     #: Tells two sources apart that give equal settings.
     name: str
+    #: How errors name it.
+    label: str
     #: The settings that were read last; ``None`` before they were read anew.
     newest: KernelConfig | None
 

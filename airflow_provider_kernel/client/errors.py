@@ -32,9 +32,9 @@ The errors of this package, as one tree. Those of invocations are in ``resources
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_kernel.client.destination import ConnectionProblem as ConnectionProblem, Destination
 from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 
@@ -54,6 +54,10 @@ class Attempts:
         return f"{times} in {self.seconds:.1f} s"
 
 
+#: What to do where something else than the API has answered.
+_OF_FOREIGN = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
+
+
 class KernelError(Exception):
     """
     The root of all errors of this package. No message shows an API key that this process uses.
@@ -68,6 +72,8 @@ class KernelError(Exception):
 
     #: The request that failed, such as ``PATCH /invocations/abc``; set by the client that sent it.
     request: str | None = None
+    #: Where it was sent; set by the client that sent it.
+    destination: Destination | None = None
     #: What to do about it, as a sentence.
     advice: str | None = None
     #: How hard the client tried; set when it gave up.
@@ -82,19 +88,53 @@ class KernelError(Exception):
         return False
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the answer seems to be none of the Kernel API."""
+        return False
+
+    def describe_foreign(self, base_url: str) -> str:
+        """Say that something else than the Kernel API has answered."""
+        return f"Something answers at {base_url}, but it is not the Kernel API"
+
+    def sent_to(self, destination: Destination) -> None:
+        """Note where the request was sent, unless that is known."""
+        if self.destination is None:
+            self.destination = destination
+
+    @property
     def summary(self) -> str:
         """The cause, and what to do about it, without the request."""
-        text = str(self.args[0]) if self.args else ""
-        return escape_untrusted(f"{text}. {self.advice}" if self.advice else text)
+        text, advice = self._message, self._full_advice
+        if (destination := self.destination) is None:
+            parts = [text, advice]
+        elif self.is_foreign:
+            # What has answered may be long: it comes last.
+            parts = [f"{self.describe_foreign(destination.base_url)} ({destination})", advice, text]
+        else:
+            parts = [f"{text} ({destination})", advice]
+        return escape_untrusted(". ".join(part for part in parts if part))
+
+    @property
+    def _message(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def _full_advice(self) -> str | None:
+        if self.destination is None or not self.is_foreign:
+            return self.advice
+        # An answer that refuses the key may be Kernel's, although its body says nothing.
+        return f"{_OF_FOREIGN}. {self.advice}" if self.refuses_key else _OF_FOREIGN
 
     def __str__(self) -> str:
-        text = str(self.args[0]) if self.args else ""
+        text, advice, destination = self._message, self._full_advice, self.destination
         if self.request:
             text = f"{self.request}: {text}"
-        if self.attempts:
-            text = f"{text} ({self.attempts})"
-        if self.advice:
-            text = f"{text}. {self.advice}"
+        if facts := ", ".join(str(fact) for fact in (self.attempts, destination) if fact):
+            text = f"{text} ({facts})"
+        if destination and self.is_foreign:
+            text = f"{self.describe_foreign(destination.base_url)}. {text}"
+        if advice:
+            text = f"{text}. {advice}"
         # A message may quote an answer, a template or a file name, and Airflow logs it.
         return escape_untrusted(text)
 
@@ -117,16 +157,6 @@ class KernelInputError(KernelError, ValueError):
     permanent = True
 
 
-class ConnectionProblem(Enum):
-    """Which step towards an answer failed; the value is what to do about it."""
-
-    NAME = "Check the host's name in the Airflow connection, and this machine's DNS"
-    REFUSED = "Check the host and port in the Airflow connection; nothing listens there"
-    TLS = "If the API is behind a private certificate authority, name its CA bundle in verify_tls"
-    TIMEOUT = "If the API is just slow, raise read_timeout (or connect_timeout) in the connection's extra"
-    NETWORK = "Check the network between this machine and the API: proxies, firewalls, load balancers"
-
-
 class KernelConnectionError(KernelError):
     """
     The API could not be reached, or the connection was cut before its answer was complete.
@@ -145,6 +175,12 @@ class KernelConnectionError(KernelError):
         self.problem = problem
         self.advice = problem.value
 
+    def sent_to(self, destination: Destination) -> None:
+        """Do what the base class does, and name the host in the advice."""
+        super().sent_to(destination)
+        if self.advice == self.problem.value:
+            self.advice = self.problem.advice_for(destination.base_url)
+
 
 class KernelTimeoutError(KernelConnectionError):
     """The API did not answer in time."""
@@ -156,17 +192,25 @@ class KernelTimeoutError(KernelConnectionError):
 class KernelResponseError(KernelError):
     """The answer is not one of the Kernel API: a proxy's page, for example, or truncated JSON."""
 
-    advice = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
+    advice = _OF_FOREIGN
 
     def __init__(self, message: str = "", *, status_code: int | None = None) -> None:
         super().__init__(message)
         self.status_code = status_code
+
+    @property
+    def is_foreign(self) -> bool:
+        return True
 
 
 class KernelResponseTooLargeError(KernelResponseError):
     """The answer is too large, or nested too deeply, to be read."""
 
     advice = "Request less at a time"
+
+    @property
+    def is_foreign(self) -> bool:
+        return False
 
 
 class KernelRowTooLargeError(KernelResponseTooLargeError):
@@ -205,6 +249,14 @@ class KernelAPIError(KernelError):
         self.retry_after = retry_after
         self.request_id = request_id and mask(request_id)
         self.args = (self._describe(),)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the answer has no code of the API, nor a status that may pass, which a proxy gives, too."""
+        return self.code is None and self.status_code < 500 and self.status_code not in (408, 425, 429)
+
+    def describe_foreign(self, base_url: str) -> str:
+        return f"{super().describe_foreign(base_url)}, or a proxy is in front of it"
 
     def _describe(self) -> str:
         text = f"{self.status_code} {self.code}" if self.code else f"{self.status_code}"
@@ -268,6 +320,9 @@ class KernelNotFoundError(KernelAPIError):
         A proxy's 404 has no code of the API, and one about the project says nothing of what is in it.
         """
         return self.code not in (None, *_PROJECT_CODES)
+
+    def describe_foreign(self, base_url: str) -> str:
+        return KernelError.describe_foreign(self, base_url)
 
 
 class KernelConflictError(KernelAPIError):

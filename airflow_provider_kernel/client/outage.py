@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from airflow_provider_kernel.client.errors import (
-    ConnectionProblem,
     KernelAPIError,
     KernelConfigurationError,
     KernelConnectionError,
@@ -191,4 +190,4 @@ def persist(
 
 
 def _is_tls(error: KernelError) -> bool:
-    return isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS
+    return isinstance(error, KernelConnectionError) and error.problem.is_of_tls

@@ -23,7 +23,6 @@ from tenacity import (
 )
 
 from airflow_provider_kernel.client.errors import (
-    ConnectionProblem,
     KernelAPIError,
     KernelConfigurationError,
     KernelConnectionError,
@@ -118,7 +117,7 @@ def may_resend(resend: Resend, error: BaseException) -> bool:
     """Tell whether another attempt is allowed, and may help."""
     if resend is Resend.NEVER:
         return False
-    if isinstance(error, KernelConnectionError) and error.problem is ConnectionProblem.TLS:
+    if isinstance(error, KernelConnectionError) and error.problem.is_of_tls:
         # A certificate that is not trusted now will not be trusted in a second either.
         return False
     if resend is Resend.IF_REFUSED:

@@ -28,6 +28,8 @@ _CONNECTION_PROBLEMS = {
     ConnectionProblem.NAME: "The host of {url} cannot be resolved",
     ConnectionProblem.REFUSED: "Nothing listens at {url}",
     ConnectionProblem.TLS: "No secure connection to {url} can be made",
+    ConnectionProblem.NO_TLS: "What answers at {url} does not speak TLS",
+    ConnectionProblem.HANDSHAKE: "The TLS handshake with {url} is cut",
     ConnectionProblem.TIMEOUT: "{url} does not answer in time",
     ConnectionProblem.NETWORK: "The connection to {url} breaks",
 }
@@ -68,7 +70,10 @@ def describe_failure(error: KernelError, config: KernelConfig | None) -> str:
     """Name the cause, followed by the error itself. ``config`` is ``None`` if the connection itself is invalid."""
     if isinstance(error, KernelConfigurationError):
         return str(error)  # it names the setting, and nothing was sent
-    return str(error) if config is None else mask(f"{_summarize_failure(error, config)}. {error}")
+    if config is None or (error.is_foreign and error.destination is not None):
+        return str(error)  # it says by itself that it is not Kernel that answers
+    summary, error.destination = _summarize_failure(error, config), None  # the summary names the host
+    return mask(f"{summary}. {error}")
 
 
 def _summarize_failure(error: KernelError, config: KernelConfig) -> str:
@@ -77,10 +82,9 @@ def _summarize_failure(error: KernelError, config: KernelConfig) -> str:
         return _CONNECTION_PROBLEMS[error.problem].format(url=url)
     if isinstance(error, KernelNotFoundError) and error.code == "project_not_found":
         return f"The project {config.project!r} is unknown, or archived"
-    if isinstance(error, (KernelResponseError, KernelNotFoundError)):
-        return f"Something answers at {url}, but it is not the Kernel API"
-    if isinstance(error, KernelAPIError) and error.code is None:
-        return f"Something answers at {url}, but it is not the Kernel API, or a proxy is in front of it"
+    has_code = not isinstance(error, KernelAPIError) or error.code is not None
+    if not has_code or isinstance(error, (KernelResponseError, KernelNotFoundError)):
+        return error.describe_foreign(url)
     if isinstance(error, KernelAuthenticationError):
         return f"{url} does not accept the API key"
     if isinstance(error, KernelPermissionError):

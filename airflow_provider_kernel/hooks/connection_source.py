@@ -35,6 +35,7 @@ class ConnectionSource:
     The present settings of an Airflow connection; a :class:`~airflow_provider_kernel.client.config.ConfigSource`.
 
     :param conn_id: the connection's id.
+    :param label: how errors name it.
     :param started: the settings that were read first. Only a key for the same base URL and project replaces theirs:
         elsewhere, what they own would seem not to exist.
     :param read: reads it, and masks its key; blocks.
@@ -47,8 +48,11 @@ class ConnectionSource:
         started: KernelConfig,
         read: Callable[[], KernelConfig],
         aread: Callable[[], Awaitable[KernelConfig]],
+        *,
+        label: str,
     ) -> None:
         self.name = conn_id
+        self.label = label
         self._started_at = (started.base_url, started.project)
         self.newest: KernelConfig | None = None
         self._read = read

@@ -24,6 +24,7 @@ from airflow_provider_kernel.client.resources.invocations.status import FINAL_ST
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
+from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import (
@@ -127,7 +128,8 @@ class KernelHook(SafeLogMixin, BaseHook):
 
     def _with_source(self, config: KernelConfig) -> KernelConfig:
         """Let the clients of this process find the connection's present key when Kernel refuses this one."""
-        source = ConnectionSource(self.kernel_conn_id, config, self._load_config, self._aload_config)
+        label = f"connection {short_repr(self.kernel_conn_id)}" if self._was_stored else "KERNEL_API_KEY"
+        source = ConnectionSource(self.kernel_conn_id, config, self._load_config, self._aload_config, label=label)
         return replace(config, source=source)
 
     def _load_config(self) -> KernelConfig:

@@ -47,7 +47,7 @@ BODIES = {
         "c: a [31mb c d",
         "c",
     ),
-    "very long": (b"x" * 100_000, ": " + "x" * 300 + "…", None),
+    "very long": (b"x" * 100_000, ": " + "x" * 150 + "…", None),
     "cut JSON": (b'{"code": "c", "mess', ': {"code": "c", "mess', None),
 }
 

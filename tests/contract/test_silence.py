@@ -60,7 +60,8 @@ def test_client_with_a_logger_logs_every_retry(client, kernel_emulator, records)
     told = [record.getMessage() for record in records() if record.name == log.name]
     assert len(told) == 3
     assert told[0].startswith(
-        "GET /auth/context: 500 internal_error: A fault of the emulator; attempt 1 of at most 5"
+        "GET /auth/context: 500 internal_error: A fault of the emulator "
+        f"({kernel_emulator.base_url}); attempt 1 of at most 5"
     )
     assert "attempt 3 of at most 5" in told[2]
 

@@ -253,6 +253,7 @@ class TestTheTestButton:
             nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
             return {
                 "good": ask(),
+                "plain http": ask(host=kernel_emulator.base_url.removeprefix("http://")),
                 "dns": ask(host="https://kernel.invalid"),
                 "refused": ask(host=nobody),
                 "slow": ask(fault=Fault("*", "*", delay=5, **every), extra={"read_timeout": 0.2}),
@@ -265,9 +266,13 @@ class TestTheTestButton:
     def test_test_button_says_what_the_page_quotes(self, answers):
         assert [name for name, (worked, _) in answers.items() if worked] == ["good"]
         said = " ".join(text for _, text in answers.values())
-        assert len(self.QUOTED) == 10
-        # For these two it would take a host that does not answer, and one with a certificate of its own.
-        elsewhere = {"no connection in time", "the TLS certificate is not trusted"}
+        assert len(self.QUOTED) == 12
+        # For these it would take hosts that do not answer, that have a certificate of their own, and that hang up.
+        elsewhere = {
+            "no connection in time",
+            "the TLS certificate is not trusted",
+            "was cut during the TLS handshake",
+        }
         assert [text for text in self.QUOTED if text not in said and text not in elsewhere] == []
         source = "".join(
             path.read_text() for path in (SNIPPETS.parents[1] / "airflow_provider_kernel").rglob("*.py")

@@ -49,6 +49,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client",
         "airflow_provider_kernel.client.dashboard",
         "airflow_provider_kernel.client.defaults",
+        "airflow_provider_kernel.client.destination",
         "airflow_provider_kernel.client.errors",
         "airflow_provider_kernel.client.log_group",
         "airflow_provider_kernel.client.resources",

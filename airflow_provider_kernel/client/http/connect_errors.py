@@ -9,6 +9,11 @@ from collections.abc import Iterator
 
 from airflow_provider_kernel.client.errors import ConnectionProblem
 
+#: A connection that ends in the handshake. In an event loop, a reset leaves that more bytes are wanted.
+_CUTS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError, ConnectionResetError)
+#: OpenSSL's reasons where bytes come that are no record of TLS, by version.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+
 
 def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str]:
     """Find out which step towards a connection failed, and describe it."""
@@ -17,9 +22,11 @@ def classify_connect_error(error: BaseException) -> tuple[ConnectionProblem, str
             return ConnectionProblem.NAME, f"the host name cannot be resolved ({cause.strerror or cause})"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ConnectionProblem.TLS, f"the TLS certificate is not trusted ({_detail(cause, 'verify_message')})"
-        if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            # A load balancer that hangs up in the handshake; the next one may go through.
-            return ConnectionProblem.NETWORK, "the connection was cut during the TLS handshake"
+        if isinstance(cause, _CUTS):
+            # A load balancer that hangs up in the handshake, and the next one may go through; or plain http.
+            return ConnectionProblem.HANDSHAKE, "the connection was cut during the TLS handshake"
+        if isinstance(cause, ssl.SSLError) and _detail(cause, "reason") in _NOT_TLS:
+            return ConnectionProblem.NO_TLS, f"the server does not answer with TLS ({cause.reason})"
         if isinstance(cause, ssl.SSLError):
             return ConnectionProblem.TLS, f"TLS failed ({_detail(cause, 'reason')})"
         if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import re
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.hosts import can_be_a_host
@@ -43,6 +43,15 @@ def proxies_refused() -> KernelConfigurationError:
             "It takes names of hosts, domains and addresses without brackets or ranges, separated by commas"
         )
     return KernelConfigurationError("the proxies that this machine's settings name cannot be used")
+
+
+def advice_of_tls_proxy(base_url: str) -> str | None:
+    """Say what to do if TLS fails on the way to a proxy whose own URL has https; ``None`` where there is none."""
+    url, proxies = urlsplit(base_url), getproxies()
+    kind = url.scheme if proxies.get(url.scheme) else "all"
+    if not proxies.get(kind, "").startswith("https://") or proxy_bypass(url.netloc):
+        return None
+    return f"{_variable(kind)} names a proxy with https://; if it speaks plain http, as most do, write http://"
 
 
 def _problem_of(proxy: str) -> str | None:

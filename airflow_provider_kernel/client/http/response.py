@@ -21,6 +21,9 @@ from airflow_provider_kernel.client.timestamps import usable_time
 T = TypeVar("T")
 M = TypeVar("M", bound=ApiModel)
 
+#: Max characters of a body that is not the API's: enough to see whose it is.
+_FOREIGN_CHARACTERS = 150
+
 
 @dataclass(frozen=True)
 class Response:
@@ -106,7 +109,7 @@ def error_from(response: Response) -> errors.KernelAPIError:
                 if any(pair):
                     details.append(pair)
     if message is None:
-        message = sanitize_line(response.text()) or "(no readable text)"
+        message = sanitize_line(response.text(), _FOREIGN_CHARACTERS) or "(no readable text)"
     return _error_class(response.status_code)(
         message,
         status_code=response.status_code,

@@ -16,7 +16,9 @@ from typing import Any, cast
 import httpx
 
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.destination import Destination
 from airflow_provider_kernel.client.errors import (
+    ConnectionProblem,
     KernelConfigurationError,
     KernelConnectionError,
     KernelError,
@@ -26,6 +28,7 @@ from airflow_provider_kernel.client.errors import (
 from airflow_provider_kernel.client.http.connect import ConnectBackend
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
 from airflow_provider_kernel.client.http.environment import (
+    advice_of_tls_proxy,
     certificates_refused,
     check_certificates,
     check_proxies,
@@ -69,6 +72,8 @@ class Transport:
 
     def __init__(self, config: KernelConfig, trace: Callable[[str, dict[str, Any]], Any] | None) -> None:
         self.config = config
+        source = config.source
+        self._destination = Destination(config.base_url, None if source is None else source.label)
         try:
             _ = httpx.URL(config.base_url).host
         except (httpx.InvalidURL, UnicodeError) as error:
@@ -83,7 +88,7 @@ class Transport:
         self._extensions = {} if trace is None else {"trace": trace}
 
     def client(self) -> HttpClient:
-        with _usable_proxies():
+        with self._naming(), _usable_proxies():
             client = HttpClient(**self._options(), event_hooks={"response": [_refuse_redirect]})
         for transport in (client._transport, *client._mounts.values()):
             if isinstance(transport, httpx.HTTPTransport):
@@ -92,7 +97,7 @@ class Transport:
         return client
 
     def async_client(self) -> AsyncHttpClient:
-        with _usable_proxies():
+        with self._naming(), _usable_proxies():
             return AsyncHttpClient(**self._options(), event_hooks={"response": [_refuse_redirect_async]})
 
     def _options(self) -> dict[str, Any]:
@@ -121,9 +126,22 @@ class Transport:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn httpx's errors into ours, without the key."""
-        with _harmless_causes(), own_errors():
+        """Turn httpx's errors into ours, without the key, and name the host and the connection in them."""
+        with self._naming(), _harmless_causes(), own_errors():
             yield
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except KernelError as error:
+            if isinstance(error, KernelConnectionError) and error.problem in (
+                ConnectionProblem.NO_TLS,
+                ConnectionProblem.HANDSHAKE,
+            ):
+                error.advice = advice_of_tls_proxy(self.config.base_url) or error.advice
+            error.sent_to(self._destination)
+            raise
 
 
 @functools.lru_cache(maxsize=8)

@@ -87,13 +87,34 @@ WAYS = {
         ),
         (
             ssl.SSLEOFError(8, "EOF occurred"),
-            ConnectionProblem.NETWORK,
+            ConnectionProblem.HANDSHAKE,
             "the connection was cut during the TLS handshake",
         ),
         (
             ssl.SSLZeroReturnError(6, "closed"),
-            ConnectionProblem.NETWORK,
+            ConnectionProblem.HANDSHAKE,
             "the connection was cut during the TLS handshake",
+        ),
+        # As an event loop and a thread see a reset.
+        (
+            ssl.SSLWantReadError(2, "The operation did not complete"),
+            ConnectionProblem.HANDSHAKE,
+            "the connection was cut during the TLS handshake",
+        ),
+        (
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            ConnectionProblem.HANDSHAKE,
+            "the connection was cut during the TLS handshake",
+        ),
+        (
+            with_detail(ssl.SSLError, "reason", "WRONG_VERSION_NUMBER"),
+            ConnectionProblem.NO_TLS,
+            "the server does not answer with TLS (WRONG_VERSION_NUMBER)",
+        ),
+        (
+            with_detail(ssl.SSLError, "reason", "RECORD_LAYER_FAILURE"),
+            ConnectionProblem.NO_TLS,
+            "the server does not answer with TLS (RECORD_LAYER_FAILURE)",
         ),
         (with_detail(ssl.SSLError, "reason", "WRONG_VERSION"), ConnectionProblem.TLS, "TLS failed (WRONG_VERSION)"),
         (ssl.SSLError("odd"), ConnectionProblem.TLS, f"TLS failed ({ssl.SSLError('odd')})"),
@@ -115,6 +136,10 @@ WAYS = {
         "certificate",
         "EOF",
         "close",
+        "reset in an event loop",
+        "reset",
+        "plain http",
+        "plain http by another OpenSSL",
         "TLS",
         "TLS by text",
         "certificate by text",
@@ -133,7 +158,7 @@ def test_connect_error_is_classified_however_deep_the_cause_is(way):
 
 @pytest.mark.parametrize(
     "cause",
-    [OSError(errno.EHOSTUNREACH, "No route to host"), TimeoutError("slow"), ConnectionResetError(), ValueError()],
+    [OSError(errno.EHOSTUNREACH, "No route to host"), TimeoutError("slow"), ValueError()],
     ids=repr,
 )
 def test_connect_error_with_another_cause_is_the_network(cause):
