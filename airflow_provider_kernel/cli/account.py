@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -69,7 +71,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Check a connection, print the outcome, and return the exit code."""
     from airflow_provider_kernel.hooks.connection_check import check_connection
 
-    works, message = check_connection(lambda: _config(arguments))
+    with redirect_stdout(sys.stderr):  # Airflow logs to it, and a program reads the other one
+        works, message = check_connection(lambda: _config(arguments))
     if arguments.json:
         print(json.dumps({"connection": _name(arguments), "ok": works, "message": message}))
     elif works:
@@ -86,7 +89,7 @@ def run_apps(arguments: argparse.Namespace) -> int:
     from airflow_provider_kernel.client.resources.apps import list_apps
 
     try:
-        with KernelClient(_config(arguments)) as client:
+        with redirect_stdout(sys.stderr), KernelClient(_config(arguments)) as client:
             apps = list(client.pages(list_apps(app_name=arguments.app)))
     except KernelError as error:
         _fail(arguments, str(error))
@@ -117,16 +120,30 @@ def _config(arguments: argparse.Namespace) -> KernelConfig:
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
     if not arguments.environment:
-        # As Airflow's own commands do, so that the database is among the places where connections are looked up.
-        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
         try:
-            return KernelHook(_name(arguments)).config
+            with _as_a_command_of_airflow():
+                return KernelHook(_name(arguments)).config
         except KernelConfigurationUnavailableError as error:
             raise KernelConfigurationUnavailableError(f"{error}. {_NO_DATABASE}") from None
     config = config_from_environment()
     if config is None:
         raise KernelConfigurationError("KERNEL_API_KEY is not set. Set it to an API key of Kernel's dashboard")
     return config
+
+
+@contextmanager
+def _as_a_command_of_airflow() -> Iterator[None]:
+    """Let the database be among the places where Airflow looks a connection up, as for its own commands."""
+    name = "_AIRFLOW_PROCESS_CONTEXT"
+    before = os.environ.get(name)
+    os.environ[name] = "server"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _name(arguments: argparse.Namespace) -> str:

@@ -66,6 +66,8 @@ OTHERS = {
     "fail_callback": ("fail_kernel_invocation", "callbacks.fail_kernel_invocation"),
     "net": ("cancel_kernel_invocations", "callbacks.cancel_kernel_invocations"),
     "net_of_both": ("kernel_safety_net", "callbacks.kernel_safety_net"),
+    "task_net": ("cancel_kernel_task_invocation", "callbacks.cancel_kernel_task_invocation"),
+    "task_net_of_tasks": ("kernel_task_safety_net", "callbacks.kernel_task_safety_net"),
     "watcher": ("KernelInvocationFinishedTrigger", "triggers.finished.KernelInvocationFinishedTrigger"),
     "trigger": ("KernelInvocationTrigger", "triggers.invocation.KernelInvocationTrigger"),
 }
@@ -76,6 +78,7 @@ _OF_CALLBACKS = f"{_HERE}test_callback_of_a_task_and_of_a_dag_ends_its_invocatio
 _OF_ROTATION = f"{_HERE}test_task_uses_a_key_that_was_replaced_before_its_process"
 _NOTIFIER = "tests/unit/notifications/test_kernel.py::"
 _NET = "tests/unit/test_callbacks.py::"
+_TASK_NET = "tests/unit/test_task_safety_net.py::"
 _ROTATION = "tests/unit/test_replaced_key.py::"
 #: What waits, or goes through a list, is shown with a key that is replaced meanwhile; the rest sends one request.
 _OF_ROTATION_MEANWHILE = {
@@ -127,6 +130,13 @@ _OF_NETS: dict[str, str | Forbidden] = {
     "xcom_backend": _OF_CALLBACKS,
     "rotated_key": f"{_ROTATION}test_safety_net_ends_with_a_replaced_key",
 }
+#: It finds and ends as the net of the run does, and so has the same tests but for what calls it.
+_OF_TASK_NETS: dict[str, str | Forbidden] = {
+    **_OF_NETS,
+    "output_of_mapped": f"{_TASK_NET}test_mapped_task_has_the_invocation_of_its_own_index_ended",
+    "default_args": f"{_TASK_NET}test_task_that_fails_has_its_invocation_ended_while_airflow_says_that_it_runs",
+    "dag_test": f"{_TASK_NET}test_task_that_fails_has_its_invocation_ended_while_airflow_says_that_it_runs",
+}
 _OF_TRIGGERS: dict[str, str | Forbidden] = {
     **_forbidden(_TRIGGER, output="output", output_of_mapped="output", native="get_dag", dag_test="test"),
     "default_args": Forbidden("AttributeError", "default_args", _TRIGGER),
@@ -140,6 +150,7 @@ CELLS: dict[str, dict[str, str | Forbidden]] = {
     },
     **dict.fromkeys(("notifier", "complete_callback", "fail_callback"), _OF_NOTIFIERS),
     **dict.fromkeys(("net", "net_of_both"), _OF_NETS),
+    **dict.fromkeys(("task_net", "task_net_of_tasks"), _OF_TASK_NETS),
     "watcher": {
         **_OF_TRIGGERS,
         "xcom_backend": Forbidden("AttributeError", "xcom_push", _TRIGGER),

@@ -46,7 +46,7 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def kernel():
-    """An emulator for all snippets, with the app that a page writes."""
+    """An emulator for all snippets, with the app and the project that pages name."""
     with KernelEmulator() as emulator:
         app = runpy.run_path(str(SNIPPETS / "app" / "main.py"))["app"]
         (action,) = app.actions.values()
@@ -55,6 +55,7 @@ def kernel():
             return await action.handler(KernelContext(invocation_id=ctx.invocation_id), payload)
 
         emulator.register(app.name, action.name, run)
+        emulator.add_project("shop")
         yield emulator
 
 

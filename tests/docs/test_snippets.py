@@ -153,11 +153,43 @@ class TestCommands:
             pattern = re.sub(r"0\\\.\d", r"\\d+\\.\\d", pattern)
             assert re.search(pattern, said), f"{line!r} is not in\n{said[-5000:]}"
 
-    @pytest.mark.parametrize("name", ["connection", "connection_extra", "pool"])
-    def test_airflow_command_snippet_succeeds(self, database, name):
-        alone = "unset AIRFLOW_CONN_KERNEL_DEFAULT\n"  # it would hide what is in the database
-        done = database.run("bash", "-ec", alone + COMMANDS[name], KERNEL_API_KEY="sk_your_key")
+    def test_command_for_a_pool_succeeds(self, database):
+        done = database.run("bash", "-ec", COMMANDS["pool"])
         assert done.returncode == 0, done
+
+    @pytest.mark.parametrize(
+        ("name", "conn_id"), [("connection", "kernel_default"), ("connection_extra", "kernel_shop")]
+    )
+    def test_command_makes_a_connection_that_works(self, database, kernel, name, conn_id):
+        command = f"{COMMANDS[name].strip()} --conn-host {kernel.base_url}\nairflow-kernel check {conn_id}"
+        alone = "unset AIRFLOW_CONN_KERNEL_DEFAULT\n"  # it would hide what is in the database
+        done = database.run("bash", "-ec", alone + command, KERNEL_API_KEY=kernel.api_key)
+        assert done.returncode == 0, done
+        assert f"{conn_id}: Connected to {kernel.base_url}" in done.stdout
+
+    @pytest.mark.parametrize("name", ["airflow.env", "kernel.env", "connection.uri", "connection.json"])
+    def test_environment_of_the_page_makes_a_connection_that_works(self, shell, kernel, name):
+        text = (SNIPPETS / "connection" / name).read_text().replace("sk_your_key", kernel.api_key)
+        if name.endswith(".env"):
+            assignments = [line.partition("=") for line in shlex.split(text)]
+            variables = {variable: value for variable, _, value in assignments}
+        else:
+            variables = {"AIRFLOW_CONN_KERNEL_DEFAULT": text}
+        variables = {variable: self.at(value, kernel.base_url) for variable, value in variables.items()}
+        arguments = ["--environment"] if name == "kernel.env" else []
+        done = shell.run("airflow-kernel", "check", *arguments, **variables)
+        assert done.returncode == 0, done
+
+    def at(self, value, base_url):
+        """Put the emulator in Kernel's place; its certificate is none."""
+        if value.startswith("{"):
+            fields = json.loads(value)
+            fields["extra"].pop("verify_tls", None)
+            return json.dumps({**fields, "host": base_url})
+        host = base_url.partition("://")[2]
+        if "://:" in value:
+            return value.replace("@api.onkernel.com/", f"@{host}/http")  # Airflow's way to name a scheme
+        return value.replace("https://api.onkernel.com", base_url)
 
     @pytest.fixture
     def port(self):
@@ -178,7 +210,9 @@ class TestCommands:
             done = shell.run(
                 "airflow-kernel", "apps", "shop", AIRFLOW_CONN_KERNEL_DEFAULT=assignment.partition("=")[2]
             )
-        assert re.fullmatch(r"shop +latest +prices, buy", done.stdout.splitlines()[-1]), done
+        assert done.returncode == 0, done
+        (app,) = json.loads(done.stdout)  # whatever Airflow logs meanwhile
+        assert [action["name"] for action in app["actions"]] == ["prices", "buy"]
 
     @contextlib.contextmanager
     def serving(self, shell, command, cwd=None):

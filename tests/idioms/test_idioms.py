@@ -51,6 +51,8 @@ NO_TASKS = {
     "fail_callback": callbacks.fail_kernel_invocation(),
     "net": callbacks.cancel_kernel_invocations,
     "net_of_both": callbacks.kernel_safety_net(),
+    "task_net": callbacks.cancel_kernel_task_invocation,
+    "task_net_of_tasks": callbacks.kernel_task_safety_net(),
     "watcher": KernelInvocationFinishedTrigger(),
     "trigger": KernelInvocationTrigger.__new__(KernelInvocationTrigger),
 }
