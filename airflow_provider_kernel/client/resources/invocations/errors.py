@@ -46,6 +46,11 @@ class KernelInvocationFailedError(KernelError):
         super().__init__(f"Invocation {invocation.id} of {name} {how}: {reason}")
         self.invocation = invocation
 
+    @property
+    def summary(self) -> str:
+        where = "in its log lines, and in KernelHook().get_invocation(id).output"
+        return f"{super().summary}. What the app says is {where}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.invocation,), self.__dict__)
 

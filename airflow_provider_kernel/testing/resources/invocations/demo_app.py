@@ -26,21 +26,22 @@ def echo(ctx: ActionContext, payload: Any) -> Any:
 
 def sleep(ctx: ActionContext, payload: Any) -> Any:
     """Wait for `seconds` emulated seconds."""
-    seconds = _options(payload, "seconds").get("seconds", 1)
+    seconds = _options(ctx, payload, "seconds").get("seconds", 1)
     ctx.wait(seconds)
     return {"slept": seconds}
 
 
 def fail(ctx: ActionContext, payload: Any) -> Any:
     """Fail with `message`, as plain text if `plain` is true, else as JSON."""
-    options = _options(payload, "message", "plain")
+    options = _options(ctx, payload, "message", "plain")
     message = str(options.get("message", "failed as asked"))
+    ctx.log(message)
     raise ActionError(message, output=message if options.get("plain") else json.dumps({"error": message}))
 
 
 def logs(ctx: ActionContext, payload: Any) -> Any:
     """Write `lines` log lines that begin with `message`, at `per_second` lines per emulated second."""
-    options = _options(payload, "lines", "message", "per_second")
+    options = _options(ctx, payload, "lines", "message", "per_second")
     lines = int(options.get("lines", 10))
     rate = options.get("per_second")
     for number in range(1, lines + 1):
@@ -52,7 +53,7 @@ def logs(ctx: ActionContext, payload: Any) -> Any:
 
 def browsers(ctx: ActionContext, payload: Any) -> Any:
     """Open `count` browsers and keep them open for `seconds` emulated seconds."""
-    options = _options(payload, "count", "seconds")
+    options = _options(ctx, payload, "count", "seconds")
     sessions = [ctx.create_browser()["session_id"] for _ in range(int(options.get("count", 1)))]
     ctx.wait(options.get("seconds", 1))
     return {"sessions": sessions}
@@ -69,12 +70,19 @@ def install(apps: Apps) -> None:
         apps.register(APP_NAME, action.__name__, action)
 
 
-def _options(payload: Any, *known: str) -> dict[str, Any]:
+def _options(ctx: ActionContext, payload: Any, *known: str) -> dict[str, Any]:
     if payload is None:
         return {}
     if not isinstance(payload, dict):
-        raise TypeError(f"the payload is {payload!r}; this action takes a JSON object of {', '.join(known)}")
+        raise _refused(ctx, f"the payload is {payload!r}; this action takes a JSON object of {', '.join(known)}")
     unknown = [name for name in payload if name not in known and not name.startswith("_")]
     if unknown:
-        raise TypeError(f"the payload has {', '.join(map(repr, unknown))}; this action takes {', '.join(known)}")
+        named = ", ".join(map(repr, unknown))
+        raise _refused(ctx, f"the payload has {named}; this action takes {', '.join(known)}")
     return payload
+
+
+def _refused(ctx: ActionContext, why: str) -> TypeError:
+    """Log why, as an app would: a task shows the log of an invocation, and not its output."""
+    ctx.log(why)
+    return TypeError(why)
