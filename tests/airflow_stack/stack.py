@@ -102,7 +102,7 @@ class AirflowStack:
         self._postgres.start()
         if self._redis is not None:
             self._redis.start()
-        self._airflow("db", "migrate")
+        self.airflow("db", "migrate")
         for name in ("api-server", "scheduler", "dag-processor", "triggerer"):
             self.start_program(name)
         if self._redis is not None:
@@ -202,7 +202,8 @@ class AirflowStack:
         """
         return "\n".join(f"--- {program.name}\n{program.tail(lines)}" for program in self.programs.values())
 
-    def _airflow(self, *arguments: str) -> None:
+    def airflow(self, *arguments: str) -> None:
+        """Run a command of Airflow's, to its end."""
         done = subprocess.run(
             [_airflow(), *arguments], env=self.environment, capture_output=True, text=True, cwd=self.folder
         )
