@@ -57,17 +57,28 @@ def needs_browser(template: str) -> bool:
 
 def dashboard_link(
     template: str, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
-) -> str:
-    """Fill in the template. At the first unknown value, the link is cut to the parent page."""
+) -> str | None:
+    """
+    Fill in the template. At the first unknown value, the link is cut to the parent page.
+
+    A link that names nothing of the invocation leads nowhere in particular: it is None.
+    """
     known = {"invocation_id": invocation_id, "app_name": app_name, "session_id": session_id}
-    link, end = "", 0
+    link, end, first_value_at = "", 0, None
     for place in _PLACEHOLDER.finditer(template):
         link += template[end : place.start()]
         value = known[place.group(1)]
         if not value or value in (".", ".."):
             above = urlsplit(link)
-            return f"{above.scheme}://{above.netloc}{above.path[: above.path.rfind('/') + 1] or '/'}"
+            link = f"{above.scheme}://{above.netloc}{above.path[: above.path.rfind('/') + 1]}"
+            return None if first_value_at is None or first_value_at >= len(link) else link
+        first_value_at = len(link) if first_value_at is None else first_value_at
         # A slash is quoted too: a value is one segment of the path.
         link += quote(value, safe="", errors="replace")
         end = place.end()
-    return link + template[end:]
+    return None if first_value_at is None else link + template[end:]
+
+
+def see(link: str | None) -> str:
+    """Return the end of a log line that names a link, if there is one."""
+    return "" if link is None else f"; see {link}"

@@ -44,10 +44,10 @@ class _StoredLink(BaseOperatorLink):
 
 class KernelDashboardLink(_StoredLink):
     """
-    Links to Kernel's dashboard, or to the connection's ``dashboard_url``.
+    Links to the page of the invocation that the connection's ``dashboard_url`` gives.
 
     ``dashboard_url`` may be a template with ``{invocation_id}``, ``{app_name}`` and ``{session_id}``. Kernel
-    documents no URL for the page of an invocation, so the default is the dashboard's front page.
+    documents no URL for the page of an invocation, so there is no link without such a template.
     """
 
     name = "Kernel dashboard"
@@ -58,9 +58,25 @@ class KernelLiveViewLink(_StoredLink):
     Links to the live view of the invocation's first browser, for tasks with ``live_view_link=True``.
 
     The address holds a token: every user who can see the task can watch and control the browser while it runs.
+    The link is hidden when the task ends, since the browser ends with the invocation.
     """
 
     name = "Kernel live view"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the stored address while the task is deferred. Airflow asks when a process of it has ended."""
+        # It is a running task instance, with the state in which the process leaves it.
+        if getattr(ti_key, "state", None) != "deferred":
+            return ""
+        return super().get_link(operator, ti_key=ti_key)
+
+    def take_back(self, ti: Any, address: str, *, log: Any) -> None:
+        """Hide the link where the task ends in the triggerer, unless the next try has stored its own."""
+        from airflow_provider_kernel.lifecycle import own_xcoms
+
+        with side_information(f"Airflow did not hide the link {self.name!r}", log):
+            if own_xcoms.read(self.xcom_key, ti) == address:
+                own_xcoms.write(self.xcom_key, "", ti)
 
     def _store(self, ti: Any, address: str | None) -> None:
         """Store an http or https URL. A headless browser has no live view, and so no URL."""

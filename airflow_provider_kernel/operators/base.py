@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_kernel.client.dashboard import dashboard_link
+from airflow_provider_kernel.client.dashboard import dashboard_link, see
 from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelInvocationKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
@@ -117,16 +117,16 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     def show_dashboard(
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
     ) -> None:
-        """Put the link to the dashboard on the task's page."""
+        """Put the link to the dashboard on the task's page, unless it leads nowhere in particular."""
         template = self.hook.config.dashboard_url  # an error of the connection is the task's
         with side_information("The task has no link to the dashboard", self.log):
             link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
-            if link != self.dashboard:
+            if link is not None and link != self.dashboard:
                 self._run.dashboard = link
                 DASHBOARD.write(ti, link, log=self.log)
 
-    def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str:
-        """Return the URL of the dashboard, also after a deferral: then another process has written the link."""
+    def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str | None:
+        """Return the URL of the link, also after a deferral: then another process has written the link."""
         if self.dashboard is not None:
             return self.dashboard
         try:
@@ -143,7 +143,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             duration = "" if started is None else f" after {time.time() - started.timestamp():.1f} s"
             link = self.dashboard_of(invocation_id, app_name=app_name)
             self.log.info(
-                "The task no longer waits for invocation %s%s (%s); see %s", invocation_id, duration, why, link
+                "The task no longer waits for invocation %s%s (%s)%s", invocation_id, duration, why, see(link)
             )
 
     def result_of(
@@ -163,7 +163,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         with side_information("The invocation's end could not be logged", self.log):
             duration = "" if invocation.seconds is None else f" after {invocation.seconds:.1f} s"
             link = self.dashboard_of(invocation.id, app_name=app_name)
-            self.log.info("Invocation %s %s%s; see %s", invocation.id, invocation.status, duration, link)
+            self.log.info("Invocation %s %s%s%s", invocation.id, invocation.status, duration, see(link))
         check_result(invocation, max_output_bytes=max_output_bytes if self.do_xcom_push else None)
         result = hand_on(
             invocation,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.arguments import check_arguments, check_rendered
+from airflow_provider_kernel.client.dashboard import see
 from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
@@ -86,7 +87,7 @@ class _EndInvocationOperator(KernelBaseOperator):
             invocation = self.end_invocation()
         except KernelInvocationFinishedError as race:
             return self._handle_finished(race.invocation)
-        self.log.info("Invocation %s is now %s; see %s", invocation.id, invocation.status, self.dashboard)
+        self.log.info("Invocation %s is now %s%s", invocation.id, invocation.status, see(self.dashboard))
         return invocation.status
 
     def end_invocation(self) -> Invocation:
@@ -126,7 +127,7 @@ class _EndInvocationOperator(KernelBaseOperator):
         if decision == "skip":
             raise AirflowSkipException(str(finished))
         self.log.info(
-            "Invocation %s had already ended as %s; see %s", invocation.id, invocation.status, self.dashboard
+            "Invocation %s had already ended as %s%s", invocation.id, invocation.status, see(self.dashboard)
         )
         return invocation.status
 

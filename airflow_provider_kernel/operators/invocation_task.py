@@ -14,6 +14,7 @@ from airflow_provider_kernel._compat import (
     AirflowTaskTimeout,
 )
 from airflow_provider_kernel.arguments import check_arguments
+from airflow_provider_kernel.client.dashboard import see
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
@@ -214,7 +215,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
                 self._end_after_error(responder, timeout, context)
                 raise
             raise
-        self.log.info("Invocation %s was answered; see %s", self.invocation_id, self.dashboard)
+        self.log.info("Invocation %s was answered%s", self.invocation_id, see(self.dashboard))
         return returned
 
     def _call(self, responder: InvocationResponder, context: Context) -> Any:

@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, wait_for_invocation
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, WaitStatus
+from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, EndReport, WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.invocation import EndableInvocation
@@ -32,6 +32,8 @@ from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_PO
 
 #: A triggerer takes up a new trigger within seconds. After this many, another one may have run it before.
 _TAKEN_UP_SECONDS = 10.0
+#: How long Airflow may take to hide a link; the end of the trigger waits for it.
+_HIDE_SECONDS = 5.0
 
 
 class KernelInvocationTrigger(OwningTrigger):
@@ -97,6 +99,8 @@ class KernelInvocationTrigger(OwningTrigger):
         self.is_new = is_new
         self.was_seen = was_seen
         self.live_view_link = live_view_link
+        #: The address of the live view that is shown.
+        self._live_view: str | None = None
         self.poll_delays = poll_delays
         self.deferred_at = time.time() if deferred_at is None else deferred_at
         self.was_deferred = was_deferred
@@ -129,6 +133,8 @@ class KernelInvocationTrigger(OwningTrigger):
         try:
             with self.interruptible():
                 event = await self._outcome()
+                if event["status"] == WaitStatus.FINISHED.value:
+                    await self._hide_live_view()
                 await self.hold_event(began=began, pickup=pickup)
         except asyncio.CancelledError:
             await self.on_cancelled()
@@ -210,9 +216,24 @@ class KernelInvocationTrigger(OwningTrigger):
             link = dashboard_link(
                 dashboard_url, invocation.id, app_name=invocation.app_name, session_id=browser.session_id
             )
-            DASHBOARD.write(self.task_instance, link, log=self.log)
+            if link is not None:
+                DASHBOARD.write(self.task_instance, link, log=self.log)
         if self.live_view_link:
-            LIVE_VIEW.write(self.task_instance, browser.browser_live_view_url, log=self.log)
+            self._live_view = browser.browser_live_view_url
+            LIVE_VIEW.write(self.task_instance, self._live_view, log=self.log)
+
+    async def _hide_live_view(self) -> None:
+        address, self._live_view = self._live_view, None
+        if address is not None:
+            with side_information("The link to the live view is not hidden", self.log):
+                hide = asyncio.to_thread(LIVE_VIEW.take_back, self.task_instance, address, log=self.log)
+                await asyncio.wait_for(hide, _HIDE_SECONDS)
+
+    async def _carry_out(self, order: Any) -> EndReport:
+        report = await super()._carry_out(order)
+        if report.is_done:
+            await self._hide_live_view()  # no worker may come any more
+        return report
 
     def _log_stream(
         self, client: AsyncKernelClient, *, on_end: Callable[[], None]

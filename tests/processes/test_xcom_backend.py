@@ -15,7 +15,6 @@ from support.file_xcom import PREFIX
 
 HERE = Path(__file__).parent
 LINK, OWNER = "_link_KernelDashboardLink", "kernel_invocation_owner"
-ROOT = "https://dashboard.onkernel.com"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def told(tmp_path_factory):
 
 @pytest.mark.parametrize("when", ["stored", "stored while it waits"])
 def test_link_and_ownership_record_are_stored_past_a_custom_backend(when, told):
-    assert told[when][LINK] == ROOT
+    assert told[when][LINK].startswith("https://d.example/")
     assert told[when][OWNER]["external_id"] in told["ids"]
 
 

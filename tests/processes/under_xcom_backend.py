@@ -78,7 +78,9 @@ def ended_deferral(api, dag):
 def main() -> None:
     operators.FIRST_POLL_SECONDS = 0.0
     with KernelEmulator() as kernel:
-        os.environ["AIRFLOW_CONN_KERNEL_DEFAULT"] = kernel.airflow_connection
+        connection = json.loads(kernel.airflow_connection)
+        connection["extra"] = {**connection.get("extra", {}), "dashboard_url": "https://d.example/{invocation_id}"}
+        os.environ["AIRFLOW_CONN_KERNEL_DEFAULT"] = json.dumps(connection)
         told = good_run()
         acts = (safety_net, sweep, ended_deferral)
         waiting = [deferred() for _ in acts]

@@ -93,8 +93,9 @@ class TestTemplate:
 
 
 class TestLink:
-    def test_link_of_a_template_without_placeholders_is_the_template(self):
-        assert dashboard_link(D, "abc") == D
+    @pytest.mark.parametrize("rest", ["", "/", "/runs?all=1"])
+    def test_template_without_placeholders_gives_no_link(self, rest):
+        assert dashboard_link(D + rest, "abc") is None
 
     def test_link_holds_the_values_of_the_placeholders(self):
         template = D + "/{app_name}/{invocation_id}?b={session_id}&again={invocation_id}#end"
@@ -117,22 +118,24 @@ class TestLink:
     @pytest.mark.parametrize(
         ("rest", "above"),
         [
-            ("/browsers/{session_id}", "/browsers/"),
-            ("/browsers/{session_id}/live", "/browsers/"),
+            ("/{invocation_id}/{session_id}/live", "/i1/"),
             ("/{invocation_id}/browser-{session_id}", "/i1/"),
-            ("/browsers?id={session_id}", "/"),
-            ("/browsers/?id={session_id}", "/browsers/"),
-            ("/browsers/#a/{session_id}", "/browsers/"),
-            ("/{session_id}", "/"),
-            ("?x={session_id}", "/"),
+            ("/{invocation_id}/x?id={session_id}", "/i1/"),
+            ("/{invocation_id}/#a/{session_id}", "/i1/"),
         ],
     )
     def test_link_with_an_unknown_value_is_cut_to_the_parent_page(self, rest, above):
         assert dashboard_link(D + rest, "i1") == f"{D}{above}"
 
+    @pytest.mark.parametrize(
+        "rest", ["/{session_id}", "/browsers/{session_id}", "?x={session_id}", "/{invocation_id}-{session_id}"]
+    )
+    def test_link_that_is_cut_before_its_first_value_is_none(self, rest):
+        assert dashboard_link(D + rest, "i1") is None
+
     @pytest.mark.parametrize("value", [None, "", ".", ".."])
     def test_value_that_is_empty_or_a_dot_counts_as_unknown(self, value):
-        assert dashboard_link(D + "/a/{app_name}/b", "i1", app_name=value) == f"{D}/a/"
+        assert dashboard_link(D + "/{invocation_id}/{app_name}/b", "i1", app_name=value) == f"{D}/i1/"
 
 
 def test_only_a_link_with_the_session_id_needs_a_browser():

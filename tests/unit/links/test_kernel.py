@@ -12,6 +12,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.bases.xcom import BaseXCom
 from support.serialized import as_servers_know
 
+from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
@@ -32,7 +33,7 @@ from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperato
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.testing import Fault
 
-ROOT = "https://dashboard.onkernel.com"
+TEMPLATE = "https://d.example/{invocation_id}"
 KEY = "_link_KernelDashboardLink"
 LIVE_KEY = "_link_KernelLiveViewLink"
 ECHO = {"app_name": "demo", "action_name": "echo", "poll_interval": 0.01}
@@ -105,9 +106,15 @@ class TestWhileItRuns:
         shown = [(key, value) for key, value in stored if key != "kernel_invocation_owner"]
         assert shown == [("invocation_id", invocation.id), (KEY, link), ("return_value", "x"), (KEY, link)]
 
-    def test_dashboard_link_is_the_front_page_without_a_template(self, run, execution_api):
-        run(KernelInvokeOperator, **ECHO)
-        assert execution_api.xcoms[KEY] == ROOT
+    @pytest.mark.parametrize("template", [None, "https://d.example/", "https://d.example/{session_id}"])
+    def test_dashboard_link_that_names_nothing_of_the_invocation_is_not_shown(
+        self, template, run, stored, dashboard, capsys
+    ):
+        if template:
+            dashboard(template)
+        assert run(KernelInvokeOperator, **ECHO).state == "success"
+        assert [value for key, value in stored if key == KEY] == [""]  # Airflow's own, at the end
+        assert "; see " not in capsys.readouterr().out
 
     def test_dashboard_link_escapes_names_from_elsewhere(self, run, execution_api, kernel_emulator, dashboard):
         dashboard("https://d.example/apps/{app_name}/x")
@@ -115,9 +122,10 @@ class TestWhileItRuns:
         run(KernelInvokeOperator, app_name="../a?b#c", action_name="echo", poll_interval=0.01)
         assert execution_api.xcoms[KEY] == "https://d.example/apps/..%2Fa%3Fb%23c/x"
 
-    def test_dashboard_link_is_stored_without_wait_for_completion(self, run, execution_api):
+    def test_dashboard_link_is_stored_without_wait_for_completion(self, run, execution_api, dashboard):
+        dashboard(TEMPLATE)
         run(KernelInvokeOperator, wait_for_completion=False, **HANG)
-        assert execution_api.xcoms[KEY] == ROOT
+        assert execution_api.xcoms[KEY].startswith("https://d.example/")
 
     def test_dashboard_link_of_a_mapped_task_has_its_map_index(self, make_task, execution_api, dashboard):
         dashboard("https://d.example/{invocation_id}")
@@ -132,9 +140,10 @@ class TestWhileItRuns:
 
 
 class TestAfterOtherEnds:
-    def test_dashboard_link_is_stored_for_a_failed_invocation(self, run, execution_api):
+    def test_dashboard_link_is_stored_for_a_failed_invocation(self, run, execution_api, dashboard):
+        dashboard(TEMPLATE)
         assert run(KernelInvokeOperator, app_name="demo", action_name="fail", max_tries=0).state == "failed"
-        assert execution_api.xcoms[KEY] == ROOT
+        assert execution_api.xcoms[KEY].startswith("https://d.example/")
 
     def test_dashboard_link_is_empty_when_nothing_was_started(self, run, execution_api, kernel_emulator):
         kernel_emulator.add_fault(Fault("POST", "/invocations", status=400, body={"code": "c", "message": "m"}))
@@ -158,15 +167,19 @@ class TestAfterOtherEnds:
         other_process.resume("execute_complete", event=event)
         assert execution_api.xcoms[KEY] == link
 
-    def test_dashboard_link_is_kept_when_airflow_ends_the_deferral(self, make_task, execution_api, monkeypatch):
+    def test_dashboard_link_is_kept_when_airflow_ends_the_deferral(
+        self, make_task, execution_api, monkeypatch, dashboard
+    ):
+        dashboard(TEMPLATE)
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         make_task(KernelInvokeOperator, deferrable=True, **HANG).resume("__fail__", error="Trigger timeout")
-        assert execution_api.xcoms[KEY] == ROOT
+        assert execution_api.xcoms[KEY].startswith("https://d.example/")
 
     def test_dashboard_link_is_kept_when_the_connection_is_deleted_during_the_deferral(
-        self, make_task, execution_api, monkeypatch
+        self, make_task, execution_api, monkeypatch, dashboard
     ):
+        dashboard(TEMPLATE)
         monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
         make_task(KernelInvokeOperator, deferrable=True, **HANG).run()
         monkeypatch.delenv("AIRFLOW_CONN_KERNEL_DEFAULT")
@@ -174,7 +187,7 @@ class TestAfterOtherEnds:
         result = other_process.resume("__fail__", error="Trigger failure")
         assert result.state in ("failed", "up_for_retry")
         assert "Trigger" in repr(result.error)
-        assert execution_api.xcoms[KEY] == ROOT
+        assert execution_api.xcoms[KEY].startswith("https://d.example/")
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
     def test_dashboard_link_of_a_try_after_a_crash_is_that_of_the_reconnected_invocation(
@@ -261,8 +274,9 @@ class TestOtherOperators:
         assert seen == [f"https://d.example/{started}"]
 
     def test_invocation_task_succeeds_when_its_dashboard_link_cannot_be_stored(
-        self, run, started, execution_api, kernel_emulator
+        self, run, started, execution_api, kernel_emulator, dashboard
     ):
+        dashboard(TEMPLATE)
         act = execution_api._act
         denied = httpx.Response(403, json={"detail": {"reason": "access_denied", "message": "no"}})
         execution_api._act = lambda m, path, request: denied if path.endswith(KEY) else act(m, path, request)
@@ -271,8 +285,10 @@ class TestOtherOperators:
         assert kernel_emulator.invocation(started).output_json == "done"
 
     def test_kill_while_the_dashboard_link_is_stored_ends_the_waiting_invocation(
-        self, make_task, started, execution_api, kernel_emulator
+        self, make_task, started, execution_api, kernel_emulator, dashboard
     ):
+        dashboard(TEMPLATE)
+
         class KilledMeanwhile(KernelInvocationTaskOperator):
             def show_dashboard(self, *args, **options):
                 execution_api.after = lambda method, path: self.on_kill() if path.endswith(KEY) else None
@@ -299,8 +315,9 @@ class TestOtherOperators:
 class TestFailures:
     @pytest.mark.parametrize("method", ["POST", "GET"])
     def test_task_succeeds_when_airflow_does_not_store_its_dashboard_link(
-        self, method, run, execution_api, kernel_emulator
+        self, method, run, execution_api, kernel_emulator, dashboard
     ):
+        dashboard(TEMPLATE)
         act = execution_api._act
         denied = httpx.Response(403, json={"detail": {"reason": "access_denied", "message": "no"}})
         execution_api._act = lambda m, path, request: (
@@ -310,15 +327,19 @@ class TestFailures:
         assert execution_api.xcoms["return_value"] == "fine"
         assert kernel_emulator.requests("PATCH") == ()
         if method == "GET":
-            assert execution_api.xcoms[KEY] == ROOT  # the first one is kept
+            assert execution_api.xcoms[KEY].startswith("https://d.example/")  # the first one is kept
 
-    def test_link_is_stored_past_a_custom_xcom_backend(self, run, stored, monkeypatch):
+    def test_link_is_stored_past_a_custom_xcom_backend(self, run, stored, monkeypatch, dashboard, kernel_emulator):
+        dashboard(TEMPLATE)
+
         class References(BaseXCom):
             serialize_value = staticmethod(lambda value, **of: "a reference")
 
         monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", References)
         run(KernelInvokeOperator, payload="fine", **ECHO)
-        assert {value for key, value in stored if key == KEY} == {ROOT}
+        assert {value for key, value in stored if key == KEY} == {
+            f"https://d.example/{kernel_emulator.invocations[0].id}"
+        }
 
     def test_failure_to_store_a_live_view_link_is_logged_without_the_address(self, caplog, monkeypatch):
         def fail(**options):
@@ -338,7 +359,10 @@ class TestLiveView:
         """End the invocation when the link to its live view is stored, or the session of its browser."""
 
         def until_found(tell=lambda xcoms: LIVE_KEY in xcoms):
+            before = execution_api.after
+
             def end(method, path):
+                before(method, path)
                 if path.startswith("/xcoms/") and tell(execution_api.xcoms):
                     (invocation,) = kernel_emulator.invocations
                     kernel_emulator.finish(invocation.id)
@@ -348,16 +372,37 @@ class TestLiveView:
         return until_found
 
     def test_live_view_link_is_stored_once_there_is_a_browser(
-        self, run, execution_api, until_found, kernel_emulator, capsys
+        self, run, execution_api, stored, until_found, kernel_emulator, capsys, dashboard
     ):
+        dashboard(TEMPLATE)
         until_found()
         assert run(KernelInvokeOperator, live_view_link=True, **BROWSERS).state == "success"
-        link = execution_api.xcoms[LIVE_KEY]
+        link, *after = [value for key, value in stored if key == LIVE_KEY]
         assert link.startswith("https://")
+        assert after == [""]  # hidden: the browser has ended
         token = link.partition("jwt=")[2]
         assert token
         assert token not in capsys.readouterr().out
-        assert execution_api.xcoms[KEY] == ROOT
+        assert execution_api.xcoms[KEY].startswith("https://d.example/")
+
+    @pytest.mark.parametrize("is_deferred", [False, True])
+    def test_live_view_link_shows_while_the_task_waits_and_is_hidden_when_it_has_ended(
+        self, is_deferred, make_task, execution_api, monkeypatch
+    ):
+        def wait(hook, invocation_id, **options):
+            LIVE_VIEW.write(task.ti, "https://live.example", log=logging.getLogger("a.task"))
+            if is_deferred:
+                raise KernelInvocationTimeoutError(was_seen=True)
+            raise RuntimeError("any other end, such as a kill")
+
+        monkeypatch.setattr(KernelHook, "wait_for_invocation", wait)
+        arguments = {"deferrable": is_deferred, "live_view_link": True, "max_tries": 0, **HANG}
+        task = make_task(KernelInvokeOperator, **arguments)
+        assert task.run().state == ("deferred" if is_deferred else "failed")
+        assert execution_api.xcoms[LIVE_KEY] == ("https://live.example" if is_deferred else "")
+        if is_deferred:
+            make_task(KernelInvokeOperator, **arguments).resume("__fail__", error="Trigger timeout")
+            assert execution_api.xcoms[LIVE_KEY] == ""
 
     def test_live_view_link_is_off_by_default_and_browsers_are_not_fetched(
         self, run, execution_api, kernel_emulator

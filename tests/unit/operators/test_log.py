@@ -116,7 +116,7 @@ class TestTheWholeLog:
         (invocation,) = kernel_emulator.invocations
         assert records[0] == "Invoking demo/logs, version latest"
         assert re.fullmatch(
-            rf"Invocation {invocation.id} succeeded after \d+\.\d s; see https://dashboard.onkernel.com",
+            rf"Invocation {invocation.id} succeeded after \d+\.\d s",
             records[-1],
         )
 
@@ -172,7 +172,7 @@ class TestTheWholeLog:
         (invocation,) = kernel_emulator.invocations
         (ended,) = (r for r in records if " failed after " in r)
         assert ended.startswith(f"Invocation {invocation.id} failed after ")
-        assert ended.endswith("; see https://dashboard.onkernel.com")
+        assert "; see" not in ended  # the default dashboard has no page of an invocation
 
 
 def lines_folded_away(output):
@@ -278,7 +278,7 @@ def test_log_of_a_wait_that_is_given_up_ends_the_group_and_has_the_link(
         "kernel | hello",
         "::endgroup::",
         f"The task no longer waits for invocation {invocation.id} after ",
-        "(RuntimeError); see https://dashboard.onkernel.com",
+        "(RuntimeError)",
     ]
     output = output[output.index(told[0]) :]
     places = [output.index(text) for text in told]

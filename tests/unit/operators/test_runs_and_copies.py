@@ -1,6 +1,7 @@
 """One operator object that is executed more than once, and copies of one that was: no run sees another one."""
 
 import copy
+import json
 import os
 import pickle
 import signal
@@ -70,7 +71,10 @@ def first_run(make_task, start, kernel_emulator):
 
 
 @pytest.mark.parametrize("kind", ["invoke", "respond", "cancel", "sensor"])
-def test_each_run_writes_the_link(kind, first_run, execution_api, start):
+def test_each_run_writes_the_link(kind, first_run, execution_api, start, kernel_emulator, monkeypatch):
+    extra = {"dashboard_url": "https://d.example/{app_name}"}
+    connection = {**json.loads(kernel_emulator.airflow_connection), "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps(connection))
     first = first_run(kind)
     assert first.run().state == "success"
     link = execution_api.xcoms[DASHBOARD.xcom_key]

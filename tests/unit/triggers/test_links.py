@@ -5,6 +5,7 @@ import json
 
 import pytest
 from airflow.sdk.execution_time import comms
+from support.invocation_trigger import cancels_are_done, needs_on_kill
 from support.triggerer import task_instance
 
 from airflow_provider_kernel.testing import Fault
@@ -40,11 +41,15 @@ def wait_for_browser(kernel_emulator, start, triggerer, supervisor):
 
 
 @pytest.mark.parametrize("map_index", [-1, 4])
-async def test_live_view_link_is_written(map_index, wait_for_browser, kernel_emulator, log):
+async def test_live_view_link_is_written_and_hidden_at_the_end(
+    map_index, wait_for_browser, kernel_emulator, supervisor, log
+):
     written = await wait_for_browser(live_view_link=True, map_index=map_index)
-    assert set(written) == {LIVE_KEY}
-    assert written[LIVE_KEY].startswith("https://")
-    assert written[LIVE_KEY] not in str(log())
+    assert written == {LIVE_KEY: ""}  # hidden at the end: the worker may come late
+    shown, hidden = [message.value for message in supervisor.asked if isinstance(message, comms.SetXCom)]
+    assert shown.startswith("https://")
+    assert hidden == ""
+    assert shown not in str(log())
     assert len(kernel_emulator.requests("GET", BROWSERS)) == 1
 
 
@@ -89,3 +94,18 @@ async def test_trigger_without_a_task_writes_no_link(start, triggerer, kernel_em
     await (await triggerer.start(trigger))
     assert kernel_emulator.requests("GET", BROWSERS) == ()
     assert supervisor.xcoms == {}
+
+
+@needs_on_kill
+@pytest.mark.parametrize(("stored", "left"), [(None, ""), ("https://next.example", "https://next.example")])
+async def test_kill_hides_the_live_view_link_unless_the_next_try_has_stored_its_own(
+    stored, left, waits, triggerer, supervisor, kernel_emulator
+):
+    task, _ = await waits(live_view_link=True, poll_interval=0.02, polls=3)
+    key = ("t", -1, LIVE_KEY)
+    assert supervisor.xcoms[key].startswith("https://")
+    supervisor.xcoms[key] = stored or supervisor.xcoms[key]
+    supervisor.states["t"] = "failed"
+    await triggerer.kill(task)
+    await cancels_are_done()
+    assert supervisor.xcoms[key] == left
