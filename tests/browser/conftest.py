@@ -73,7 +73,7 @@ def stack(
     from cryptography.fernet import Fernet
 
     dags = tmp_path_factory.mktemp("dags")
-    for file in (EXAMPLES / "example_kernel_deferrable.py", HERE / "dags" / "long_waits.py"):
+    for file in (EXAMPLES / "example_kernel_deferrable.py", *(HERE / "dags").glob("*.py")):
         shutil.copy(file, dags)
     settings = {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -85,7 +85,7 @@ def stack(
         pytest.fail(str(missing), pytrace=False)
     try:
         stack.start()
-        stack.wait_for_dags({"example_kernel_deferrable", "wait_on_a_worker", "wait_in_the_triggerer"})
+        stack.wait_for_dags({"example_kernel_deferrable", "wait_on_a_worker", "wait_in_the_triggerer", "fails"})
         request.config.stash[_STACK] = stack
         yield stack
     finally:

@@ -65,3 +65,14 @@ def test_task_page_shows_log_link_and_results(ui, page, run, dashboard, kernel):
     payload = ui.row("payload")
     expect(payload).to_contain_text(re.compile(r'"lines":\s*20,\s*.*"per_second":\s*10', re.DOTALL))
     ui.screenshot("task-rendered-templates")
+
+
+def test_failed_task_shows_why_and_what_to_do_at_once(ui, page, connection):
+    page.set_viewport_size({"width": 1400, "height": 900})
+    ui.trigger("fails")
+    ui.open_task("browse")
+    ui.expect_state("Failed")
+    for words in ("KernelInvocationFailedError: The action failed", "What the app says is in its log lines"):
+        # The page scrolls to the end of the log, and cuts lines at its right edge.
+        expect(ui.log.get_by_text(words).first).to_be_in_viewport(ratio=0.9)
+    ui.screenshot("failed")

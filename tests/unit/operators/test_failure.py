@@ -1,5 +1,7 @@
 """What a user sees of a task that fails: one line that says why, and one short traceback."""
 
+from itertools import takewhile
+
 import pytest
 import structlog
 from structlog.tracebacks import extract
@@ -16,6 +18,8 @@ from airflow_provider_kernel.testing import Fault
 
 #: Airflow's own are six or seven.
 MAX_FRAMES = 12
+#: What Airflow's log page shows of a line at a width of 1400 pixels.
+WIDEST = 95
 
 
 def failing_app(kernel):
@@ -41,15 +45,15 @@ def unreadable_list(kernel):
 
 
 CASES = {
-    "invocation failed": (KernelInvokeOperator, failing_app, {}, "KernelInvocationFailedError: Invocation "),
+    "invocation failed": (KernelInvokeOperator, failing_app, {}, "KernelInvocationFailedError: "),
     "invocation failed, deferred": (
         KernelInvokeOperator,
         failing_app,
         {"deferrable": True},
-        "KernelInvocationFailedError: Invocation ",
+        "KernelInvocationFailedError: ",
     ),
     "key refused": (KernelInvokeOperator, refused_key, {}, "KernelAuthenticationError: "),
-    "sensor": (KernelInvocationSensor, failed_invocation, {}, "KernelInvocationFailedError: Invocation "),
+    "sensor": (KernelInvocationSensor, failed_invocation, {}, "KernelInvocationFailedError: "),
     "already ended": (KernelCompleteInvocationOperator, failed_invocation, {}, "KernelInvocationFinishedError: "),
     "not found": (KernelCancelInvocationOperator, lambda _: {"invocation_id": "nope"}, {}, "KernelNotFoundError: "),
     "template": (KernelCancelInvocationOperator, lambda _: {"invocation_id": "{{ 5 }}"}, {}, "Kernel"),
@@ -69,15 +73,13 @@ def failure(make_task, kernel_emulator, kernel_connection):
 
 
 @pytest.mark.parametrize(("operator", "prepare", "arguments", "begins"), CASES.values(), ids=CASES)
-def test_failing_task_says_why_in_its_last_line(operator, prepare, arguments, begins, failure):
+def test_failing_task_says_why_in_its_last_lines(operator, prepare, arguments, begins, failure):
     _, lines = failure(operator, prepare, arguments)
-    texts = [line["event"] for line in lines]
-    last = next(i for i, text in enumerate(texts) if text == "Task failed with exception") - 1
-    while lines[last]["log_level"] == "debug":
-        last -= 1
-    assert lines[last]["log_level"] == "error"
-    assert texts[last].startswith(begins)
-    assert len(texts[last]) <= 500
+    until = next(i for i, line in enumerate(lines) if line["event"] == "Task failed with exception")
+    shown = [line for line in lines[:until] if line["log_level"] != "debug"]
+    last = [*takewhile(lambda line: line["log_level"] == "error", reversed(shown))][::-1]
+    assert last[0]["event"].startswith(begins)
+    assert all(len(line["event"]) <= WIDEST for line in last)
 
 
 @pytest.mark.parametrize(("operator", "prepare", "arguments", "begins"), CASES.values(), ids=CASES)

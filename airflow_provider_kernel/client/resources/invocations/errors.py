@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.status import STATUSES
-from airflow_provider_kernel.client.sanitize import sanitize_line
+from airflow_provider_kernel.client.sanitize import escape_untrusted, sanitize_line
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -45,11 +45,16 @@ class KernelInvocationFailedError(KernelError):
         how = "failed" if known else f"ended with the unknown status {invocation.status!r}, which counts as failed"
         super().__init__(f"Invocation {invocation.id} of {name} {how}: {reason}")
         self.invocation = invocation
+        #: Why, as Kernel says it.
+        self.reason = reason
 
     @property
     def summary(self) -> str:
         where = "in its log lines, and in KernelHook().get_invocation(id).output"
-        return f"{super().summary}. What the app says is {where}"
+        name = sanitize_line("/".join(filter(None, (self.invocation.app_name, self.invocation.action_name))), 100)
+        return escape_untrusted(
+            f"{self.reason} (invocation {self.invocation.id} of {name or '?'}). What the app says is {where}"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.invocation,), self.__dict__)
