@@ -116,6 +116,10 @@ def measure(executor: str, options: argparse.Namespace) -> int:
                     str(ti["state"]) for ti in stack.api.task_instances(dag_id, run_id) if ti["task_id"] == "wait"
                 )
                 failed += options.count - states["success"]
+                for ti in stack.api.task_instances(dag_id, run_id):
+                    if ti["state"] == "failed" and ti["task_id"] == "wait":
+                        print("\n".join(stack.api.log(dag_id, run_id, "wait", map_index=ti["map_index"])[-8:]))
+                        break
                 print(
                     f"{executor}, {dag_id}, min_deferral {options.min_deferral:g}: {dict(states)}, {seconds:.0f} s"
                 )

@@ -208,7 +208,7 @@ class TestCommands:
             connection = next(line for line in lines if line.startswith("export "))
             (assignment,) = shlex.split(connection)[1:]
             done = shell.run(
-                "airflow-kernel", "apps", "shop", AIRFLOW_CONN_KERNEL_DEFAULT=assignment.partition("=")[2]
+                "airflow-kernel", "apps", "shop", "--json", AIRFLOW_CONN_KERNEL_DEFAULT=assignment.partition("=")[2]
             )
         assert done.returncode == 0, done
         (app,) = json.loads(done.stdout)  # whatever Airflow logs meanwhile
