@@ -8,8 +8,11 @@ client's: they stand in :mod:`airflow_provider_kernel.client.validation` and nex
 
 from __future__ import annotations
 
+import inspect
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_provider_kernel._compat import AirflowFailException, conf
@@ -252,7 +255,7 @@ def check_arguments(owner: Any, *, default_args: Mapping[str, Any] | None = None
     except KernelInputError as error:
         if getattr(owner, "_BaseOperator__from_mapped", False):
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-        raise
+        raise _placed(error) from None
 
 
 def check_constants(cls: type, given: Mapping[str, Any]) -> None:
@@ -261,7 +264,10 @@ def check_constants(cls: type, given: Mapping[str, Any]) -> None:
 
     :param given: those that are known; the others come from the mapping.
     """
-    _check(cls, given, given.get("task_id"))
+    try:
+        _check(cls, given, given.get("task_id"))
+    except KernelInputError as error:
+        raise _placed(error) from None
 
 
 def check_rendered(owner: Any, name: str, *, template: Any = None, jinja_env: Any = None) -> None:
@@ -325,6 +331,17 @@ def _advice(value: Any) -> str:
 def _named(problem: KernelInputError | str, cls: type, task_id: Any) -> KernelInputError:
     name = cls.__name__ if task_id is None else f"{cls.__name__} {task_id}"
     return KernelInputError(f"{name}: {problem}")
+
+
+def _placed(error: KernelInputError) -> KernelInputError:
+    """Name the line of the DAG file: Airflow shows the last two frames of an import error, which are ours."""
+    ours = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parent))
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith((*ours, "<")):
+        frame = frame.f_back
+    if frame is None:
+        return error
+    return KernelInputError(f"{error} ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})")
 
 
 def _comes_later(value: Any, cls: type, dag: Any, owner: Any) -> bool:

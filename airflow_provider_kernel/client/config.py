@@ -128,8 +128,8 @@ class KernelConfig(HoldsKey):
     def __post_init__(self) -> None:
         if not isinstance(self.api_key, str) or not self.api_key.strip():
             raise KernelConfigurationError(
-                "There is no API key: put it into the API key (password) of the Airflow connection, "
-                "or into KERNEL_API_KEY"
+                "There is no API key: put it into the API key (password) of the Airflow connection; where "
+                "kernel_default is no connection, into KERNEL_API_KEY"
             )
         # A key is often pasted with the line break behind it.
         object.__setattr__(self, "api_key", self.api_key.strip())
@@ -137,7 +137,8 @@ class KernelConfig(HoldsKey):
         if len(self.api_key) < MIN_KEY_LENGTH:
             raise KernelConfigurationError(
                 f"The API key is too short: a key has {MIN_KEY_LENGTH} characters at least. Put the whole key into "
-                "the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
+                "the API key (password) of the Airflow connection; where kernel_default is no connection, into "
+                "KERNEL_API_KEY"
             )
         register_key(self.api_key)
         object.__setattr__(self, "base_url", normalise_base_url(self.base_url))

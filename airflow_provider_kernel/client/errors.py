@@ -291,7 +291,10 @@ class KernelAuthenticationError(KernelAPIError):
 
     permanent = True
     refuses_key = True
-    advice = "Put a valid one into the API key (password) of the Airflow connection, or into KERNEL_API_KEY"
+    advice = (
+        "Put a valid one into the API key (password) of the Airflow connection; where kernel_default is no "
+        "connection, into KERNEL_API_KEY"
+    )
 
 
 class KernelPermissionError(KernelAPIError):

@@ -85,12 +85,12 @@ def no_connection(conn_id: str, *, has_key: bool) -> KernelConfigurationError:
 
     :param has_key: whether the environment holds a key.
     """
-    if not has_key:
-        why = "and no KERNEL_API_KEY in the environment"
+    if has_key:
+        why = f", and KERNEL_API_KEY of the environment only stands in for {DEFAULT_CONN_ID!r}"
     else:
-        why = f"and KERNEL_API_KEY of the environment only stands in for {DEFAULT_CONN_ID!r}"
+        why = ", and no KERNEL_API_KEY in the environment" if conn_id == DEFAULT_CONN_ID else ""
     return KernelConfigurationError(
-        f"There is no Airflow connection {conn_id!r}, {why}."
+        f"There is no Airflow connection {conn_id!r}{why}."
         " Create a connection of type 'Kernel' with the API key as its password (Admin > Connections, or "
         f"`airflow connections add {conn_id} --conn-type kernel --conn-password ...`)"
     )

@@ -244,3 +244,13 @@ def test_number_that_json_lacks_in_a_rendered_payload_fails_before_airflow_store
     assert isinstance(result.error, AirflowFailException)
     assert f"KernelInvokeOperator t: payload['a'][0] cannot be written as JSON: {value}" in str(result.error)
     assert kernel_emulator.journal == ()
+
+
+@pytest.mark.parametrize("make", [KernelInvokeOperator, KernelInvokeOperator.partial])
+def test_error_names_the_line_of_the_dag_file(make, tmp_path):
+    """Of an import error, Airflow shows the last two frames, which are the package's."""
+    file = tmp_path / "shop_dag.py"
+    file.write_text("\n\nmake(task_id='t', app_name='', action_name='buy')\n")
+    with pytest.raises(KernelInputError) as caught, DAG("d"):
+        exec(compile(file.read_text(), str(file), "exec"), {"make": make})  # noqa: S102
+    assert str(caught.value).endswith("(shop_dag.py, line 3)")

@@ -119,7 +119,7 @@ class TestKey:
             KernelConfig(given)
         assert str(raised.value) == (
             "The API key is too short: a key has 8 characters at least. Put the whole key into the API key "
-            "(password) of the Airflow connection, or into KERNEL_API_KEY"
+            "(password) of the Airflow connection; where kernel_default is no connection, into KERNEL_API_KEY"
         )
         assert given.strip() not in repr(raised.value).replace("text", "")
 
