@@ -93,7 +93,7 @@ EXTRA_FIELDS = (
     ExtraField(
         "dashboard_url",
         "Dashboard URL",
-        "Where the links of tasks lead; may hold {invocation_id}, {app_name} and {session_id}.",
+        "An invocation's page, with {invocation_id}, {app_name} or {session_id}; else tasks have no link.",
         default=DEFAULT_DASHBOARD_URL,
     ),
 )

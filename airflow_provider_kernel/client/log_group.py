@@ -60,7 +60,7 @@ class GroupedLog:
         lock = self._lock
         is_held = lock.acquire(timeout=_LONGEST_WAIT_SECONDS)
         if not is_held:
-            self._lock = threading.RLock()  # whoever hangs is waited for once
+            self._lock = threading.RLock()  # later lines do not wait for a thread that hangs
         try:
             if self._open is not group:
                 if self._open is not None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_kernel.client.dashboard import dashboard_link, see
-from airflow_provider_kernel.client.defaults import DEFAULT_DASHBOARD_URL
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelInvocationKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -132,7 +131,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         try:
             template = self.hook.config.dashboard_url
         except KernelError:  # it is what the task fails with
-            template = DEFAULT_DASHBOARD_URL
+            return None
         return dashboard_link(template, invocation_id, app_name=app_name)
 
     def log_early_end(
@@ -218,7 +217,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         except KernelError as error:
             from airflow_provider_kernel.operators._failure import fail, failure_of, log_failure
 
-            if not isinstance(error, KernelInvocationKilledError):  # that was logged by whoever has killed the task
+            if not isinstance(error, KernelInvocationKilledError):  # the kill has been logged
                 log_failure(error, self.log)
             if not runs_code_of_users:
                 raise failure_of(error) from None

@@ -1,4 +1,4 @@
-"""A folded group of the log holds the lines of its source alone, whoever else writes to the log."""
+"""A folded group of the log holds the lines of one source, also while other threads log."""
 
 from __future__ import annotations
 
