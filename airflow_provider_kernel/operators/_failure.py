@@ -8,6 +8,7 @@ out.
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from typing import Any
 
@@ -29,7 +30,8 @@ def log_failure(error: KernelError, logger: Any) -> None:
     text = sanitize_line(f"{type(error).__name__}: {error.summary}", _TEXT_CHARACTERS)
     for line in textwrap.wrap(text, _LINE_CHARACTERS, break_on_hyphens=False):
         logger.error("%s", line)
-    log.debug("Where it was raised", exc_info=error)
+    if sys.exc_info()[1] is error:  # that of an earlier poll is raised as another one
+        log.debug("Where it was raised", exc_info=True)
 
 
 def fail(error: KernelError) -> AirflowFailException:

@@ -1,12 +1,16 @@
 """What a user sees of a task that fails: one line that says why, and one short traceback."""
 
+import logging
 from itertools import takewhile
 
 import pytest
 import structlog
 from structlog.tracebacks import extract
 
+from airflow_provider_kernel.client.errors import KernelError
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.operators._failure import log_failure
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,
     KernelCompleteInvocationOperator,
@@ -98,3 +102,9 @@ def test_error_of_a_subclass_of_the_operator_keeps_its_traceback(make_task, kern
     error = make_task(Mine, app_name="demo", action_name="echo").run().error
     (shown,) = extract(type(error), error, error.__traceback__).stacks
     assert shown.frames[-1].name == "run_with_hook"
+
+
+def test_error_of_an_earlier_poll_has_no_traceback_to_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    log_failure(KernelError("It did not end"), get_logger("test"))
+    assert caplog.messages == ["KernelError: It did not end"]
