@@ -270,7 +270,8 @@ class KernelHook(SafeLogMixin, BaseHook):
 
         :param poll_interval: seconds between two polls; the first polls come sooner.
         :param deadline: when to give up, in seconds since the epoch (``time.time()``). Default: never.
-        :param is_new: whether it has just been started; it may then be "not found" at first.
+        :param is_new: whether it has just been started; it may then be "not found" at first, and the first poll
+            comes after a short pause, too.
         :param on_browser: called once, with its first browser, if one is found while it runs. Without it, browsers
             are not fetched. If it fails, that is logged, and the wait goes on.
         :return: the invocation, succeeded or failed.
@@ -283,6 +284,7 @@ class KernelHook(SafeLogMixin, BaseHook):
             invocation_id,
             poll_interval=poll_interval,
             deadline=deadline,
+            polls_at_once=not is_new,
             is_new=is_new,
             on_change=self._log_status,
             on_poll_error=lambda error: self.log.warning("%s; polling again", error),

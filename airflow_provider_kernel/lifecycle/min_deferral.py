@@ -49,13 +49,12 @@ def min_deferral_seconds(logger: Any) -> float:
     return DEFAULT_MIN_DEFERRAL_SECONDS
 
 
-def seconds_to_hold(*, waited: float, pickup: float, logger: Any) -> float:
+def seconds_to_hold(*, pickup: float, logger: Any) -> float:
     """
-    Return for how long a trigger is to hold its event back.
+    Return for how long a trigger is to hold its event back, from when it began.
 
-    :param waited: the seconds since the trigger began.
     :param pickup: the seconds from the deferral until then, by the clocks of two machines. More than the least
         length counts as that: the trigger may have been taken up again, and the clocks may differ.
     """
     least = min_deferral_seconds(logger)
-    return max(0.0, least + min(max(0.0, pickup), least) - waited)
+    return least + min(max(0.0, pickup), least)

@@ -13,6 +13,7 @@ does, when the triggerer stops. It then has one last attempt.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -96,11 +97,12 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         #: The client for the wait. Its settings hold the newest key that it has met.
         self._client: AsyncKernelClient | None = None
         self._is_released = False
+        self._held_until = 0.0
         self._ending: asyncio.Task[EndReport | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to one run, and with it the key."""
-        state = {**self.__dict__, "_client": None, "_is_released": False, "_ending": None}
+        state = {**self.__dict__, "_client": None, "_is_released": False, "_held_until": 0.0, "_ending": None}
         state.pop("_log", None)
         return state
 
@@ -147,15 +149,21 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
                 return client
             await asyncio.sleep(pause)
 
-    async def hold_event(self, *, began: float, pickup: float) -> None:
-        """
-        Wait until the task may be queued again; to be called before :meth:`release`: a kill may still come.
+    async def hold_event(self) -> None:
+        """Wait until the task may be queued again; to be called before :meth:`release`: a kill may still come."""
+        await asyncio.sleep(self.seconds_held())
 
-        :param began: when ``run()`` began, by the clock of the event loop.
+    def hold(self, *, pickup: float) -> None:
+        """
+        Begin the time in which no event may be sent; to be called when ``run()`` begins.
+
         :param pickup: the seconds from the deferral until then.
         """
-        waited = asyncio.get_running_loop().time() - began
-        await asyncio.sleep(seconds_to_hold(waited=waited, pickup=pickup, logger=self.log))
+        self._held_until = time.monotonic() + seconds_to_hold(pickup=pickup, logger=self.log)
+
+    def seconds_held(self) -> float:
+        """Return how much of that time is left."""
+        return max(0.0, self._held_until - time.monotonic())
 
     def release(self) -> None:
         """Leave the object to the worker; to be called before the event. A trigger may linger after its event."""

@@ -64,7 +64,7 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-#: How long a deferrable task polls before it defers.
+#: How long after the start a deferrable task polls, once, before it defers.
 FIRST_POLL_SECONDS = 0.5
 
 
@@ -315,7 +315,8 @@ class KernelInvokeOperator(KernelBaseOperator):
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
 
             try:
-                invocation = poll(time.time() + FIRST_POLL_SECONDS)
+                owner.wait(FIRST_POLL_SECONDS)
+                invocation = poll(time.time())
             except KernelInvocationTimeoutError as error:
                 was_seen = error.was_seen
             else:

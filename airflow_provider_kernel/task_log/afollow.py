@@ -40,9 +40,12 @@ class AsyncLogStream:
         self._on_end = on_end
 
     async def __aenter__(self) -> AsyncLogStream:
+        #: Whether the stream has to wait for a slot, and so tells nothing yet.
+        self.is_delayed = False
         with side_information(NOT_SHOWN, self._log.logger):  # such as a max_streams that is no number
             limiter = stream_limiter()
             if limiter.is_full():
+                self.is_delayed = True
                 self._log.announce_delay(
                     f"[kernel] max_streams allows {limiter.count} streams at once, and all are in use"
                 )

@@ -18,7 +18,11 @@ from airflow_provider_kernel.client.log_group import use_own_log
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
-from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, wait_for_invocation
+from airflow_provider_kernel.client.resources.invocations.wait import (
+    held_delays,
+    listed_delays,
+    wait_for_invocation,
+)
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, EndReport, WaitStatus
@@ -46,7 +50,8 @@ class KernelInvocationTrigger(OwningTrigger):
     and for no other reason: not when the triggerer stops, and not when another triggerer has taken over.
 
     It sends no event before ``[kernel] min_deferral`` seconds have passed, see
-    :mod:`airflow_provider_kernel.lifecycle.min_deferral`.
+    :mod:`airflow_provider_kernel.lifecycle.min_deferral`. Its first poll comes then, unless
+    ``poll_delays`` or a link need it before. The end of the log stream is followed by a poll at any time.
 
     Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"``, ``"timeout"`` (the
     deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"deadline"`` and
@@ -128,14 +133,14 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        began, pickup = asyncio.get_running_loop().time(), time.time() - self.deferred_at
         use_own_log()
+        self.hold(pickup=time.time() - self.deferred_at)
         try:
             with self.interruptible():
                 event = await self._outcome()
                 if event["status"] == WaitStatus.FINISHED.value:
                     await self._hide_live_view()
-                await self.hold_event(began=began, pickup=pickup)
+                await self.hold_event()
         except asyncio.CancelledError:
             await self.on_cancelled()
             raise
@@ -173,6 +178,8 @@ class KernelInvocationTrigger(OwningTrigger):
         dashboard_url = client.config.dashboard_url
         found: list[tuple[Invocation, Browser]] = []
         of_interest = self.task_instance is not None and (self.live_view_link or needs_browser(dashboard_url))
+        # Until the event may be sent, a poll is of use to a link only.
+        is_held = self.seconds_held() > 0 and not (of_interest or self.poll_delays)
 
         async def pause(seconds: float) -> None:
             while found:
@@ -184,12 +191,13 @@ class KernelInvocationTrigger(OwningTrigger):
         with poller.subscribe(
             self.invocation_id, interval=self.poll_interval, deadline=self.deadline
         ) as subscription:
-            async with self._log_stream(client, on_end=subscription.poll_now):
+            async with self._log_stream(client, on_end=subscription.poll_now) as stream:
                 return await client.run(
                     wait_for_invocation(
                         self.invocation_id,
                         poll_interval=self.poll_interval,
-                        delays=self._delays(),
+                        delays=self._held_delays(stream) if is_held else self._delays(),
+                        polls_at_once=not is_held,
                         deadline=self.deadline,
                         is_new=self.is_new,
                         was_seen=self.was_seen,
@@ -210,6 +218,10 @@ class KernelInvocationTrigger(OwningTrigger):
         if not self.poll_delays:
             return None
         return listed_delays(self.poll_delays, self.deferred_at)
+
+    def _held_delays(self, stream: AsyncLogStream | None) -> Iterator[float]:
+        is_told = stream is not None and not stream.is_delayed
+        return held_delays(self.poll_interval, self.seconds_held, is_told=is_told)
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
         if needs_browser(dashboard_url):
@@ -237,7 +249,7 @@ class KernelInvocationTrigger(OwningTrigger):
 
     def _log_stream(
         self, client: AsyncKernelClient, *, on_end: Callable[[], None]
-    ) -> AbstractAsyncContextManager[object]:
+    ) -> AbstractAsyncContextManager[AsyncLogStream | None]:
         if not self.stream_logs:
             return nullcontext()
         comes_again = self.was_deferred or time.time() - self.deferred_at >= _TAKEN_UP_SECONDS

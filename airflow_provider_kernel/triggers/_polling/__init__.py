@@ -9,6 +9,8 @@ How it works:
 * Absence from the list proves nothing: rows shift between pages while they are read, the list may lag, and ended
   invocations are not in it. Missing invocations are searched in the list of all that started since, as long as its
   pages show more than one of them each; the others are fetched one by one.
+* An invocation whose log stream says that it has ended is fetched by itself, at once: one request, as for every
+  ended one, and its answer has the output.
 * One or two subscriptions are not worth a list. They are fetched one by one.
 * Together, the subscriptions send at most 1/50 of the requests that they would send individually, or four a second.
   The search for ended ones is not counted: it takes no more than one request for each, once.

@@ -16,6 +16,7 @@ class RateBudget:
         self.individual_rate = 0.0
         #: When the next request may be sent.
         self.free_at = float("-inf")
+        self._paused_until = float("-inf")
 
     def charge(self, requests: int, now: float, *, share: float = SHARE) -> None:
         rate = max(MIN_RATE, self.individual_rate * share)
@@ -23,4 +24,8 @@ class RateBudget:
 
     def pause(self, seconds: float, now: float) -> None:
         """Obey a ``Retry-After``."""
-        self.free_at = max(self.free_at, now + seconds)
+        self._paused_until = max(self._paused_until, now + seconds)
+        self.free_at = max(self.free_at, self._paused_until)
+
+    def is_paused(self, now: float) -> bool:
+        return now < self._paused_until

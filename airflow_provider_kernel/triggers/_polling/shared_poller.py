@@ -42,11 +42,12 @@ class Subscription:
     A pause is part of the poll that follows it, so that the poller may answer it early.
     """
 
-    def __init__(self, poller: SharedPoller, deadline: float | None) -> None:
+    def __init__(self, poller: SharedPoller, invocation_id: str, deadline: float | None) -> None:
         self.known: Invocation | None = None
         #: When an answer is due, by the event loop's clock; never while it is being fetched.
         self.due_at = _NEVER
         self._poller = poller
+        self._invocation_id = invocation_id
         self._deadline = poller.now() + (_NEVER if deadline is None else deadline - time.time())
         self._returned: Invocation | None = None
         self._answer: asyncio.Future[Invocation] | None = None
@@ -55,7 +56,7 @@ class Subscription:
         self._is_urgent = False
 
     async def sleep(self, seconds: float) -> None:
-        self._pause, self._is_urgent = (0.0 if self._is_urgent else seconds), False
+        self._pause = seconds
 
     async def send(self, request: Request[Any]) -> Any:
         """Send a request. A poll waits for the poller's answer, or raises why there is none."""
@@ -69,6 +70,8 @@ class Subscription:
         self._answer = answer
         self._return_at = self._poller.now() + self._pause
         self._set_due(self._return_at)
+        if self._is_urgent:
+            self.poll_now()
         left = max(0.0, self._deadline - self._poller.now()) + _LAST_POLL_SECONDS
         try:
             await asyncio.wait({answer}, timeout=left if left < _NEVER else None)
@@ -83,13 +86,15 @@ class Subscription:
         self._poller.wake(self.due_at)
 
     def poll_now(self) -> None:
-        """End the pause, because the status may have changed."""
-        if self.due_at == _NEVER:
-            # An answer that is being fetched may be from before the change.
-            self._is_urgent = True
-        else:
+        """End the pause, because the status has probably changed: fetch the invocation by itself."""
+        # An answer that is being fetched may be from before the change.
+        self._is_urgent = self.due_at == _NEVER
+        if not self._is_urgent:
             self._return_at = self._poller.now()
-            self._set_due(self._return_at)
+            if self._poller.fetch_now(self._invocation_id):
+                self.due_at = _NEVER
+            else:
+                self._set_due(self._return_at)
 
     def publish(self, invocation: Invocation) -> None:
         """Return an answer to the flow if the status is new or due; else it counts as fresh for a while."""
@@ -140,7 +145,7 @@ class SharedPoller:
         self, invocation_id: str, *, interval: float, deadline: float | None = None
     ) -> Iterator[Subscription]:
         """Subscribe while the block runs. At ``deadline``, in seconds since the epoch, the last poll is due."""
-        subscription = Subscription(self, deadline)
+        subscription = Subscription(self, invocation_id, deadline)
         rate = 1 / max(interval, _MIN_INTERVAL)
         self._subscriptions[invocation_id].append(subscription)
         self._budget.individual_rate += rate
@@ -175,6 +180,17 @@ class SharedPoller:
     def wake(self, due_at: float) -> None:
         if max(due_at, self._budget.free_at) < self._next_round_at:
             self._is_due.set()
+
+    def fetch_now(self, invocation_id: str) -> bool:
+        """
+        Fetch one invocation outside of the rounds, and publish it.
+
+        :return: whether it is fetched. During a ``Retry-After`` it is not, since others would be, too.
+        """
+        if self._budget.is_paused(self.now()):
+            return False
+        self._spawn(self._fetch(invocation_id))
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         # In a context of its own: Airflow writes what is logged in a trigger's context into that trigger's log.

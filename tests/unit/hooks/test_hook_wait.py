@@ -122,4 +122,14 @@ def test_hook_wait_tolerates_not_found_for_a_new_invocation(kernel, patient, wai
     kernel.finish(run)
     kernel.add_fault(Fault("GET", "/invocations/*", (1, 2), status=404))
     assert patient.wait_for_invocation(run, is_new=True).status == "succeeded"
-    assert len(waits) == 2
+    assert len(waits) == 3
+
+
+def test_hook_wait_polls_a_new_invocation_after_a_short_pause(kernel, patient, waits):
+    """A poll right after the create tells nothing."""
+    run = patient.invoke("demo", "hang").id
+    kernel.finish(run)
+    assert patient.wait_for_invocation(run, is_new=True).status == "succeeded"
+    assert len(kernel.requests("GET")) == 1
+    (seconds,) = waits
+    assert 0.4 < seconds < 0.6

@@ -34,17 +34,14 @@ def test_default_is_that_of_the_documented_setting(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("waited", "pickup", "seconds"),
+    ("pickup", "seconds"),
     [
-        (0, 0, 10),
-        (4, 0, 6),
-        (11, 0, 0),
-        pytest.param(0, 3, 13, id="busy triggerer"),
-        pytest.param(12, 3, 1, id="busy triggerer, waited"),
-        pytest.param(0, 3600, 20, id="taken up again"),
-        pytest.param(0, -30, 10, id="clocks differ"),
+        (0, 10),
+        pytest.param(3, 13, id="busy triggerer"),
+        pytest.param(3600, 20, id="taken up again"),
+        pytest.param(-30, 10, id="clocks differ"),
     ],
 )
-def test_event_is_held_for_the_least_length_and_the_delay_of_the_triggerer(waited, pickup, seconds, monkeypatch):
+def test_event_is_held_for_the_least_length_and_the_delay_of_the_triggerer(pickup, seconds, monkeypatch):
     monkeypatch.setenv("AIRFLOW__KERNEL__MIN_DEFERRAL", "10")
-    assert seconds_to_hold(waited=waited, pickup=pickup, logger=LOG) == seconds
+    assert seconds_to_hold(pickup=pickup, logger=LOG) == seconds

@@ -72,8 +72,15 @@ class TestBeforeTheDeferral:
         assert len(kernel_emulator.requests("POST")) == 1
         assert_goes_on(kernel_emulator)
 
+    def test_deferrable_task_polls_once_before_it_defers(self, make_task, kernel_emulator, monkeypatch):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.2)
+        assert make_task(KernelInvokeOperator, **BROWSERS).run().state == "deferred"
+        (created,) = kernel_emulator.requests("POST")
+        (poll,) = kernel_emulator.requests("GET")
+        assert poll.received_at - created.received_at >= 0.2
+
     def test_short_invocation_is_not_deferred(self, run, execution_api, monkeypatch):
-        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 1)
         result = run(
             KernelInvokeOperator,
             app_name="demo",

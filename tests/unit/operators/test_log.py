@@ -65,7 +65,7 @@ def test_log_has_no_lines_with_max_log_lines_0(lines_of, kernel_emulator):
 
 
 def test_log_of_an_invocation_too_short_to_be_deferred_has_its_lines(lines_of, kernel_emulator, monkeypatch):
-    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 10)
+    monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 2)
     kernel_emulator.time_scale = 1000
     assert len(lines_of()) == 500
 

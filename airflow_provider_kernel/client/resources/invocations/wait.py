@@ -52,6 +52,7 @@ def wait_for_invocation(
     poll_interval: float,
     delays: Iterable[float] | None = None,
     deadline: float | None = None,
+    polls_at_once: bool = True,
     is_new: bool = True,
     was_seen: bool = False,
     on_change: Callable[[Invocation], None] = lambda invocation: None,
@@ -64,9 +65,10 @@ def wait_for_invocation(
     A poll that fails is repeated until the deadline, once a create or a poll of the invocation has succeeded.
 
     :param poll_interval: seconds between two polls in the long run.
-    :param delays: the pauses between polls in place of that, endlessly.
+    :param delays: the pauses between polls in place of that, endlessly; each is taken when it begins.
     :param deadline: when to give up, in seconds since the epoch, which every process counts alike; ``None`` for
         never. It is read once: within the process, time is counted by the monotonic clock.
+    :param polls_at_once: ``False`` begins with the first of the pauses, because a poll now would tell nothing.
     :param is_new: whether it was started just now; a poll may then answer "not found" at first.
     :param was_seen: whether an earlier poll found it; then "not found" passes, too.
     :param on_change: called whenever the status has changed.
@@ -82,6 +84,10 @@ def wait_for_invocation(
     poll = poll_request(invocation_id)
     longest = None if deadline is None else deadline - time.time()
     until = None if longest is None else time.monotonic() + longest
+    pauses = iter(poll_delays(poll_interval) if delays is None else delays)
+    if not polls_at_once:
+        first = next(pauses)
+        yield Sleep(first if longest is None else max(0.0, min(first, longest)))
     outage = Outage(
         f"invocation {invocation_id}",
         is_new=is_new,
@@ -91,14 +97,14 @@ def wait_for_invocation(
     )
     status: str | None = None
     browser_polls = MAX_BROWSER_POLLS if on_browser is not None else 0
-    for delay in poll_delays(poll_interval) if delays is None else delays:
-        wait = delay
+    while True:
         try:
             invocation = yield from poll
         except KernelError as error:
-            wait = outage.failed(error, delay)
+            wait = outage.failed(error, next(pauses))
         else:
             outage.succeeded()
+            wait = next(pauses)  # not before the poll: it may depend on the time
             if invocation.status != status:
                 status = invocation.status
                 on_change(invocation)
@@ -116,7 +122,6 @@ def wait_for_invocation(
                 raise _timeout(invocation_id, status, outage, longest)
             wait = min(wait, left)
         yield Sleep(wait)
-    raise AssertionError("the delays never end")
 
 
 def _timeout(
@@ -142,16 +147,30 @@ def _first_browser(invocation_id: str) -> Flow[Browser | None]:
     return browsers[0] if browsers else None
 
 
-def poll_delays(interval: float) -> Iterator[float]:
+def poll_delays(interval: float, *, first: float | None = None) -> Iterator[float]:
     """
     Yield the pauses between polls, endlessly: short at first, then about ``interval``.
 
     Each has a jitter of a tenth, so that many tasks do not poll at the same times.
+
+    :param first: the first pause, in seconds. Default: half a second, since many invocations are short.
     """
-    delay = min(_FIRST_SECONDS, interval)
+    delay = min(_FIRST_SECONDS if first is None else first, interval)
     while True:
         yield delay * random.uniform(0.9, 1.1)  # noqa: S311 (spreads load, guards nothing)
         delay = min(delay * 1.5, interval)
+
+
+def held_delays(interval: float, seconds_left: Callable[[], float], *, is_told: bool) -> Iterator[float]:
+    """
+    Yield the pauses of a wait whose end is of no use to anybody for a while: the first poll comes after that.
+
+    :param seconds_left: returns how much of that while is left.
+    :param is_told: whether something else tells of the end, such as a log stream, so that no pause need be shorter
+        than ``interval``. Without it, they grow with the time waited, as those of :func:`poll_delays` do.
+    """
+    for delay in poll_delays(interval, first=interval if is_told else seconds_left() / 3):
+        yield max(delay, seconds_left())
 
 
 def listed_delays(delays: Sequence[float], began: float) -> Iterator[float]:

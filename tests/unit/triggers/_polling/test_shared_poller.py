@@ -284,6 +284,53 @@ class TestErrors:
         assert answered.received_at - refused.received_at >= 0.99
 
 
+class TestPollNow:
+    async def test_what_has_probably_ended_is_fetched_by_itself(
+        self, start, poller, kernel_emulator, wait_for, count_of, requested
+    ):
+        for _ in range(5):
+            wait_for(start(), 3600)
+        with poller.subscribe(id_ := start(), interval=3600) as subscription:
+            assert (await subscription.send(poll_request(id_))).status == "running"
+            pages = count_of(LIST)
+            await subscription.sleep(3600)
+            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            await asyncio.sleep(0)
+            kernel_emulator.finish(id_)
+            subscription.poll_now()
+            assert (await asyncio.wait_for(answer, 20)).status == "succeeded"
+            assert count_of(ONE) == 1
+            assert {request.path for request in kernel_emulator.requests("GET", LIST)[pages:]} <= {LIST}
+
+    async def test_end_during_a_poll_is_followed_by_another_one(self, start, poller, kernel_emulator, count_of):
+        """The answer on its way may be from before the end."""
+        id_ = start()
+        hold = kernel_emulator.add_fault(Fault("GET", ONE, hold=True))
+        with poller.subscribe(id_, interval=3600) as subscription:
+            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            await asyncio.to_thread(hold.wait_until_held)
+            subscription.poll_now()
+            hold.release()
+            await asyncio.wait_for(answer, 20)
+            kernel_emulator.finish(id_)
+            await subscription.sleep(3600)
+            assert (await asyncio.wait_for(subscription.send(poll_request(id_)), 20)).status == "succeeded"
+            assert count_of(ONE) == 2
+
+    async def test_retry_after_delays_it(self, start, poller, kernel_emulator):
+        id_ = start()
+        kernel_emulator.add_fault(Fault("GET", ONE, status=429, headers={"Retry-After": "1"}))
+        with poller.subscribe(id_, interval=3600) as subscription:
+            with pytest.raises(errors.KernelRateLimitError):
+                await subscription.send(poll_request(id_))
+            kernel_emulator.finish(id_)
+            subscription.poll_now()
+            await subscription.sleep(3600)
+            assert (await asyncio.wait_for(subscription.send(poll_request(id_)), 20)).status == "succeeded"
+        refused, answered = kernel_emulator.requests("GET", ONE)
+        assert answered.received_at - refused.received_at >= 0.99
+
+
 class TestFreshAnswers:
     async def test_a_subscription_with_a_longer_interval_causes_no_poll(
         self, start, poller, kernel_emulator, wait_for, requested

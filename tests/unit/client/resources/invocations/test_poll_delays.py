@@ -5,7 +5,11 @@ from itertools import islice
 
 import pytest
 
-from airflow_provider_kernel.client.resources.invocations.wait import listed_delays, poll_delays
+from airflow_provider_kernel.client.resources.invocations.wait import (
+    held_delays,
+    listed_delays,
+    poll_delays,
+)
 
 
 def test_poll_delays_start_short_and_grow_to_the_interval(monkeypatch):
@@ -27,6 +31,21 @@ def test_poll_delays_have_a_jitter_of_a_tenth():
 
 def test_poll_delays_of_two_tasks_differ():
     assert list(islice(poll_delays(10), 5)) != list(islice(poll_delays(10), 5))
+
+
+@pytest.mark.parametrize(
+    ("is_told", "delays"), [(True, [12, 10, 10, 10]), (False, [12, 6, 9, 10])], ids=["told", "not told"]
+)
+def test_held_delays_begin_with_the_end_of_the_hold(is_told, delays, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    left = iter([12.0, 12.0, 0.0, 0.0, 0.0][is_told:])
+    assert list(islice(held_delays(10, lambda: next(left), is_told=is_told), 4)) == pytest.approx(delays)
+
+
+def test_held_delays_do_not_end_before_the_hold():
+    """An answer may come early, such as one from a list that was read for others."""
+    left = iter([8.0, 3.0, 2.0, 0.0])
+    assert list(islice(held_delays(0.02, lambda: next(left), is_told=True), 3)) == [8.0, 3.0, 2.0]
 
 
 def test_listed_delays_repeat_the_last_one_and_leave_out_those_that_are_over():

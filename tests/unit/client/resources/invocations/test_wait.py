@@ -140,6 +140,20 @@ class TestPolls:
         assert poll(state("queued"), state("running"), state("running"), state("failed")).status == "failed"
         assert poll.did == ["poll", 0.5, "poll", 0.75, "poll", 1.0, "poll"]
 
+    def test_wait_may_begin_with_a_pause(self, poll):
+        poll(state("running"), state("failed"), polls_at_once=False)
+        assert poll.did == [0.5, "poll", 0.75, "poll"]
+
+    @pytest.mark.parametrize(("deadline", "pause"), [(NOW + 0.2, 0.2), (NOW, 0.0), (0.0, 0.0)])
+    def test_pause_before_the_first_poll_ends_at_the_deadline(self, poll, deadline, pause):
+        with pytest.raises(KernelInvocationTimeoutError):
+            poll(state("running"), polls_at_once=False, deadline=deadline)
+        assert poll.did == [pytest.approx(pause), "poll"]
+
+    def test_grace_period_of_not_found_begins_after_the_first_pause(self, poll, monkeypatch):
+        monkeypatch.setattr(wait, "poll_delays", lambda interval: repeat(60.0))
+        assert poll(ABSENT, state("failed"), polls_at_once=False).status == "failed"
+
     def test_pauses_follow_the_poll_interval(self, poll):
         poll(state("failed"), poll_interval=7.5)
         assert poll.intervals == [7.5]
