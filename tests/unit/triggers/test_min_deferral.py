@@ -82,8 +82,10 @@ class TestPolls:
 
     async def test_short_wait_takes_one_poll(self, min_deferral, start, triggerer, kernel_emulator):
         min_deferral(0.5)
-        invocation_id = start("echo")
-        await (await triggerer.start(row(invocation_id=invocation_id)))
+        invocation_id = start()
+        task = await triggerer.start(row(invocation_id=invocation_id))
+        asyncio.get_running_loop().call_later(0.2, kernel_emulator.finish, invocation_id)
+        await task
         assert len(kernel_emulator.requests("GET", ANY)) == 1
 
     async def test_end_of_the_log_stream_is_polled_at_any_time(
