@@ -139,3 +139,14 @@ class TestPolls:
         supervisor.states["t"] = "failed"
         await triggerer.kill(task)
         assert_cancelled(invocation_id)
+
+    async def test_polls_of_what_has_no_stream_yet_come_sooner_than_the_interval(
+        self, min_deferral, start, triggerer, kernel_emulator, monkeypatch
+    ):
+        """Nothing else tells of its end."""
+        monkeypatch.setenv("AIRFLOW__KERNEL__MAX_STREAMS", "0")
+        min_deferral(0.3)
+        task = await triggerer.start(row(invocation_id=start(), stream_logs=True, poll_interval=3600))
+        await asyncio.to_thread(kernel_emulator.wait_for, "GET", ANY, 3)
+        task.cancel()
+        await asyncio.wait({task})
