@@ -285,9 +285,7 @@ class TestErrors:
 
 
 class TestPollNow:
-    async def test_what_has_probably_ended_is_fetched_by_itself(
-        self, start, poller, kernel_emulator, count_of
-    ):
+    async def test_what_has_probably_ended_is_fetched_by_itself(self, start, poller, kernel_emulator, count_of):
         """No page of the list is read for the others."""
         with contextlib.ExitStack() as stack:
             for _ in range(5):
