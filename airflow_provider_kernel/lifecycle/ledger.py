@@ -106,6 +106,7 @@ class Ledger:
         self._ti = ti
         self._clear_number = clear_number
         self._record: StartRecord | None = None
+        self._was_held = False
 
     @property
     def remembers(self) -> bool:
@@ -120,7 +121,18 @@ class Ledger:
     def last(self) -> StartRecord | None:
         """Read the last record, also one that is not readable. ``None``: nothing was started."""
         stored = self._store.get(self._key) if self._store is not None else None
-        return None if stored is None else StartRecord.parse(stored)
+        if stored is None:
+            return None
+        self._was_held = True
+        return StartRecord.parse(stored)
+
+    def has_lost_access(self) -> bool:
+        """
+        Return whether another try has begun: the store held a record before, and shows this process none any more.
+
+        The store goes by the id of the task instance, which Airflow replaces for each try. Blocks until it answers.
+        """
+        return self._was_held and self.last() is None
 
     def is_of_crashed_try(self, record: StartRecord, input_fingerprint: str) -> bool:
         """Say whether a record is of a try that crashed while it did what this one is to do."""
@@ -196,6 +208,7 @@ class Ledger:
     def _write(self, record: StartRecord) -> StartRecord:
         if self._store is not None:
             self._store.set(self._key, asdict(record))
+            self._was_held = True
         self._record = record  # not before: else what is stored is still an earlier try's
         return record
 

@@ -2,8 +2,8 @@
 The ownership record: which try of a task owns which object, in XCom.
 
 DAG callbacks, and old processes of a task, cannot read the task state store; by names, they can read XCom, and they
-read it without a custom XCom backend. Airflow wipes the XComs of a task when a try starts, so each try writes its
-record as its very first act.
+read it without a custom XCom backend. Airflow wipes the XComs of a task when a try starts, so a try for which an
+earlier one has left something writes its record as its very first act; another one, once it has started something.
 """
 
 from __future__ import annotations

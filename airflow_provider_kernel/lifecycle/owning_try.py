@@ -3,7 +3,8 @@ One try of a task that owns an object: what it takes over, what it publishes, an
 
 Three parties read what a try writes. The next try reads the ledger. DAG callbacks, and a process of an earlier try
 that comes back, read the ownership record in XCom. So both are written in a fixed order: the ownership record names
-what an earlier try left before the first request to Kernel, and the ledger names a start before it is sent.
+what an earlier try left before the first request to Kernel, and the ledger names a start before it is sent. Where
+no try has left anything, the first ownership record names what this try has started. Without an id it is of no use.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from airflow_provider_kernel.client.errors import (
 )
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.fencing import Fence
+from airflow_provider_kernel.lifecycle.fencing import Fence, has_been_replaced
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, fetch_ownership
@@ -92,10 +93,11 @@ class OwningTry(Generic[R]):
         """Own what an earlier try left, and publish that. The first act of a try: before any request to Kernel."""
         last = self._last = self._ledger.last()
         is_owned = self._owns_last()
-        names_another = last is not None and last.external_id is not None
         try:
-            self._check_present()
-            self._publisher.publish(last, is_owned=is_owned if names_another else self._is_ended_early)
+            if last is not None:
+                self._check_present()
+                names_another = last.external_id is not None
+                self._publisher.publish(last, is_owned=is_owned if names_another else self._is_ended_early)
         finally:
             self._own(last if is_owned else None)
 
@@ -163,15 +165,20 @@ class OwningTry(Generic[R]):
         if not self.killed or not self._ledger.remembers:
             return
         ownership = fetch_ownership(self._resource.kind, self._ti)
-        is_gone = ownership is None and self._publisher.has_published
-        if is_gone or (ownership is not None and ownership.try_number != self._ti.try_number):
+        if ownership is None:
+            is_old = has_been_replaced(self._publisher, self._ledger)
+        else:
+            is_old = ownership.try_number != self._ti.try_number
+        if is_old:
             raise KernelInvocationKilledError("The task was killed, and another try of it runs")
 
     def _own(self, record: StartRecord | None) -> None:
         # Until its id is returned, an object that outlives the task belongs to the task, too.
         ownership = Ownership.TASK if self._is_ended_early else Ownership.NOBODY
         # Where no try can take anything over, this one always ends what it owns.
-        fence = Fence(self._resource.kind, self._ti, self._publisher) if self._ledger.remembers else None
+        fence = None
+        if self._ledger.remembers:
+            fence = Fence(self._resource.kind, self._ti, self._publisher, self._ledger)
         owner = Owner(self._resource, self._hook.config, ownership=ownership, fence=fence)
         if record is not None:
             owner.adopt(record)

@@ -253,7 +253,7 @@ def _owned_by_last_try(kind: str, ti: Any) -> _Owned | None:
     if record is None or owned is None:
         return None
     # Airflow says "running" until the process that runs this callback has ended.
-    if may_end(state, record, StartRecord.naming(owned.external_id), ti.try_number, has_published=True):
+    if may_end(state, record, StartRecord.naming(owned.external_id), ti.try_number, is_replaced=True):
         return owned
     log.info("Task %s runs again, and ends what it owns itself", ti.task_id)
     return None

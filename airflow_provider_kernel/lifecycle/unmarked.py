@@ -24,10 +24,11 @@ log = get_logger(__name__)
 
 _RUN_IS_OVER = frozenset({"success", "failed"})
 _TASK_IS_OVER = frozenset(state.value for state in TaskState if state.is_over)
-#: The states of a task that has certainly run, unless a user marked it.
-_HAS_RUN = frozenset({"success", "failed", "running", "deferred", "up_for_retry"})
+#: The states of a task that has written a record if it owns anything, unless a user marked it. In another state it
+#: may have started nothing yet, or nothing at all.
+_HAS_STARTED = frozenset({"success", "deferred"})
 
-#: After so many runs in which a task has run without a record, it owns nothing.
+#: After so many runs in which a task has such a state and no record, it owns nothing.
 _RUNS_WITHOUT_A_RECORD = 3
 
 _TIME_IN_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
@@ -114,7 +115,7 @@ class _Search:
                 records = fetch_ownerships(self._kind, dag_id=dag_id, task_id=task_id, run_id=run_id)
                 if records and -1 not in states:
                     mapped.update(f"{task_id}_{map_index}" for map_index in states)
-                if not records and not _HAS_RUN.isdisjoint(states.values()):
+                if not records and not _HAS_STARTED.isdisjoint(states.values()):
                     without_record[task_id] += 1
                 for record in records:
                     self._decide(record, dag_id, run_id, task_id, states)

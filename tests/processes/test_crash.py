@@ -92,9 +92,8 @@ def at_kernel(fault, method, path, *, shop_ends=False):
 
 
 POINTS = {
-    "before the intent": at_airflow("GET", "/kernel_invocation"),
-    "before the ownership record": at_airflow("POST", "/kernel_invocation_owner"),
-    "after the ownership record": at_airflow("POST", "/kernel_invocation_owner", when="after"),
+    "before the ledger is read": at_airflow("GET", "/kernel_invocation"),
+    "before the intent is stored": at_airflow("PUT", "/kernel_invocation"),
     "after the intent": at_airflow("PUT", "/kernel_invocation", when="after"),
     "while the create is on the wire": at_kernel(
         lambda: Fault("POST", "/invocations", delay=0.5), "POST", "/invocations"
@@ -103,9 +102,7 @@ POINTS = {
         lambda: Fault("POST", "/invocations", hold=True), "POST", "/invocations"
     ),
     "after the answer, before the id is stored": at_airflow("PUT", "/kernel_invocation", nth=2),
-    "after the id is stored, before it is in the ownership record": at_airflow(
-        "POST", "/kernel_invocation_owner", nth=2
-    ),
+    "after the id is stored, before it is in the ownership record": at_airflow("POST", "/kernel_invocation_owner"),
     "after it is in the ownership record, before it is in XCom by itself": at_airflow("POST", "/invocation_id"),
     "while polling": at_kernel(None, "GET", "/invocations/*"),
 }

@@ -7,6 +7,7 @@ What is cancelled later than that is not cancelled at all, so these tests need n
 import os
 import select
 import threading
+import time
 
 import pytest
 from support.task_process import run_task
@@ -220,6 +221,26 @@ def test_kill_of_an_old_process_leaves_the_invocation_to_the_next_try(
     assert kernel_emulator.requests("PATCH") == ()
     assert not execution_api.store["kernel_invocation"]["is_closed"]
     assert execution_api.final_state == "failed"
+
+
+@pytest.mark.needs_airflow("3.3", "before, no try knows of another")
+@pytest.mark.parametrize("is_old", [False, True])
+def test_kill_before_there_is_an_ownership_record_goes_by_the_ledger(is_old, run, kernel_emulator, execution_api):
+    """The store does not show it to an old process: Airflow has given the task instance another id."""
+    create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
+
+    def act(task):
+        kernel_emulator.wait_for("POST", "/invocations", timeout=30)
+        if is_old:
+            execution_api.store.clear()
+        task.kill_as_airflow_does()
+        time.sleep(0.3)
+        create.release()
+
+    run("invoke", act)
+    (invocation,) = kernel_emulator.invocations
+    assert invocation.status == ("running" if is_old else "failed")
+    assert not is_old or "kernel_invocation_owner" not in execution_api.xcoms
 
 
 def test_kill_without_cancel_on_kill_leaves_the_invocation(run, kernel_emulator, execution_api):

@@ -77,8 +77,10 @@ class API(ExecutionAPI):
         if path.startswith("/store/ti/") and self._is_old(process):  # it was suspended just now
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such task instance"}})
         answer = super()._act(method, path, request)
+        if path.endswith(f"/{STORE_KEY}") and answer.is_success:
+            process.has_records = True
         if method == "POST" and path.endswith(f"/{OWNER_KEY}"):
-            process.has_published = True
+            process.has_records = True
             self.has_published |= not self._is_old(process)
             self.published.add(self.xcoms[OWNER_KEY]["external_id"])
         process.at(after)

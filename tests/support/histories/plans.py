@@ -147,7 +147,7 @@ ORDERLY = st.one_of(
     ]
 )
 
-FIRST_ACT = "before the ownership record is published"
+FIRST_ACT = "after the ledger is read"
 IN_FLIGHT = "while the create is in flight"
 RESUMING = "as it goes on after its deferral"
 FETCHING = "while it fetches the result"

@@ -43,8 +43,11 @@ class Process:
         self.is_suspended = False
         self.result: Any = None
         self.error: BaseException | None = None
-        #: Whether it has written an ownership record, and whether one says so once it is old.
-        self.has_published = False
+        #: Whether it has read what an earlier try has stored.
+        self.has_read_ledger = False
+        #: Whether it has written an ownership record, or knows of a record in the ledger; and whether Airflow says
+        #: so once it is old.
+        self.has_records = False
         self.can_know_that_it_is_old = True
         self._is_dead = False
         self._killed_at: float | None = None

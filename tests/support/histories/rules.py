@@ -83,7 +83,7 @@ class JudgedTask:
         if process.try_number != self.number or (process.ti_id is not None and process.ti_id != self.api.ti_id):
             may_end = state not in (*NEXT_TRY_DECIDES, "running", "deferred")
             if state == "running" and not process.can_know_that_it_is_old:
-                # Neither try has done its first act, so nothing tells them apart. In doubt, it ends.
+                # It knows of no record, and the present try has written none: nothing tells them apart.
                 self.doomed.add(invocation_id)
                 self.is_untouched = False
                 return None
@@ -133,7 +133,7 @@ class JudgedTask:
     def leaves_the_next_try_alone(self, process: Process) -> Iterator[None]:
         """Watch an old process that goes on in the block."""
         xcoms, records = dict(self.api.xcoms), len(self.records)
-        process.can_know_that_it_is_old = process.has_published or self.api.has_published
+        process.can_know_that_it_is_old = process.has_records or self.api.has_published
         yield
         is_old = self.api.task_state in ("running", "deferred") and process.try_number != self.number
         if is_old and process.can_know_that_it_is_old:

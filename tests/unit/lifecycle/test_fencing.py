@@ -2,12 +2,14 @@
 
 import threading
 import time
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 from support.triggerer import task_instance
 
 from airflow_provider_kernel.lifecycle.fencing import ASK_SECONDS, Fence, may_end
-from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, OwnershipRecord, ownership_key
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
@@ -30,22 +32,22 @@ LEAVE_ANYWAY = ["up_for_retry", "none", "scheduled", "queued"]
 BY_THE_RECORD = ["running", "deferred"]
 
 
-@pytest.mark.parametrize("has_published", [True, False])
+@pytest.mark.parametrize("is_replaced", [True, False])
 @pytest.mark.parametrize("found", [None, OURS, SAME_OBJECT_OTHER_TRY], ids=["none", "ours", "another try's"])
 @pytest.mark.parametrize("state", END_ANYWAY + IN_DOUBT)
-def test_process_ends_the_object_of_a_task_that_no_try_goes_on_with(state, found, has_published):
-    assert may_end(TaskState(state), found, OBJECT, 1, has_published=has_published)
+def test_process_ends_the_object_of_a_task_that_no_try_goes_on_with(state, found, is_replaced):
+    assert may_end(TaskState(state), found, OBJECT, 1, is_replaced=is_replaced)
 
 
-@pytest.mark.parametrize("has_published", [True, False])
+@pytest.mark.parametrize("is_replaced", [True, False])
 @pytest.mark.parametrize("found", [None, OURS, SAME_OBJECT_OTHER_TRY], ids=["none", "ours", "another try's"])
 @pytest.mark.parametrize("state", LEAVE_ANYWAY)
-def test_process_leaves_the_object_to_a_try_that_follows(state, found, has_published):
-    assert not may_end(TaskState(state), found, OBJECT, 1, has_published=has_published)
+def test_process_leaves_the_object_to_a_try_that_follows(state, found, is_replaced):
+    assert not may_end(TaskState(state), found, OBJECT, 1, is_replaced=is_replaced)
 
 
 @pytest.mark.parametrize(
-    ("found", "has_published", "expected"),
+    ("found", "is_replaced", "expected"),
     [
         (OURS, True, True),
         (SAME_OBJECT_OTHER_TRY, True, False),
@@ -59,22 +61,22 @@ def test_process_leaves_the_object_to_a_try_that_follows(state, found, has_publi
     ids=[
         "ours",
         "under another try",
-        "under another try, this one has written none",
+        "under another try, this one had written none",
         "the start is under another try",
         "another object",
         "no object",
         "gone",
-        "this try has written none yet",
+        "not written yet",
     ],
 )
 @pytest.mark.parametrize("state", BY_THE_RECORD)
-def test_record_decides_about_the_object_of_an_active_task(state, found, has_published, expected):
-    assert may_end(TaskState(state), found, OBJECT, 1, has_published=has_published) is expected
+def test_record_decides_about_the_object_of_an_active_task(state, found, is_replaced, expected):
+    assert may_end(TaskState(state), found, OBJECT, 1, is_replaced=is_replaced) is expected
 
 
 def test_object_whose_id_is_unknown_is_left_to_the_try_that_has_its_start():
     unknown = StartRecord(token="start", try_number=1)
-    assert not may_end(TaskState.RUNNING, SAME_OBJECT_OTHER_TRY, unknown, 1, has_published=True)
+    assert not may_end(TaskState.RUNNING, SAME_OBJECT_OTHER_TRY, unknown, 1, is_replaced=True)
 
 
 def test_fencing_table_has_a_row_for_every_task_state():
@@ -132,6 +134,70 @@ def test_fence_leaves_the_object_of_a_task_that_airflow_has_just_reset(fence, su
 def test_fence_takes_a_wiped_record_for_that_of_a_next_try(fence, publisher):
     assert not fence.ask(OBJECT).may_end
     publisher.has_published = False
+    assert fence.ask(OBJECT).may_end
+
+
+class Store:
+    """A task state store that holds one record, until Airflow has given the task instance another id."""
+
+    def __init__(self):
+        self.held = None
+        self.is_replaced = False
+
+    def get(self, key):
+        return None if self.is_replaced else self.held
+
+    def set(self, key, value):
+        self.held = value
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def unpublished(supervisor, store):
+    """The fence and the ledger of a try that has published nothing yet."""
+    publisher = OwnershipPublisher("invocation", task_instance(), kernel_conn_id="c", is_owned=True)
+    ti = SimpleNamespace(**vars(task_instance()), max_tries=1)
+    ledger = Ledger("invocation", store, ti)
+    fence = Fence("invocation", ti, publisher, ledger)
+    yield fence, ledger
+    fence.close()
+
+
+def store_intent(ledger, store):
+    ledger.record_intent("what")
+
+
+def find(ledger, store):
+    store.held = asdict(OBJECT)
+    ledger.last()
+
+
+@pytest.mark.parametrize("knows", [store_intent, find])
+def test_fence_takes_a_record_that_the_store_does_not_show_any_more_for_the_start_of_a_next_try(
+    knows, unpublished, store
+):
+    fence, ledger = unpublished
+    knows(ledger, store)
+    assert fence.ask(OBJECT).may_end
+    store.is_replaced = True
+    assert not fence.ask(OBJECT).may_end
+
+
+def test_fence_ends_where_this_try_has_found_nothing_in_the_store_and_written_nothing(unpublished):
+    fence, ledger = unpublished
+    assert ledger.last() is None
+    assert fence.ask(OBJECT).may_end
+
+
+def test_fence_reads_no_ledger_where_there_is_an_ownership_record(unpublished, supervisor, store):
+    fence, ledger = unpublished
+    ledger.record_intent("what")
+    store.is_replaced = True
+    put_record(supervisor, OURS)
     assert fence.ask(OBJECT).may_end
 
 

@@ -61,14 +61,13 @@ def written(execution_api, kernel_emulator):
     return written
 
 
-def test_try_writes_its_ownership_record_before_any_request_to_kernel(make_task, written, kernel_emulator):
+def test_first_try_writes_its_ownership_record_as_soon_as_the_id_is_known(make_task, written, kernel_emulator):
     make_task(KernelInvokeOperator, **HANG, kernel_conn_id="{{ 'kernel_default' }}").run()
     (invocation,) = kernel_emulator.invocations
-    (first, requests), (second, _) = written
-    assert requests == 0
-    assert first == OwnershipRecord(None, "", 1, "kernel_default", is_owned=True)
-    assert second.token
-    assert second == OwnershipRecord(invocation.id, second.token, 1, "kernel_default", is_owned=True)
+    ((record, requests),) = written
+    assert requests == 1  # the create
+    assert record.token
+    assert record == OwnershipRecord(invocation.id, record.token, 1, "kernel_default", is_owned=True)
 
 
 @pytest.mark.needs_airflow("3.3", REMEMBERS)
@@ -117,12 +116,9 @@ def test_try_after_a_clear_names_the_new_invocation_in_place_of_the_old_one(
     assert [record.external_id for record, _ in written] == [i.id for i in kernel_emulator.invocations]
 
 
-def test_start_that_is_not_to_be_awaited_is_owned_until_its_id_is_known(make_task, written, kernel_emulator):
+def test_start_that_is_not_to_be_awaited_is_not_owned_once_its_id_is_known(make_task, written, kernel_emulator):
     assert make_task(KernelInvokeOperator, **START).run().state == "success"
-    assert [(record.external_id is None, record.is_owned) for record, _ in written] == [
-        (True, True),
-        (False, False),
-    ]
+    assert [(record.external_id is None, record.is_owned) for record, _ in written] == [(False, False)]
 
 
 @pytest.mark.needs_airflow("3.3", REMEMBERS)
@@ -142,7 +138,7 @@ def test_earlier_start_that_was_not_to_be_awaited_is_owned_unless_its_id_was_ret
 
 def test_invocation_without_cancel_on_kill_is_never_owned(make_task, written):
     make_task(KernelInvokeOperator, cancel_on_kill=False, **HANG).run()
-    assert [record.is_owned for record, _ in written] == [False, False]
+    assert [record.is_owned for record, _ in written] == [False]
 
 
 def test_resumed_task_writes_no_ownership_record(make_task, written, kernel_emulator):
@@ -169,7 +165,6 @@ def test_calls_to_airflow_of_a_good_run(make_task, execution_api, kernel_emulato
     deferred = task.run()
     assert calls(execution_api) == [
         "GET kernel_invocation",
-        f"POST {KEY}",
         "PUT kernel_invocation",
         "PUT kernel_invocation",
         f"POST {KEY}",

@@ -48,7 +48,8 @@ def kernel():
 def _last_before_first_act(last):
     def last_before_first_act(ledger):
         found = last(ledger)
-        if not current().has_published:
+        if not current().has_read_ledger:
+            current().has_read_ledger = True
             current().at(FIRST_ACT)
         return found
 

@@ -16,6 +16,8 @@ from support.histories.history import History
 from support.histories.plans import ALONE, CRASHING, ORDERLY, TRIES, Try
 from support.histories.settings import EXAMPLES, REMEMBERS, histories
 
+from airflow_provider_kernel.lifecycle.ledger import Ledger
+
 pytestmark = pytest.mark.timeout(60 + 2 * EXAMPLES)
 
 
@@ -70,4 +72,21 @@ def test_histories_fail_without_the_ledger(deferrable, kernel):
         History(kernel, deferrable=deferrable, durable=False).live(tries)
 
     with pytest.raises(AssertionError, match=r"two at a time|ran twice|started anew"):
+        without()
+
+
+@pytest.mark.needs_airflow("3.3", REMEMBERS)
+@pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
+def test_histories_fail_without_the_intent(deferrable, kernel, monkeypatch):
+    write = Ledger._write
+    monkeypatch.setattr(
+        Ledger, "_write", lambda ledger, record: write(ledger, record) if record.external_id else record
+    )
+
+    @histories(200, phases=[Phase.generate])
+    @given(tries=ALONE)
+    def without(tries):
+        History(kernel, deferrable=deferrable).live(tries)
+
+    with pytest.raises(AssertionError, match=r"two at a time|ran twice|started anew|left"):
         without()

@@ -24,6 +24,7 @@ from support.histories.plans import (
 from support.histories.settings import EXAMPLES, REMEMBERS, histories
 
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
+from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
 pytestmark = [
@@ -52,8 +53,9 @@ def test_histories_of_outages_over_mapped_siblings(deferrable, kernel, tries, si
 
 
 @pytest.mark.parametrize("point", [FIRST_ACT, "after the intent is stored", IN_FLIGHT, "after the id is stored"])
-def test_old_process_that_was_starting_leaves_the_next_try_alone(deferrable, kernel, point):
-    suspended = replace(QUIET, what=("suspend", point), returns=Return("while waiting", "SIGTERM"))
+@pytest.mark.parametrize("back", [FIRST_ACT, "while waiting"])
+def test_old_process_that_was_starting_leaves_the_next_try_alone(deferrable, kernel, point, back):
+    suspended = replace(QUIET, what=("suspend", point), returns=Return(back, "SIGTERM"))
     history = History(kernel, deferrable=deferrable)
     history.live([(0, suspended)])
     assert [record.status for record in history.tasks[0].records] == ["succeeded"]
@@ -61,6 +63,18 @@ def test_old_process_that_was_starting_leaves_the_next_try_alone(deferrable, ker
 
 def test_histories_fail_without_the_fence(deferrable, kernel, monkeypatch):
     monkeypatch.setattr(Fence, "ask", lambda fence, record: Answer(True, TaskState.UNKNOWN))
+
+    @histories(400, phases=[Phase.generate])
+    @given(tries=alone(RETURNING))
+    def without(tries):
+        History(kernel, deferrable=deferrable).live(tries)
+
+    with pytest.raises(AssertionError, match="ended by an old process"):
+        without()
+
+
+def test_histories_fail_where_a_process_does_not_ask_the_ledger_whether_it_is_old(deferrable, kernel, monkeypatch):
+    monkeypatch.setattr(Ledger, "has_lost_access", lambda ledger: False)
 
     @histories(400, phases=[Phase.generate])
     @given(tries=alone(RETURNING))
