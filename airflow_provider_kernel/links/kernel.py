@@ -3,8 +3,8 @@ The links on a task's page.
 
 Airflow's API server reads them from XCom only, without a custom XCom backend. So a task writes them there, past
 such a backend, as soon as it knows them, and they show while it runs, while it is deferred, and after it failed.
-When a task's process ends, Airflow calls ``get_link`` and stores the result; ``get_link`` returns what is stored
-already, since the process after a deferral knows no more.
+When a task's process ends, Airflow calls ``get_link`` and stores the result. A process that does not know the link,
+such as one after a deferral may not, returns what is stored already.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class KernelDashboardLink(_StoredLink):
     """
 
     name = "Kernel dashboard"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that this process knows, without asking Airflow; else the stored one."""
+        known = getattr(operator, "known_link", None)
+        return known if known == "" or is_web_address(known) else super().get_link(operator, ti_key=ti_key)
 
 
 class KernelLiveViewLink(_StoredLink):

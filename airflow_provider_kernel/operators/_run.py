@@ -45,8 +45,10 @@ class Run:
         self.limit = ""
         #: Why a sensor's time is over, when its trigger has found so.
         self.overdue: KernelError | None = None
-        #: The URL of the link on the task's page, once it is known.
+        #: The URL of the link on the task's page, once it is known; empty once it is known that there is none.
         self.dashboard: str | None = None
+        #: Whether a trigger may store a better link before this process has ended.
+        self.keeps_stored_link = False
         #: Waits before a request is sent again, in seconds.
         self.sleep: Callable[[float], object] = time.sleep
         self._has_begun = has_begun
@@ -58,6 +60,15 @@ class Run:
     def is_of_another_process(self) -> bool:
         """Whether this process was forked from the one that runs the task. It owns nothing."""
         return self._has_begun and self._pid != os.getpid()
+
+    @property
+    def link(self) -> str | None:
+        """What the page is to link to when this process ends; empty: nothing; ``None``: what is stored already."""
+        if self.keeps_stored_link:
+            return None
+        # Airflow has wiped what an earlier try had stored.
+        is_first = self._has_begun and not self.is_resumed
+        return self.dashboard or "" if is_first else self.dashboard
 
     def take_over(self, last: Run) -> None:
         """Take over a signal that came before this run. To be called once a signal handler finds this run."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_kernel.client.dashboard import dashboard_link, see
+from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser, see
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelInvocationKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
@@ -64,7 +64,12 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     @property
     def dashboard(self) -> str | None:
         """The URL of the link on the task's page, once it is known."""
-        return self._run.dashboard
+        return self._run.dashboard or None
+
+    @property
+    def known_link(self) -> str | None:
+        """What the task's page is to link to from now on; empty: nothing; ``None``: this process does not know."""
+        return self._run.link
 
     def sleep(self, seconds: float) -> None:
         """Wait before a request is sent again; a kill may end it with an error."""
@@ -119,20 +124,33 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         """Put the link to the dashboard on the task's page, unless it leads nowhere in particular."""
         template = self.hook.config.dashboard_url  # an error of the connection is the task's
         with side_information("The task has no link to the dashboard", self.log):
+            run, lacks_browser = self._run, session_id is None and needs_browser(template)
+            run.keeps_stored_link = lacks_browser and self._ends_soon
             link = dashboard_link(template, invocation_id, app_name=app_name, session_id=session_id)
-            if link is not None and link != self.dashboard:
-                self._run.dashboard = link
-                DASHBOARD.write(ti, link, log=self.log)
+            if link is not None and link != run.dashboard:
+                run.dashboard = link
+                if lacks_browser or not self._ends_soon:  # else Airflow stores it in a moment
+                    DASHBOARD.write(ti, link, log=self.log)
+
+    @property
+    def _ends_soon(self) -> bool:
+        """Whether this process of the task ends, or defers, soon after it knows its invocation."""
+        waits = getattr(self, "wait_for_completion", True)
+        return not waits or getattr(self, "deferrable", False) or getattr(self, "reschedule", False)
 
     def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str | None:
         """Return the URL of the link, also after a deferral: then another process has written the link."""
-        if self.dashboard is not None:
-            return self.dashboard
+        run = self._run
+        if run.dashboard is not None:
+            return run.dashboard or None
         try:
             template = self.hook.config.dashboard_url
         except KernelError:  # it is what the task fails with
             return None
-        return dashboard_link(template, invocation_id, app_name=app_name)
+        link = dashboard_link(template, invocation_id, app_name=app_name)
+        if not needs_browser(template):  # else what is stored may be better
+            run.dashboard = link or ""
+        return link
 
     def log_early_end(
         self, invocation_id: str, why: str, started: datetime | None, *, app_name: str | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from airflow_calls import CALLS, MODES
 from callback_outcomes import CALLBACKS, OUTCOMES as CALLBACK_OUTCOMES, PLACES, SINCE
 from code_facts import connection_type, default_of, documented, load, sentence, shown_default
 from contents import CONTENTS
@@ -115,6 +116,16 @@ def limit_outcomes() -> str:
     return table(["Limit", "What follows"], rows)
 
 
+def airflow_calls() -> str:
+    """List the calls to Airflow's API that a task makes itself, with their reasons."""
+    rows = [
+        [f"``{call.request}``", call.reason, *("1" if mode in call.modes else "" for mode in MODES)]
+        for call in CALLS
+    ]
+    sums = [str(sum(mode in call.modes for call in CALLS)) for mode in MODES]
+    return table(["Call", "For", *MODES.values()], [*rows, ["all", "", *sums]])
+
+
 def callback_outcomes(*names: str) -> str:
     """Say what callbacks do, by what calls them, with those that do the same in one sentence."""
     rows = []
@@ -207,6 +218,7 @@ GENERATED: dict[str, Callable[..., str]] = {
     "option-outcomes": option_outcomes,
     "limit-outcomes": limit_outcomes,
     "callback-outcomes": callback_outcomes,
+    "airflow-calls": airflow_calls,
     "missing-modes": missing_modes,
     "applied-by-airflow": applied_by_airflow,
     "idiom-matrix": idiom_matrix,

@@ -136,7 +136,34 @@ class TestWhileItRuns:
             client(method, path, request),
         )[1]
         assert make_task(KernelInvokeOperator, map_index=3, **ECHO).run().state == "success"
-        assert where == [("POST", "3"), ("GET", "3"), ("POST", "3")]
+        assert where == [("POST", "3"), ("POST", "3")]
+
+    @pytest.mark.parametrize(
+        "arguments", [{"deferrable": True}, {"wait_for_completion": False}], ids=lambda found: next(iter(found))
+    )
+    def test_dashboard_link_of_a_process_that_ends_soon_is_stored_by_airflow_alone(
+        self, arguments, run, stored, kernel_emulator, dashboard, monkeypatch
+    ):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
+        dashboard(TEMPLATE)
+        assert run(KernelInvokeOperator, **HANG, **arguments).state in ("deferred", "success")
+        link = f"https://d.example/{kernel_emulator.invocations[0].id}"
+        assert [value for key, value in stored if key == KEY] == [link]
+
+    def test_link_that_needs_a_browser_is_not_replaced_by_the_process_that_defers(
+        self, run, execution_api, dashboard, monkeypatch
+    ):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
+        dashboard("https://d.example/{app_name}/{session_id}")
+
+        def write_from_the_trigger(method, path):
+            if method == "PATCH" and path.endswith("/state"):
+                assert execution_api.xcoms[KEY] == "https://d.example/demo/"
+                execution_api.xcoms[KEY] = "https://d.example/demo/session"
+
+        execution_api.after = write_from_the_trigger
+        assert run(KernelInvokeOperator, deferrable=True, **HANG).state == "deferred"
+        assert execution_api.xcoms[KEY] == "https://d.example/demo/session"
 
 
 class TestAfterOtherEnds:
@@ -166,6 +193,29 @@ class TestAfterOtherEnds:
         event = {"invocation_id": invocation.id, "status": "finished"}
         other_process.resume("execute_complete", event=event)
         assert execution_api.xcoms[KEY] == link
+
+    @pytest.mark.parametrize("template", [TEMPLATE, "https://d.example/"])
+    def test_process_after_a_deferral_does_not_ask_for_a_link_that_it_knows(
+        self, template, make_task, execution_api, kernel_emulator, dashboard, monkeypatch
+    ):
+        monkeypatch.setattr("airflow_provider_kernel.operators.invocation.FIRST_POLL_SECONDS", 0.0)
+        dashboard(template)
+        first = make_task(KernelInvokeOperator, deferrable=True, **HANG)
+        deferred = first.run()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id)
+        event = first.trigger_event(deferred)
+        link = execution_api.xcoms[KEY]
+        assert make_task(KernelInvokeOperator, deferrable=True, **HANG).resume("execute_complete", event=event)
+        assert execution_api.xcoms[KEY] == link
+        assert not [path for method, path in execution_api.requests if method == "GET" and path.endswith(KEY)]
+
+    @pytest.mark.parametrize("known", ["https://d.example/known", "", None, "javascript:alert(1)"])
+    def test_stored_link_shows_only_where_the_process_knows_none(self, known, monkeypatch):
+        monkeypatch.setattr("airflow.sdk.bases.xcom.BaseXCom.get_one", lambda **options: "https://d.example/stored")
+        ti = type("TI", (), {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1})
+        operator = type("Operator", (), {"known_link": known})
+        expected = known if known in ("", "https://d.example/known") else "https://d.example/stored"
+        assert DASHBOARD.get_link(operator, ti_key=ti) == expected
 
     def test_dashboard_link_is_kept_when_airflow_ends_the_deferral(
         self, make_task, execution_api, monkeypatch, dashboard
