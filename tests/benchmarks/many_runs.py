@@ -8,6 +8,7 @@ enough to be asked a thousand times a second. It runs in a process of its own.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import random
 import time
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 _STARTED = "2026-01-01T00:00:{:09.6f}Z"
 _HEARTBEAT_SECONDS = 15.0
+_SMALL_PAYLOAD = '{"order": 17}'
 
 
 def lengths(count: int, shortest: float, longest: float) -> list[float]:
@@ -37,12 +39,15 @@ class ManyRuns:
     def __init__(self) -> None:
         self.began = float("inf")
         self.lengths: list[float] = []
+        self.payload = _SMALL_PAYLOAD
+        self.gzipped = False
         self.asked: Counter[str] = Counter()
         self.streamed: set[int] = set()
 
-    def begin(self, run_lengths: list[float]) -> float:
+    def begin(self, run_lengths: list[float], payload: str = _SMALL_PAYLOAD, gzipped: bool = False) -> float:
         """Start them all, and say when."""
         self.lengths, self.asked, self.streamed = run_lengths, Counter(), set()
+        self.payload, self.gzipped = payload, gzipped
         self.began = time.monotonic()
         return self.began
 
@@ -56,7 +61,7 @@ class ManyRuns:
             "version": "latest",
             "status": "succeeded" if is_over else "running",
             "started_at": _STARTED.format(number / 1000),
-            "payload": '{"order": 17}',
+            "payload": self.payload,
         }
         return {**row, "finished_at": _STARTED.format(59), "output": '{"bought": true}'} if is_over else row
 
@@ -102,6 +107,8 @@ class ManyRuns:
                     self.asked["pages by status" if "status" in query else "pages of all"] += 1
                     body, headers = self.page(query)
                 content = json.dumps(body).encode()
+                if self.gzipped:
+                    content, headers = gzip.compress(content, 1), {**headers, "Content-Encoding": "gzip"}
                 lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
                 writer.write(
                     f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
@@ -140,7 +147,7 @@ async def _serve(pipe: Connection) -> None:
     while True:
         order, argument = await asyncio.to_thread(pipe.recv)
         if order == "begin":
-            pipe.send(runs.begin(argument))
+            pipe.send(runs.begin(*argument))
         elif order == "asked":
             pipe.send((dict(runs.asked), sorted(runs.streamed)))
         else:

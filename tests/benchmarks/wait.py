@@ -162,11 +162,11 @@ def run(way: str, count: int, speed: float) -> tuple[Measured, dict[str, int], s
     try:
         near.send(far.recv())
         takes = many_runs.lengths(count, SHORTEST / speed, LONGEST / speed)
-        far.send(("begin", [*takes, 0.0]))  # the last one is for warming up
+        far.send(("begin", ([*takes, 0.0],)))  # the last one is for warming up
         far.recv()
         if near.recv() != "ready":
             raise RuntimeError(f"{way}: the waiting process did not get ready")
-        far.send(("begin", [*takes, 0.0]))
+        far.send(("begin", ([*takes, 0.0],)))
         began = far.recv()
         near.send([began + length for length in takes])
         measured: Measured = near.recv()
