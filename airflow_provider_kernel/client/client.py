@@ -177,7 +177,7 @@ class KernelClient(BaseClient):
             with deadline.within(limit):
                 answer = self._http.send(transport.build(request), stream=True)
             with closing(answer):
-                return request.receive(read_answer(answer, limit))
+                return read_answer(answer, limit, request.receive)
 
     def _read(self, stream: EventStream[E]) -> Generator[E, None, None]:
         transport = self._transport()
@@ -197,7 +197,7 @@ class KernelClient(BaseClient):
             with closing(answer):
                 headers = headers_of(answer)
                 if not is_event_stream(answer.status_code, headers):
-                    raise stream.request.refuse(read_answer(answer, limit))
+                    raise read_answer(answer, limit, stream.request.refuse)
                 decode = self._event_decoder(stream, headers)
                 for chunk in chunks_of(answer):
                     yield from decode(chunk)
@@ -322,7 +322,7 @@ class AsyncKernelClient(BaseClient):
                 with limit.cancel_after():
                     answer = await self._http.send(transport.build(request), stream=True)
                 async with aclosing(answer):
-                    return request.receive(await aread_answer(answer, limit))
+                    return await aread_answer(answer, limit, request.receive)
 
     async def _read(self, stream: EventStream[E]) -> AsyncGenerator[E, None]:
         transport = self._transport()
@@ -348,7 +348,7 @@ class AsyncKernelClient(BaseClient):
                 async with aclosing(answer):
                     headers = headers_of(answer)
                     if not is_event_stream(answer.status_code, headers):
-                        raise stream.request.refuse(await aread_answer(answer, limit))
+                        raise await aread_answer(answer, limit, stream.request.refuse)
                     decode = self._event_decoder(stream, headers)
                     async for chunk in achunks_of(answer):
                         for event in decode(chunk):

@@ -7,8 +7,10 @@ only if nothing is left over on it, which would be taken for the answer to the n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 from airflow_provider_kernel.client.errors import KernelAPIError, KernelError
 from airflow_provider_kernel.client.http.deadline import Deadline, within
@@ -24,30 +26,41 @@ from airflow_provider_kernel.client.http.transport import (
     response_of,
 )
 
+T = TypeVar("T")
+
 #: How long to wait for the body of an error, in seconds.
 ERROR_BODY_SECONDS = 5.0
+#: A larger body is parsed in a thread, in bytes: this much takes some milliseconds, the largest page 0.1 s.
+OFF_LOOP_BYTES = 1024 * 1024
 
 
-def read_answer(answer: HttpAnswer, limit: Deadline) -> Response:
+def read_answer(answer: HttpAnswer, limit: Deadline, parse: Callable[[Response], T]) -> T:
     """
-    Read an answer whose status and headers are there.
+    Read an answer whose status and headers are there, and parse it.
 
-    :raises KernelError: when the body of a success cannot be read.
+    :raises KernelError: when the body of a success cannot be read, and what ``parse`` raises.
     """
     headers = headers_of(answer)
-    body, limit = _body_of(answer, headers, limit)
-    with _best_effort(answer), within(limit):
+    body, limit_of_body = _body_of(answer, headers, limit)
+    with _best_effort(answer), within(limit_of_body):
         body.collect(chunks_of(answer))
-    return response_of(answer, headers, body.content())
+    return parse(response_of(answer, headers, body.content()))
 
 
-async def aread_answer(answer: HttpAnswer, limit: Deadline) -> Response:
-    """Do what :func:`read_answer` does, in an event loop."""
+async def aread_answer(answer: HttpAnswer, limit: Deadline, parse: Callable[[Response], T]) -> T:
+    """Do what :func:`read_answer` does, in an event loop; a large body is joined and parsed in a thread."""
     headers = headers_of(answer)
-    body, limit = _body_of(answer, headers, limit)
-    with _best_effort(answer), limit.cancel_after():
+    body, limit_of_body = _body_of(answer, headers, limit)
+    with _best_effort(answer), limit_of_body.cancel_after():
         await body.acollect(achunks_of(answer))
-    return response_of(answer, headers, body.content())
+
+    def parse_all() -> T:
+        return parse(response_of(answer, headers, body.content()))
+
+    if body.size <= OFF_LOOP_BYTES:
+        return parse_all()
+    with limit.cancel_after():  # all threads may be in use
+        return await asyncio.to_thread(parse_all)
 
 
 def _body_of(answer: HttpAnswer, headers: dict[str, str], limit: Deadline) -> tuple[BoundedBody, Deadline]:

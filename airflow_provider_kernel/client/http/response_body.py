@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 
@@ -63,19 +64,28 @@ class BoundedBody:
         """Collect and decode the body from its chunks as they come over the wire."""
         self._begin()
         for chunk in chunks:
-            self._feed(chunk)
+            for part in self._decoded(chunk):
+                self._add(part)
         return self.content()
 
-    async def acollect(self, chunks: AsyncIterable[bytes]) -> bytes:
-        """Do what :meth:`collect` does, in an event loop."""
+    async def acollect(self, chunks: AsyncIterable[bytes]) -> None:
+        """Collect and decode the body in an event loop, which does other work between the parts."""
         self._begin()
         async for chunk in chunks:
-            self._feed(chunk)
-        return self.content()
+            for part in self._decoded(chunk):
+                self._add(part)
+                if len(part) == _PART_BYTES:  # a chunk may hold a thousand of these
+                    await asyncio.sleep(0)
+
+    @property
+    def size(self) -> int:
+        """How many bytes were collected so far, decoded."""
+        return self._size
 
     def content(self) -> bytes:
-        """Return what was collected so far."""
-        return b"".join(self._parts)
+        """Return what was collected so far. To join the parts of a large body takes long, so that is done once."""
+        self._parts = [b"".join(self._parts)]
+        return self._parts[0]
 
     def _begin(self) -> None:
         announced = self._headers.get("content-length", "")
@@ -83,12 +93,11 @@ class BoundedBody:
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > MAX_RESPONSE_BYTES):
             raise _too_large()
 
-    def _feed(self, chunk: bytes) -> None:
+    def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         self._deadline.left()
         if self._decoder is None:
             self._decoder = ContentDecoder(self._headers.get("content-encoding", ""))
-        for part in self._decoder.feed(chunk):
-            self._add(part)
+        return self._decoder.feed(chunk)
 
     def _add(self, part: bytes) -> None:
         self._size += len(part)

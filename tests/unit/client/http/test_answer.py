@@ -65,7 +65,7 @@ async def test_a_busy_pool_of_threads_holds_no_answer_over_its_deadline(monkeypa
 
     monkeypatch.setattr(asyncio, "to_thread", never)
     monkeypatch.setattr(Deadline, "of_exchange", classmethod(lambda cls, *_: cls(0.5)))
-    with pytest.raises(errors.KernelTimeoutError, match="was not complete after 0.5 s"):
+    with pytest.raises(errors.KernelTimeoutError, match=r"was not complete after 0\.5 s"):
         await sends([{**ROW, "payload": "x" * 2 * answer.OFF_LOOP_BYTES}])
 
 
