@@ -11,7 +11,7 @@ from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.task_log.writer import NOT_SHOWN, InvocationLog
-from airflow_provider_kernel.triggers._polling import stream_limiter
+from airflow_provider_kernel.triggers._polling import stream_limiter, turns
 
 
 class AsyncLogStream:
@@ -72,6 +72,8 @@ class AsyncLogStream:
             with side_information(NOT_SHOWN, self._log.logger):
                 try:
                     async with stream_limiter().slot(self._ended):
+                        async with turns().turn():
+                            pass
                         async for news in self._client.follow(self._follower, sleep=self._pause):
                             self._log.write(news)
                 finally:

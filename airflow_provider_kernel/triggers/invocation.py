@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any, ClassVar
 
 from airflow.triggers.base import TriggerEvent
@@ -31,7 +31,7 @@ from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.task_log.afollow import AsyncLogStream
 from airflow_provider_kernel.task_log.writer import InvocationLog
-from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller
+from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller, turns
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
 
 #: A triggerer takes up a new trigger within seconds. After this many, another one may have run it before.
@@ -150,7 +150,10 @@ class KernelInvocationTrigger(OwningTrigger):
     async def _outcome(self) -> dict[str, Any]:
         """Wait, and return what the event says of it."""
         try:
-            async with self.own() as config, shared_poller(config) as poller:
+            async with AsyncExitStack() as stack:
+                async with turns().turn():
+                    config = await stack.enter_async_context(self.own())
+                    poller = await stack.enter_async_context(shared_poller(config))
                 await self._wait(poller)
         except KernelInvocationTimeoutError as error:
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None

@@ -18,9 +18,12 @@ How it works:
 * If the list cannot be read, or shows less than half, each invocation is fetched by itself for a minute.
 * Asset watchers need another list, that of all invocations since the oldest active one. The poller reads it for
   them and publishes it to the subscriptions as well.
+
+Triggers that begin at once do so in small batches, see :mod:`airflow_provider_kernel.triggers._polling.turns`.
 """
 
 from airflow_provider_kernel.triggers._polling.shared_poller import SharedPoller, shared_poller
 from airflow_provider_kernel.triggers._polling.stream_limiter import StreamLimiter, stream_limiter
+from airflow_provider_kernel.triggers._polling.turns import Turns, turns
 
-__all__ = ["SharedPoller", "StreamLimiter", "shared_poller", "stream_limiter"]
+__all__ = ["SharedPoller", "StreamLimiter", "Turns", "shared_poller", "stream_limiter", "turns"]

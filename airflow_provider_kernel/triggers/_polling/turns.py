@@ -2,7 +2,7 @@
 Let many triggers begin in small batches.
 
 A triggerer that starts takes up all its triggers at once. Each reads its connection and opens a log stream, which
-takes a millisecond of the event loop. All together they would hold it, and with it all other triggers, for a second.
+takes the event loop about a millisecond. A thousand at once would block it, and with it all other triggers.
 """
 
 from __future__ import annotations

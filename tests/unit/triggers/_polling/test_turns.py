@@ -1,10 +1,15 @@
 """Triggers that begin at once begin in small batches, and none is held up by one that hangs."""
 
 import asyncio
+import itertools
+import logging
+from contextlib import AsyncExitStack
 
 import pytest
 
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.task_log.afollow import AsyncLogStream
+from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.triggers._polling import Turns, turns
 from airflow_provider_kernel.triggers._polling.turns import MAX_TURNS
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
@@ -51,7 +56,7 @@ class TestTurns:
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0)
             begun.append(len(beginners.begun))
-        steps = [after - before for before, after in zip(begun, begun[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(begun)]
         assert max(steps) == MAX_TURNS
 
     async def test_a_turn_that_takes_long_stops_no_other_one(self):
@@ -89,6 +94,31 @@ async def _turns_of_the_loop():
     return turns()
 
 
+async def test_log_streams_that_open_at_once_open_in_batches():
+    opened, release = [], asyncio.Event()
+
+    class Client:
+        async def follow(self, follower, *, sleep):
+            opened.append(follower)
+            await release.wait()
+            return
+            yield  # an asynchronous generator
+
+    def stream(number):
+        log = InvocationLog(logging.getLogger("quiet"), f"id{number}", max_lines=1, may_come_again=False)
+        return AsyncLogStream(Client(), f"id{number}", log=log, is_new=True, on_end=lambda: None)
+
+    async with AsyncExitStack() as stack:
+        for number in range(5 * MAX_TURNS):
+            await stack.enter_async_context(stream(number))
+        counts = [0]
+        while len(opened) < 5 * MAX_TURNS:
+            await asyncio.sleep(0)
+            counts.append(len(opened))
+        assert max(after - before for before, after in itertools.pairwise(counts)) == MAX_TURNS
+        release.set()
+
+
 @pytest.mark.usefixtures("kernel_connection")
 class TestTheTrigger:
     async def test_triggers_that_begin_at_once_read_their_connections_in_batches(
@@ -101,6 +131,7 @@ class TestTheTrigger:
             reading += 1
             most = max(most, reading)
             try:
+                await asyncio.sleep(0.02)
                 return await aget_connection(conn_id)
             finally:
                 reading -= 1
