@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.sanitize import short_repr
 
 log = get_logger(__name__)
+
+#: What is no template, whatever delimiters the DAG has given to Jinja.
+_PLAIN = re.compile(r"[\w.-]*")
 
 #: The template fields that hold text or a list of texts, in every class that has them. A DAG with
 #: ``render_template_as_native_obj=True`` renders the other ones natively: "1.10" is a version, and a number there.
@@ -26,6 +30,7 @@ class TextRenderingMixin:
     #: Whether a rendered field that cannot be sent is refused only when the task asks: it may own something.
     refuses_late = False
     _refused: KernelInputError | None = None
+    template_ext: Sequence[str]
 
     def _refuse_rendered(self, name: str, error: KernelInputError) -> None:
         if not self.refuses_late:
@@ -59,10 +64,14 @@ class TextRenderingMixin:
                 check_rendered(self, name, template=template, jinja_env=jinja_env)
             except KernelInputError as error:
                 self._refuse_rendered(name, error)
-        templater = _text_templater(self, context, jinja_env)
+        templater: Any = None
         for name in texts:
+            value = getattr(self, name)
+            if value is None or _is_plain(value, self.template_ext):  # most are, and Jinja compiles each text
+                continue
+            templater = templater or _text_templater(self, context, jinja_env)
             try:
-                setattr(self, name, _text_of(name, getattr(self, name), templater, context, seen_oids))
+                setattr(self, name, _text_of(name, value, templater, context, seen_oids))
             except Exception:
                 # Airflow logs the error, but not of which field it is.
                 log.error("The template field %s cannot be rendered", name)  # noqa: TRY400
@@ -115,9 +124,12 @@ def _text_templater(owner: Any, context: Any, jinja_env: Any) -> Any:
     return TextTemplater()
 
 
+def _is_plain(value: Any, template_ext: Sequence[str]) -> bool:
+    """Whether a value is text that every template environment renders as it is."""
+    return isinstance(value, str) and bool(_PLAIN.fullmatch(value)) and not value.endswith(tuple(template_ext))
+
+
 def _text_of(name: str, value: Any, templater: Any, context: Any, seen_oids: set[int]) -> Any:
-    if value is None:
-        return None
     rendered = read_values(templater.render_template(value, context, templater.get_template_env(), seen_oids))
     if name == "dag_ids":
         if isinstance(rendered, (list, tuple)) and all(isinstance(item, str) for item in rendered):

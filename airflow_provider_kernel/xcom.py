@@ -20,8 +20,7 @@ from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, pa
 from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 from airflow_provider_kernel.client.validation import is_unicode
-from airflow_provider_kernel.lifecycle.ownership import ownership_key
-from airflow_provider_kernel.lifecycle.resource import xcom_key
+from airflow_provider_kernel.lifecycle.resource import ownership_key, xcom_key
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
@@ -34,11 +33,12 @@ _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 _MAX_KEY_BYTES = 65_535
 
 _WHOLE_PLACE, _KEY_IN_PLACE, _TEXT = 200, 40, 500
-_SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+# Not compiled here: few outputs need them.
+_SIMPLE_KEY = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
+_NOT_ASCII = r"[^\x00-\x7f]+"
 
 #: A key of its own in XCom: part of a URL of Airflow's, and of an index of MySQL, which ignores a space at the end.
-_XCOM_KEY = re.compile(r"(?!\.+\Z)[\w.-](?:[\w .-]{0,248}[\w.-])?")
+_XCOM_KEY = r"(?!\.+\Z)[\w.-](?:[\w .-]{0,248}[\w.-])?"
 _LINK_PREFIX = "_link_"
 _RESERVED = {"return_value", xcom_key("invocation")}
 
@@ -163,7 +163,7 @@ def as_json_text(output: str | None) -> str:
     if not is_json(output):
         return json.dumps(output)
     # Outside of strings, JSON is ASCII.
-    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], output)
+    return re.sub(_NOT_ASCII, lambda found: json.dumps(found[0])[1:-1], output)
 
 
 def find_unfit(value: Any) -> tuple[str, str] | None:
@@ -249,7 +249,7 @@ def _find_unfit_key(value: Any, *, needs: str = "a JSON object") -> tuple[str, s
             )
         if _is_of_the_task(key):
             return _place(["$", key]), _OF_THE_TASK
-        if not _XCOM_KEY.fullmatch(key) or max(key) > "\uffff":
+        if not re.fullmatch(_XCOM_KEY, key) or max(key) > "\uffff":
             return (
                 _place(["$", key]),
                 "cannot be an XCom key of its own, which has up to 250 letters, digits, '_', '-', '.' and ' '",
@@ -266,7 +266,7 @@ def _is_of_the_task(key: str) -> bool:
 def _place(keys: list[Any]) -> str:
     place = "$"
     for key in keys[1:]:
-        if isinstance(key, str) and _SIMPLE_KEY.fullmatch(key):
+        if isinstance(key, str) and re.fullmatch(_SIMPLE_KEY, key):
             place += f".{key}"
         else:
             place += f"[{short_repr(sanitize_line(key, _KEY_IN_PLACE)) if isinstance(key, str) else key}]"

@@ -69,16 +69,18 @@ if TYPE_CHECKING:
         KernelOutputError as KernelOutputError,
         KernelOutputTooLargeError as KernelOutputTooLargeError,
     )
-    from airflow_provider_kernel.client.resources.invocations.models import (
-        Browser as Browser,
-        BrowserList as BrowserList,
+    from airflow_provider_kernel.client.resources.invocations.event_models import (
         Event as Event,
         Heartbeat as Heartbeat,
-        Invocation as Invocation,
         LogLine as LogLine,
         StateChange as StateChange,
         StreamError as StreamError,
         UnknownEvent as UnknownEvent,
+    )
+    from airflow_provider_kernel.client.resources.invocations.models import (
+        Browser as Browser,
+        BrowserList as BrowserList,
+        Invocation as Invocation,
     )
     from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus as InvocationStatus
     from airflow_provider_kernel.client.resources.limits import OrgLimits as OrgLimits
@@ -110,9 +112,8 @@ _PUBLIC = {
         "KernelInvocationFailedError KernelInvocationFinishedError KernelInvocationTimeoutError "
         "KernelOutputError KernelOutputTooLargeError"
     ),
-    "resources.invocations.models": (
-        "Browser BrowserList Event Heartbeat Invocation LogLine StateChange StreamError UnknownEvent"
-    ),
+    "resources.invocations.event_models": "Event Heartbeat LogLine StateChange StreamError UnknownEvent",
+    "resources.invocations.models": "Browser BrowserList Invocation",
     "resources.invocations.status": "InvocationStatus",
     "resources.limits": "OrgLimits",
     "retry": "Resend RetryPolicy",

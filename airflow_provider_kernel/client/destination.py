@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """
     Where requests go.
 

@@ -34,3 +34,8 @@ class PerProcess(Generic[T]):
         except KeyError:
             # Without a lock, which another thread might hold while the process is forked.
             return self._values.setdefault(pid, self._make())
+
+    @property
+    def made(self) -> T | None:
+        """The value, if this process has asked for it."""
+        return self._values.get(os.getpid())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection
 
@@ -16,10 +16,8 @@ from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClien
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.per_process import PerProcess
-from airflow_provider_kernel.client.resources.apps import AppVersion, list_apps
 from airflow_provider_kernel.client.resources.invocations import flows, requests
-from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation, LogLine, StreamError
+from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES, InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
@@ -34,11 +32,14 @@ from airflow_provider_kernel.hooks.connection import (
     no_connection,
     warning_of_type,
 )
-from airflow_provider_kernel.hooks.connection_check import check_connection
 from airflow_provider_kernel.hooks.connection_source import ConnectionSource
 from airflow_provider_kernel.hooks.lookup import acheck_absent, check_absent, denied
 from airflow_provider_kernel.lifecycle.resource import EndReason
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.apps import AppVersion
+    from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StreamError
 
 
 class KernelHook(SafeLogMixin, BaseHook):
@@ -305,6 +306,8 @@ class KernelHook(SafeLogMixin, BaseHook):
         :return: each line once, as the action wrote it, and the errors reported in the stream, until the invocation
             ends, the stream is refused, or nothing came for five minutes in spite of reconnects.
         """
+        from airflow_provider_kernel.client.resources.invocations.events import EventFollower
+
         return self.get_conn().follow(EventFollower(invocation_id))
 
     def list_invocations(
@@ -388,6 +391,8 @@ class KernelHook(SafeLogMixin, BaseHook):
 
         :param query: free-text search over app names.
         """
+        from airflow_provider_kernel.client.resources.apps import list_apps
+
         return self.get_conn().pages(list_apps(app_name=app_name, version=version, query=query))
 
     def test_connection(self) -> tuple[bool, str]:
@@ -396,4 +401,6 @@ class KernelHook(SafeLogMixin, BaseHook):
 
         :return: whether it worked, and a message for the user, which never holds the key.
         """
+        from airflow_provider_kernel.hooks.connection_check import check_connection
+
         return check_connection(lambda: self.config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -18,5 +17,7 @@ def shown_names(names: Iterable[str]) -> str:
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant; ``None`` if there is none like it."""
+    import difflib  # imported late: most connections have no unknown name
+
     plain = re.sub(r"^extra__kernel__", "", name.lower().replace("-", "_"))
     return next(iter(difflib.get_close_matches(plain, list(known), 1, _NEAREST_CUTOFF)), None)

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ending import end_within, for_ending
 from airflow_provider_kernel.lifecycle.fencing import Answer, Fence
@@ -55,12 +56,11 @@ class EndSender:
         self._is_taken_over = is_taken_over
         #: Set when an urgent end overtakes the ordinary one, which is then abandoned before its next attempt.
         self.is_overtaken = SignalSafeEvent()
-        # Each thread has a client of its own. The urgent ones must not log: the interrupted main thread may hold
-        # the lock of a log handler.
-        self._client = KernelClient(for_ending(config), sleep=self._pause)
-        urgent = for_ending(config, urgent=True)
-        self._urgent_client = KernelClient(urgent, logger=None)
-        self._overtaking_client = KernelClient(urgent, logger=None)
+        # Each thread has a client of its own, which most tasks never need. The urgent ones must not log: the
+        # interrupted main thread may hold the lock of a log handler.
+        self._client = PerProcess(lambda: KernelClient(for_ending(config), sleep=self._pause))
+        self._urgent_client = PerProcess(lambda: KernelClient(for_ending(config, urgent=True), logger=None))
+        self._overtaking_client = PerProcess(lambda: KernelClient(for_ending(config, urgent=True), logger=None))
 
     def end(
         self,
@@ -95,7 +95,7 @@ class EndSender:
             check=partial(self._check, record, asks=not urgent),
         )
         try:
-            return client.run(flow)
+            return client.get().run(flow)
         except TakenOverError:
             raise
         except Exception as error:  # noqa: BLE001 (a bug here must not let the signal handler wait in vain)
@@ -103,12 +103,14 @@ class EndSender:
 
     def close(self) -> None:
         """Close the clients but that of an overtaking end."""
-        self._client.close()
-        self._urgent_client.close()
+        for each in (self._client, self._urgent_client):
+            if each.made is not None:
+                each.made.close()
 
     def close_overtaking(self) -> None:
         """Close the client of an overtaking end. The last one to be closed."""
-        self._overtaking_client.close()
+        if self._overtaking_client.made is not None:
+            self._overtaking_client.made.close()
         if self._source is not None:
             self._source.close()
 

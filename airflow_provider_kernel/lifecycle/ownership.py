@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle import own_xcoms
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
+from airflow_provider_kernel.lifecycle.resource import ownership_key
 from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 
 log = get_logger(__name__)
@@ -59,11 +60,6 @@ class OwnershipRecord(NamedTuple):
         if self.external_id is not None and record.external_id is not None:
             return self.external_id == record.external_id
         return bool(self.token) and self.token == record.token
-
-
-def ownership_key(kind: str) -> str:
-    """Name the XCom that holds a task's ownership record."""
-    return f"kernel_{kind}_owner"
 
 
 def fetch_ownership(kind: str, ti: Any) -> OwnershipRecord | None:

@@ -212,3 +212,8 @@ def end_failed(
 def xcom_key(kind: str) -> str:
     """Name the XCom under which a task publishes the id of what it owns."""
     return f"{kind}_id"
+
+
+def ownership_key(kind: str) -> str:
+    """Name the XCom that holds a task's ownership record."""
+    return f"kernel_{kind}_owner"

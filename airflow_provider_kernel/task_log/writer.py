@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
+from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StreamError
 from airflow_provider_kernel.client.safe_logger import SafeLogger
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES
 

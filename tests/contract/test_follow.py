@@ -16,12 +16,12 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.outage import NOT_FOUND_GRACE_SECONDS
 from airflow_provider_kernel.client.resources.auth import get_auth_context
 from airflow_provider_kernel.client.resources.invocations import events, requests
+from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StateChange, UnknownEvent
 from airflow_provider_kernel.client.resources.invocations.events import (
     MAX_FAILURES,
     MAX_SILENT_SECONDS,
     EventFollower,
 )
-from airflow_provider_kernel.client.resources.invocations.models import LogLine, StateChange, UnknownEvent
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.testing.clock import format_time
 

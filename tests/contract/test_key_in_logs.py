@@ -11,8 +11,8 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.log_filter import TRANSPORT_LOGGERS
 from airflow_provider_kernel.client.redaction import MASK
 from airflow_provider_kernel.client.resources.invocations import requests
+from airflow_provider_kernel.client.resources.invocations.event_models import LogLine
 from airflow_provider_kernel.client.resources.invocations.events import EventFollower
-from airflow_provider_kernel.client.resources.invocations.models import LogLine
 from airflow_provider_kernel.task_log.writer import InvocationLog
 from airflow_provider_kernel.testing import Fault
 

@@ -15,7 +15,7 @@ from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.ownership import ownership_key
+from airflow_provider_kernel.lifecycle.resource import ownership_key
 from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators import invocation as invoke
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator

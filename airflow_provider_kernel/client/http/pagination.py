@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -113,12 +114,11 @@ def page_of(model: type[M]) -> Callable[[Response], Page[M]]:
 
     A row that cannot be read does not hide the others. ``null`` is a list without rows.
     """
-    adapter: TypeAdapter[list[M]] = TypeAdapter(list[model])  # type: ignore[valid-type]
 
     def parse(response: Response) -> Page[M]:
         unreadable: tuple[UnreadableRow, ...] = ()
         try:
-            items = tuple(adapter.validate_json(response.body))
+            items = tuple(_rows_adapter(model).validate_json(response.body))
         except ValidationError as error:
             items, unreadable = _read_rows(model, response, error)
         next_offset, has_paging = _paging(response.headers)
@@ -126,6 +126,12 @@ def page_of(model: type[M]) -> Callable[[Response], Page[M]]:
         return Page(items, next_offset, server_time, unreadable, has_paging, len(response.body))
 
     return parse
+
+
+@functools.cache
+def _rows_adapter(model: type[M]) -> TypeAdapter[list[M]]:
+    # When it is needed first: a task that lists nothing does not pay for it.
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
 
 
 def _read_rows(

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.bounds import MAX_ERROR_DETAILS
@@ -66,11 +66,10 @@ def read(response: Response, parse: Callable[[Response], T]) -> T:
 
 def json_of(model: type[M]) -> Callable[[Response], M]:
     """Build the parser of a body that is one model's JSON."""
-    adapter = TypeAdapter(model)
 
     def parse(response: Response) -> M:
         try:
-            return adapter.validate_json(response.body)
+            return model.model_validate_json(response.body)
         except ValidationError as error:
             try:
                 document = load_json(response.body, response.headers.get("content-type"))

@@ -104,9 +104,14 @@ class Transport:
         return {
             "auth": httpx.Auth(),  # none beside our header
             "limits": httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
-            "verify": _tls_context(self.config.verify_tls),
+            "verify": self._tls_context(),
             "follow_redirects": False,
         }
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self.config.base_url.startswith("http://") and self.config.verify_tls is True:
+            return _no_tls_context()
+        return _tls_context(self.config.verify_tls)
 
     def build(self, request: Request[Any], *, idle_timeout: float | None = None) -> httpx.Request:
         """Build what httpx sends; with ``idle_timeout``, in seconds, the request for an event stream."""
@@ -142,6 +147,12 @@ class Transport:
                 error.advice = advice_of_tls_proxy(self.config.base_url) or error.advice
             error.sent_to(self._destination)
             raise
+
+
+@functools.lru_cache(maxsize=1)
+def _no_tls_context() -> ssl.SSLContext:
+    """Make a context without certificates, which refuses every server: loading them takes a while."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import logging_processors
 from support.hostile_text import HOSTILE
 
-from airflow_provider_kernel.client.resources.invocations.models import LogLine, StreamError
+from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StreamError
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 from airflow_provider_kernel.task_log.writer import InvocationLog

@@ -8,7 +8,7 @@ argument.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
@@ -26,19 +26,16 @@ from airflow_provider_kernel.client.json_encoding import (
     size_in_bytes,
     to_json_text,
 )
-from airflow_provider_kernel.client.resources.invocations.models import (
-    Browser,
-    BrowserList,
-    Event,
-    Invocation,
-    parse_event,
-)
+from airflow_provider_kernel.client.resources.invocations.models import Browser, BrowserList, Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus, check_final_status
 from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import check_name
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.event_models import Event
 
 log = get_logger(__name__)
 
@@ -153,6 +150,8 @@ def follow_invocation(invocation_id: str, *, since: str) -> StreamRequest[Event]
 
     :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
     """
+    from airflow_provider_kernel.client.resources.invocations.event_models import parse_event  # few read a stream
+
     path, query = f"{_invocation_path(invocation_id)}/events", query_parameters(since=since)
     return StreamRequest("GET", path, nothing, query=query, parse_event=parse_event)
 
