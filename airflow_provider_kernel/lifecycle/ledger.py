@@ -17,10 +17,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import parse_timestamp
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 log = get_logger(__name__)
 
@@ -107,6 +110,18 @@ class Ledger:
         self._clear_number = clear_number
         self._record: StartRecord | None = None
         self._was_held = False
+
+    @classmethod
+    def of_try(cls, kind: str, context: Context, *, durable: bool) -> Ledger:
+        """
+        Make the ledger of the try that a process runs.
+
+        :param durable: ``False``: no try knows of another one.
+        """
+        # Airflow 3.3 has the store; on older versions nothing is remembered.
+        store = context.get("task_state_store") if durable else None
+        clear_number = getattr(context["dag_run"], "clear_number", None) or 0
+        return cls(kind, store, context["ti"], clear_number=clear_number)
 
     @property
     def remembers(self) -> bool:

@@ -71,10 +71,7 @@ class OwningTry(Generic[R]):
         self.killed = False
         self._owner: Owner[R] | None = None
         self._last: StartRecord | None = None
-        # Airflow 3.3 has the store; on older versions nothing is remembered.
-        store = context.get("task_state_store") if durable else None
-        clear_number = getattr(context["dag_run"], "clear_number", None) or 0
-        self._ledger = Ledger(resource.kind, store, self._ti, clear_number=clear_number)
+        self._ledger = Ledger.of_try(resource.kind, context, durable=durable)
         self._publisher = OwnershipPublisher(
             resource.kind,
             self._ti,

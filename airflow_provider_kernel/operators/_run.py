@@ -70,6 +70,11 @@ class Run:
         is_first = self._has_begun and not self.is_resumed
         return self.dashboard or "" if is_first else self.dashboard
 
+    def close_hook(self) -> None:
+        """Close the connections of the hook, if the run has needed one."""
+        if self.hook is not None:
+            self.hook.close()
+
     def take_over(self, last: Run) -> None:
         """Take over a signal that came before this run. To be called once a signal handler finds this run."""
         is_continued = not last._has_begun or (self.is_resumed and last._has_deferred)
@@ -81,6 +86,13 @@ class Run:
         self._kills.append(kill)
         if self.killed:
             kill()
+
+    def check_killed(self, message: str) -> None:
+        """Raise in a run that was killed: after ``on_kill`` has returned, the task goes on."""
+        if self.killed:
+            from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+
+            raise KernelInvocationKilledError(message)
 
     def defer(self, kill: Callable[[], object]) -> None:
         """Note that the task defers; from now on a kill also calls ``kill``."""

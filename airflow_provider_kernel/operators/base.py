@@ -152,6 +152,15 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             run.dashboard = link or ""
         return link
 
+    def _carried_by(self, event: dict[str, Any] | None) -> Invocation | None:
+        """Return the result that the event of a trigger carries, if it does, and take over the link."""
+        from airflow_provider_kernel.owned.carried_result import read_carried
+
+        carried = read_carried(event)
+        if event is not None and carried is not None:
+            self._run.dashboard = event.get("dashboard") or ""
+        return carried
+
     def log_early_end(
         self, invocation_id: str, why: str, started: datetime | None, *, app_name: str | None = None
     ) -> None:
@@ -230,8 +239,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         :param runs_code_of_users: whether an error may come from there, so that its traceback is shown.
         """
         try:
-            with self.hook:
-                yield
+            yield
         except KernelError as error:
             from airflow_provider_kernel.operators._failure import fail, failure_of, log_failure
 
@@ -242,6 +250,8 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             if error.permanent:
                 raise fail(error) from error
             raise
+        finally:
+            self._run.close_hook()
 
 
 class KernelBaseOperator(KernelClientMixin, BaseOperator):

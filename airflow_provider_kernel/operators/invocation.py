@@ -7,7 +7,7 @@ Those that end what something else started stand in :mod:`airflow_provider_kerne
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -192,20 +192,26 @@ class KernelInvokeOperator(KernelBaseOperator):
             raise
         finally:
             owned.close()
-        return invocation_id if invocation is None else self._finish(owned, invocation, context)
+        return invocation_id if invocation is None else self._finish(owned.close_record, invocation, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """
         Go on after the deferral, and return or raise what :meth:`run_with_hook` does in the end.
 
+        An event that carries the result is all that it takes: Kernel is not asked, and what has ended has no owner.
+
         :raises AirflowTaskTimeout: when the invocation did not end within ``execution_timeout``.
         """
-        from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
-        from airflow_provider_kernel.operators._failure import log_failure
-        from airflow_provider_kernel.owned.invocation import fetch_after_deferral
-
         self._begin_run(is_resumed=True)
         with self.calling_kernel():
+            carried = self._carried_by(event)
+            if carried is not None:
+                self._run.check_killed(f"The task was killed when its invocation {carried.id} had ended")
+                return self._finish(partial(self._close_record, context), carried, context)
+            from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
+            from airflow_provider_kernel.operators._failure import log_failure
+            from airflow_provider_kernel.owned.invocation import fetch_after_deferral
+
             owned = self._own(context, is_resumed=True)
             try:
                 invocation_id = (event or {}).get("invocation_id") or fetch_owned_id(self.owned_kind, context["ti"])
@@ -223,7 +229,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 raise
             finally:
                 owned.close()
-            return self._finish(owned, invocation, context)
+            return self._finish(owned.close_record, invocation, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the deferral, also when Airflow ended it: then no trigger is left that would cancel."""
@@ -323,6 +329,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 with self._log_stream(owner, invocation_id):
                     return invocation
             from airflow_provider_kernel.lifecycle.inline import stop_on_signal
+            from airflow_provider_kernel.owned.carried_result import carried_bytes
             from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
             self._run.defer(stop_on_signal(invocation_id))
@@ -343,6 +350,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                     was_seen=was_seen,
                     live_view_link=self.live_view_link,
                     limit=limit.name,
+                    max_carried_bytes=carried_bytes(is_pushed=self.do_xcom_push),
                 ),
                 method_name="execute_complete",
             )
@@ -378,15 +386,20 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _finish(self, owned: OwningTry[Invocation], invocation: Invocation, context: Context) -> Any:
+    def _finish(self, close_record: Callable[[], None], invocation: Invocation, context: Context) -> Any:
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return self.result_of(
                 invocation, context, app_name=self.app_name, max_output_bytes=self.max_output_bytes
             )
         except KernelError:
-            owned.close_record()
+            close_record()
             raise
+
+    def _close_record(self, context: Context) -> None:
+        from airflow_provider_kernel.lifecycle.ledger import Ledger
+
+        Ledger.of_try(self.owned_kind, context, durable=self.durable).close()
 
     def _give_up(self, owned: OwningTry[Invocation], why: BaseException | str, context: Context) -> None:
         """End the invocation because the task ends early, or leave it to the next try."""

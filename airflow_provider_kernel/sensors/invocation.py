@@ -140,9 +140,11 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
 
     def _fetch_deferred(self) -> Invocation | None:
         """Fetch the invocation after a deferral; ``None`` when the time of the sensor is over."""
+        event, self._run.event = self._run.event, None
+        if (carried := self._carried_by(event)) is not None:
+            return carried
         from airflow_provider_kernel.owned.invocation import fetch_after_deferral
 
-        event, self._run.event = self._run.event, None
         try:
             return fetch_after_deferral(self.hook, event, self.invocation_id, self._run.started_at)
         except KernelInvocationTimeoutError as error:
@@ -226,6 +228,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
         return AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
     def _defer(self) -> NoReturn:
+        from airflow_provider_kernel.owned.carried_result import carried_bytes
         from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
         outage = self._run.outage
@@ -248,6 +251,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 # Before a former deferral, the first poll would have failed the task if the id were wrong.
                 was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
                 limit=limit.name,
+                max_carried_bytes=carried_bytes(is_pushed=self.do_xcom_push),
             ),
             method_name="execute_complete",
         )

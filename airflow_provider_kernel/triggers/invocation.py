@@ -28,6 +28,7 @@ from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, EndReport, WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
+from airflow_provider_kernel.owned.carried_result import carry
 from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.task_log.afollow import AsyncLogStream
 from airflow_provider_kernel.task_log.writer import InvocationLog
@@ -38,6 +39,19 @@ from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_PO
 _TAKEN_UP_SECONDS = 10.0
 #: How long Airflow may take to hide a link; the end of the trigger waits for it.
 _HIDE_SECONDS = 5.0
+
+
+class InvocationEvent(TriggerEvent):
+    """The event of :class:`KernelInvocationTrigger`. Airflow logs it, and a result is not for the log."""
+
+    def __init__(self, payload: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(payload, **kwargs)  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.payload.items() if name != "invocation"}
+        return f"{type(self).__name__}<{shown!r}>"
+
+    __str__ = __repr__
 
 
 class KernelInvocationTrigger(OwningTrigger):
@@ -73,6 +87,8 @@ class KernelInvocationTrigger(OwningTrigger):
     :param is_new: whether the invocation was started just now, so that Kernel may not list it yet.
     :param was_seen: whether a poll has found the invocation before.
     :param live_view_link: whether to link to the live view of the invocation's first browser.
+    :param max_carried_bytes: how large a result the event may carry, see
+        :mod:`airflow_provider_kernel.owned.carried_result`. Default: none.
     """
 
     resource: ClassVar[EndableInvocation] = EndableInvocation()
@@ -94,6 +110,7 @@ class KernelInvocationTrigger(OwningTrigger):
         deferred_at: float | None = None,
         was_deferred: bool = False,
         limit: str | None = None,
+        max_carried_bytes: int = 0,
     ) -> None:
         super().__init__(external_id=invocation_id, kernel_conn_id=kernel_conn_id, cancel_on_kill=cancel_on_kill)
         self.invocation_id = invocation_id
@@ -106,10 +123,13 @@ class KernelInvocationTrigger(OwningTrigger):
         self.live_view_link = live_view_link
         #: The address of the live view that is shown.
         self._live_view: str | None = None
+        #: The address of the dashboard that is shown, where the trigger knows more than the worker.
+        self._link: str | None = None
         self.poll_delays = poll_delays
         self.deferred_at = time.time() if deferred_at is None else deferred_at
         self.was_deferred = was_deferred
         self.limit = limit
+        self.max_carried_bytes = max_carried_bytes
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -129,6 +149,7 @@ class KernelInvocationTrigger(OwningTrigger):
                 "deferred_at": self.deferred_at,
                 "was_deferred": self.was_deferred,
                 "limit": self.limit,
+                "max_carried_bytes": self.max_carried_bytes,
             },
         )
 
@@ -145,7 +166,7 @@ class KernelInvocationTrigger(OwningTrigger):
             await self.on_cancelled()
             raise
         self.release()
-        yield TriggerEvent({"invocation_id": self.invocation_id, **event})  # type: ignore[no-untyped-call]
+        yield InvocationEvent({"invocation_id": self.invocation_id, **event})
 
     async def _outcome(self) -> dict[str, Any]:
         """Wait, and return what the event says of it."""
@@ -154,7 +175,8 @@ class KernelInvocationTrigger(OwningTrigger):
                 async with turns().turn():
                     config = await stack.enter_async_context(self.own())
                     poller = await stack.enter_async_context(shared_poller(config))
-                await self._wait(poller)
+                invocation = await self._wait(poller)
+                return {"status": WaitStatus.FINISHED.value, **self._result(invocation, config)}
         except KernelInvocationTimeoutError as error:
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None
             if report is None or not report.was_over:
@@ -170,6 +192,14 @@ class KernelInvocationTrigger(OwningTrigger):
                 "limit": self.limit,
             }
         return {"status": WaitStatus.FINISHED.value}
+
+    def _result(self, invocation: Invocation, config: KernelConfig) -> dict[str, Any]:
+        """Return what the event carries of the result, and the link that the task logs with it."""
+        carried = carry(invocation, max_bytes=self.max_carried_bytes)
+        if carried is None:
+            return {}
+        link = self._link or dashboard_link(config.dashboard_url, invocation.id, app_name=invocation.app_name)
+        return {"invocation": carried, "dashboard": link}
 
     @asynccontextmanager
     async def open_client(self, config: KernelConfig) -> AsyncIterator[AsyncKernelClient]:
@@ -232,6 +262,7 @@ class KernelInvocationTrigger(OwningTrigger):
                 dashboard_url, invocation.id, app_name=invocation.app_name, session_id=browser.session_id
             )
             if link is not None:
+                self._link = link
                 DASHBOARD.write(self.task_instance, link, log=self.log)
         if self.live_view_link:
             self._live_view = browser.browser_live_view_url

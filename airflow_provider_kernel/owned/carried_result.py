@@ -1,0 +1,71 @@
+"""
+The result of an invocation in the event of the trigger that waited for it.
+
+With it, the process that resumes the task needs no client and sends no request. Until then the event is a part of
+the task's row in Airflow's database, so that only a small result is carried, and only one that goes into that
+database anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.validation import is_unicode
+
+#: The largest result to carry, in bytes of UTF-8.
+MAX_CARRIED_BYTES = 16_384
+#: All but the payload.
+_FIELDS = (
+    "id",
+    "status",
+    "app_name",
+    "version",
+    "action_name",
+    "started_at",
+    "finished_at",
+    "status_reason",
+    "output",
+)
+
+
+def carried_bytes(*, is_pushed: bool) -> int:
+    """
+    Return how large a result the event may carry; 0 for none. For a process of a task.
+
+    :param is_pushed: whether the output goes into XCom.
+    """
+    from airflow.sdk.bases.xcom import BaseXCom
+    from airflow.sdk.execution_time.xcom import XCom
+
+    # A custom XCom backend may be there to keep outputs out of the database.
+    return MAX_CARRIED_BYTES if is_pushed and XCom is BaseXCom else 0
+
+
+def carry(invocation: Invocation, *, max_bytes: int) -> dict[str, str] | None:
+    """
+    Write a result for the event.
+
+    :param invocation: from a GET, with its output.
+    :param max_bytes: the largest result to carry.
+    :return: ``None`` for one that has not ended, is too large, or holds what a database may refuse.
+    """
+    texts = {name: value for name in _FIELDS if (value := getattr(invocation, name)) is not None}
+    if not invocation.is_final or any("\0" in value or not is_unicode(value) for value in texts.values()):
+        return None
+    return texts if sum(len(value.encode()) for value in texts.values()) <= max_bytes else None
+
+
+def read_carried(event: Mapping[str, Any] | None) -> Invocation | None:
+    """Read the result that an event carries; ``None`` where it carries none, or none that can be used."""
+    carried = (event or {}).get("invocation")
+    if event is None or carried is None:
+        return None
+    try:
+        invocation = Invocation.model_validate(carried)
+    except ValidationError:  # of another version of this package
+        return None
+    return invocation if invocation.is_final and invocation.id == event.get("invocation_id") else None
