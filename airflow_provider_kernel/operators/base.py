@@ -157,7 +157,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         from airflow_provider_kernel.owned.carried_result import read_carried
 
         carried = read_carried(event)
-        if event is not None and carried is not None:
+        if event is not None and carried is not None and "dashboard" in event:
             self._run.dashboard = event.get("dashboard") or ""
         return carried
 

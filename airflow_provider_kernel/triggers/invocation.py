@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from typing import Any, ClassVar
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import TriggerEvent
 
@@ -21,6 +27,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.resources.invocations.wait import (
     held_delays,
     listed_delays,
+    poll_request,
     wait_for_invocation,
 )
 from airflow_provider_kernel.client.safe_logger import side_information
@@ -30,10 +37,11 @@ from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.carried_result import carry
 from airflow_provider_kernel.owned.invocation import EndableInvocation
-from airflow_provider_kernel.task_log.afollow import AsyncLogStream
-from airflow_provider_kernel.task_log.writer import InvocationLog
-from airflow_provider_kernel.triggers._polling import SharedPoller, shared_poller, turns
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.task_log.afollow import AsyncLogStream
+    from airflow_provider_kernel.triggers._polling import SharedPoller
 
 #: A triggerer takes up a new trigger within seconds. After this many, another one may have run it before.
 _TAKEN_UP_SECONDS = 10.0
@@ -170,13 +178,15 @@ class KernelInvocationTrigger(OwningTrigger):
 
     async def _outcome(self) -> dict[str, Any]:
         """Wait, and return what the event says of it."""
+        # Imported late: the worker, which only describes the trigger, follows no log and shares no poller.
+        from airflow_provider_kernel.triggers._polling import shared_poller, turns
+
         try:
             async with AsyncExitStack() as stack:
                 async with turns().turn():
                     config = await stack.enter_async_context(self.own())
                     poller = await stack.enter_async_context(shared_poller(config))
-                invocation = await self._wait(poller)
-                return {"status": WaitStatus.FINISHED.value, **self._result(invocation, config)}
+                return {"status": WaitStatus.FINISHED.value, **await self._wait(poller)}
         except KernelInvocationTimeoutError as error:
             report = await self.end_overdue(type(error).__name__) if self.cancel_on_kill else None
             if report is None or not report.was_over:
@@ -193,20 +203,33 @@ class KernelInvocationTrigger(OwningTrigger):
             }
         return {"status": WaitStatus.FINISHED.value}
 
-    def _result(self, invocation: Invocation, config: KernelConfig) -> dict[str, Any]:
-        """Return what the event carries of the result, and the link that the task logs with it."""
-        carried = carry(invocation, max_bytes=self.max_carried_bytes)
-        if carried is None:
+    async def _carried(self, client: AsyncKernelClient, found: Invocation | None) -> dict[str, Any]:
+        """
+        Return what the event carries of the result, with the link that the task shows.
+
+        :param found: the invocation as a GET has shown it; ``None`` if the end was seen in a list.
+        """
+        if self.max_carried_bytes and found is None:
+            with suppress(KernelError):  # then the worker fetches it
+                found = await client.send(poll_request(self.invocation_id))
+        carried = None if found is None else carry(found, max_bytes=self.max_carried_bytes)
+        if found is None or carried is None:
             return {}
-        link = self._link or dashboard_link(config.dashboard_url, invocation.id, app_name=invocation.app_name)
+        template = client.config.dashboard_url
+        if self._link is None and needs_browser(template):
+            return {"invocation": carried}  # the worker may have stored a better one
+        link = self._link or dashboard_link(template, found.id, app_name=found.app_name)
         return {"invocation": carried, "dashboard": link}
 
     @asynccontextmanager
     async def open_client(self, config: KernelConfig) -> AsyncIterator[AsyncKernelClient]:
+        from airflow_provider_kernel.triggers._polling import shared_poller
+
         async with shared_poller(config) as poller:
             yield poller.client
 
-    async def _wait(self, poller: SharedPoller) -> Invocation:
+    async def _wait(self, poller: SharedPoller) -> dict[str, Any]:
+        """Wait for the end, and return what the event carries of it."""
         client = poller.client
         dashboard_url = client.config.dashboard_url
         found: list[tuple[Invocation, Browser]] = []
@@ -225,7 +248,7 @@ class KernelInvocationTrigger(OwningTrigger):
             self.invocation_id, interval=self.poll_interval, deadline=self.deadline
         ) as subscription:
             async with self._log_stream(client, on_end=subscription.poll_now) as stream:
-                return await client.run(
+                await client.run(
                     wait_for_invocation(
                         self.invocation_id,
                         poll_interval=self.poll_interval,
@@ -241,6 +264,7 @@ class KernelInvocationTrigger(OwningTrigger):
                     sleep=pause,
                     send=subscription.send,
                 )
+            return await self._carried(client, subscription.whole)
 
     def _log_status(self, invocation: Invocation) -> None:
         """Log a status that the task itself does not log, as it does the end, and before the deferral the start."""
@@ -286,6 +310,9 @@ class KernelInvocationTrigger(OwningTrigger):
     ) -> AbstractAsyncContextManager[AsyncLogStream | None]:
         if not self.stream_logs:
             return nullcontext()
+        from airflow_provider_kernel.task_log.afollow import AsyncLogStream
+        from airflow_provider_kernel.task_log.writer import InvocationLog
+
         comes_again = self.was_deferred or time.time() - self.deferred_at >= _TAKEN_UP_SECONDS
         log = InvocationLog(self.log, self.invocation_id, max_lines=self.max_log_lines, may_come_again=comes_again)
         return AsyncLogStream(client, self.invocation_id, log=log, is_new=self.is_new, on_end=on_end)

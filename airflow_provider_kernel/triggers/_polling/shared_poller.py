@@ -44,6 +44,8 @@ class Subscription:
 
     def __init__(self, poller: SharedPoller, invocation_id: str, deadline: float | None) -> None:
         self.known: Invocation | None = None
+        #: The ended invocation as its own GET shows it, with its output; ``None`` where it was seen in a list.
+        self.whole: Invocation | None = None
         #: When an answer is due, by the event loop's clock; never while it is being fetched.
         self.due_at = _NEVER
         self._poller = poller
@@ -96,8 +98,14 @@ class Subscription:
             else:
                 self._set_due(self._return_at)
 
-    def publish(self, invocation: Invocation) -> None:
-        """Return an answer to the flow if the status is new or due; else it counts as fresh for a while."""
+    def publish(self, invocation: Invocation, *, is_whole: bool = False) -> None:
+        """
+        Return an answer to the flow if the status is new or due; else it counts as fresh for a while.
+
+        :param is_whole: whether it is from a GET of its own rather than from a list.
+        """
+        if is_whole and invocation.is_final:
+            self.whole = invocation
         if self.known is None or self.known.status != invocation.status:
             self.known = Invocation(**invocation.model_dump(include=_REMEMBERED))
         elif self._poller.now() < self._return_at:
@@ -172,10 +180,10 @@ class SharedPoller:
             self._obey_retry_after(error)
             raise
 
-    def publish(self, invocation: Invocation) -> None:
-        """Pass an invocation's status on to its subscriptions."""
+    def publish(self, invocation: Invocation, *, is_whole: bool = False) -> None:
+        """Pass an invocation's status on to its subscriptions; ``is_whole`` as for :meth:`Subscription.publish`."""
         for subscription in self._subscriptions.get(invocation.id, ()):
-            subscription.publish(invocation)
+            subscription.publish(invocation, is_whole=is_whole)
 
     def wake(self, due_at: float) -> None:
         if max(due_at, self._budget.free_at) < self._next_round_at:
@@ -251,7 +259,7 @@ class SharedPoller:
 
     async def _fetch(self, invocation_id: str) -> bool:
         try:
-            self.publish(await self.client.send(poll_request(invocation_id)))
+            self.publish(await self.client.send(poll_request(invocation_id)), is_whole=True)
         except Exception as error:  # noqa: BLE001 (a subscription always gets an answer, also after a bug)
             self._obey_retry_after(error)
             self._fail({invocation_id}, error)
