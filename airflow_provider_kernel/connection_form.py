@@ -121,3 +121,18 @@ def ui_field_behaviour() -> dict[str, Any]:
         "relabeling": dict(RELABELING),
         "placeholders": dict(PLACEHOLDERS),
     }
+
+
+def form_widgets() -> dict[str, Any]:
+    """Build the fields of Airflow 3.1's form, which has none for fractions: they are text, and read as numbers."""
+    from wtforms import IntegerField, StringField
+
+    kinds = {"string": StringField, "number": StringField, "integer": IntegerField}
+    return {
+        field.name: kinds[field.type](
+            field.label,
+            description=field.description,
+            default=str(field.default) if field.type == "number" else field.default,
+        )
+        for field in EXTRA_FIELDS
+    }

@@ -24,7 +24,7 @@ from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, EXTRA_FIELDS, ui_field_behaviour
+from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, form_widgets, ui_field_behaviour
 from airflow_provider_kernel.hooks.connection import (
     config_from_connection,
     config_from_environment,
@@ -95,18 +95,7 @@ class KernelHook(SafeLogMixin, BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        from wtforms import IntegerField, StringField
-
-        # The form of Airflow 3.1 has no field for fractions: they are entered as text and read as numbers.
-        kinds = {"string": StringField, "number": StringField, "integer": IntegerField}
-        return {
-            field.name: kinds[field.type](
-                field.label,
-                description=field.description,
-                default=str(field.default) if field.type == "number" else field.default,
-            )
-            for field in EXTRA_FIELDS
-        }
+        return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.client.validation import is_missing
 from airflow_provider_kernel.lifecycle.resource import EndReason
-from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.validation import check_invocation_id
 
@@ -45,7 +45,7 @@ class _EndInvocationOperator(KernelBaseOperator):
 
     #: The status in which the invocation is to end.
     status: str
-    operator_extra_links = (DASHBOARD,)
+    operator_extra_links = DASHBOARD_LINKS
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_kernel._compat import AirflowTaskTimeout, TaskDeferred, conf
+from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError
@@ -27,13 +27,12 @@ from airflow_provider_kernel.lifecycle.resource import (
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators._limits import (
-    EXECUTION_TIMEOUT,
     backstop,
     first_limit,
     kernel_seconds,
     limits_of,
 )
-from airflow_provider_kernel.operators._partial import LinksProperty
+from airflow_provider_kernel.operators._partial import LinksProperty, shown_links
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.end_invocation import (
     KernelCancelInvocationOperator,
@@ -126,7 +125,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         """The links on the task's page. Airflow also asks this of a mapped task, which is only described."""
         described = getattr(self, "partial_kwargs", None) or {}
         live_view = described.get("live_view_link", getattr(self, "live_view_link", False))
-        return (DASHBOARD, LIVE_VIEW) if live_view else (DASHBOARD,)
+        return shown_links(self, (DASHBOARD, LIVE_VIEW) if live_view else (DASHBOARD,))
 
     def __init__(
         self,
@@ -204,25 +203,17 @@ class KernelInvokeOperator(KernelBaseOperator):
         """
         self._begin_run(is_resumed=True)
         with self.calling_kernel():
-            carried = self._carried_by(event)
-            if carried is not None:
+            if (carried := self._carried_by(event)) is not None:
                 self._run.check_killed(f"The task was killed when its invocation {carried.id} had ended")
                 return self._finish(partial(self._close_record, context), carried, context)
             from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
-            from airflow_provider_kernel.operators._failure import log_failure
-            from airflow_provider_kernel.owned.invocation import fetch_after_deferral
+            from airflow_provider_kernel.operators._resumed import fetch_resumed
 
             owned = self._own(context, is_resumed=True)
             try:
                 invocation_id = (event or {}).get("invocation_id") or fetch_owned_id(self.owned_kind, context["ti"])
                 owned.resume(invocation_id)
-                try:
-                    invocation = fetch_after_deferral(self.hook, event, invocation_id, context["ti"].start_date)
-                except KernelInvocationTimeoutError as error:
-                    if (event or {}).get("limit") == EXECUTION_TIMEOUT:
-                        log_failure(error, self.log)
-                        raise AirflowTaskTimeout(str(error)) from None
-                    raise
+                invocation = fetch_resumed(self.hook, event, invocation_id, ti=context["ti"], logger=self.log)
                 owned.owner.release()
             except BaseException as error:
                 self._give_up(owned, error, context)
@@ -288,9 +279,8 @@ class KernelInvokeOperator(KernelBaseOperator):
     def _log_start(self) -> None:
         self._run.has_started = True
         self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
-        waits = self.wait_for_completion
-        level, limits = limits_of(self.async_timeout_seconds, self.execution_timeout, waits=waits)
-        self.log.log(level, limits)
+        level, line = limits_of(self.async_timeout_seconds, self.execution_timeout, waits=self.wait_for_completion)
+        self.log.log(level, line)
 
     def _resource(self, context: Context) -> OwnedInvocation:
         from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
@@ -405,7 +395,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         """End the invocation because the task ends early, or leave it to the next try."""
         if self._run.is_of_another_process:
             return  # a forked child owns nothing
-        invocation_id = owned.give_up(why)
-        if invocation_id is not None:
+        if (invocation_id := owned.give_up(why)) is not None:
             what = why if isinstance(why, str) else type(why).__name__
             self.log_early_end(invocation_id, what, context["ti"].start_date, app_name=self.app_name)

@@ -31,7 +31,7 @@ from airflow_provider_kernel.handoff import (
     redact,
 )
 from airflow_provider_kernel.lifecycle.resource import EndReason
-from airflow_provider_kernel.links.kernel import DASHBOARD
+from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.templating import read_values
 from airflow_provider_kernel.validation import check_invocation_id
@@ -128,7 +128,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
 
     template_fields: Sequence[str] = ("invocation_id", *PythonOperator.template_fields, "kernel_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {**PythonOperator.template_fields_renderers}
-    operator_extra_links = (DASHBOARD,)
+    operator_extra_links = DASHBOARD_LINKS
     ui_color = "#e6dcf5"
     ui_fgcolor = "#1a1a1a"
 

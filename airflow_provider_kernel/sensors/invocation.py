@@ -23,8 +23,8 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators._limits import EXECUTION_TIMEOUT, Limit, first_limit
+from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
@@ -74,7 +74,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("invocation_id", "kernel_conn_id")
-    operator_extra_links = (DASHBOARD,)
+    operator_extra_links = DASHBOARD_LINKS
     ui_color = "#e3f1fb"
     ui_fgcolor = "#1a1a1a"
 

@@ -19,6 +19,8 @@ from airflow_stack.services import Postgres, Redis
 Executor = Literal["local", "celery"]
 
 _HEALTHY_SECONDS = 180
+#: Settings of other Airflows; and what an installed one does not have: each process would compile what it imports.
+_NOT_PASSED_ON = ("AIRFLOW", "KERNEL_", "PYTHONDONTWRITEBYTECODE")
 
 
 class AirflowStack:
@@ -47,7 +49,7 @@ class AirflowStack:
         # Postgres runs as another user when the tests run as root.
         self.folder.chmod(0o755)
         port = free_port()
-        bare = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KERNEL_"))}
+        bare = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
         self._postgres = Postgres(self.folder, bare)
         self._redis = Redis(self.folder, bare) if executor == "celery" else None
         url = f"http://127.0.0.1:{port}"

@@ -10,6 +10,7 @@ from airflow_stack.stack import AirflowStack
 
 #: The LocalExecutor's workers are the scheduler's children, and each task is a child of one.
 WORKERS = "workers and tasks"
+EMULATOR = "the emulator"
 
 
 def processor_seconds(stack: AirflowStack, emulator_pid: int) -> dict[str, float]:
@@ -22,7 +23,7 @@ def processor_seconds(stack: AirflowStack, emulator_pid: int) -> dict[str, float
     scheduler = psutil.Process(stack.programs["scheduler"].pid)
     workers = [child for child in scheduler.children() if _is_worker(child)]
     roots = {name: [psutil.Process(program.pid)] for name, program in stack.programs.items()}
-    roots |= {"Postgres": [psutil.Process(stack.database.pid)], "the emulator": [psutil.Process(emulator_pid)]}
+    roots |= {"Postgres": [psutil.Process(stack.database.pid)], EMULATOR: [psutil.Process(emulator_pid)]}
     taken = {name: sum(map(_of_tree, processes)) for name, processes in roots.items()}
     taken[WORKERS] = sum(map(_of_tree, workers))
     taken["scheduler"] -= taken[WORKERS]

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from statistics import mean
 
-from whole_stack.processor_time import WORKERS
+from goals import Goals
+
+from whole_stack.processor_time import EMULATOR, WORKERS
 from whole_stack.run import KERNEL, Outcome
 
 #: Kinds of requests that have a line of their own, also when there are none.
@@ -42,6 +44,31 @@ def _title(outcome: Outcome) -> str:
     return "Kernel" if outcome.dag_id == KERNEL else "Airflow's own"
 
 
+def check_goals(outcomes: Sequence[Outcome], goals: Goals) -> None:
+    """
+    Take note of the goals. They are those of the benchmark's defaults.
+
+    :param outcomes: the runs, in the order in which they were.
+    :param goals: collects them.
+    """
+
+    def ratio(value: Callable[[Outcome], float]) -> float:
+        pairs = [(outcome, value(outcome)) for outcome in outcomes]
+        kernel = mean(found for outcome, found in pairs if outcome.dag_id == KERNEL)
+        return kernel / mean(found for outcome, found in pairs if outcome.dag_id != KERNEL)
+
+    kernel = next(outcome for outcome in outcomes if outcome.dag_id == KERNEL)
+    goals.at_most(f"CPU of {WORKERS}, of Airflow's own", ratio(lambda o: o.cpu[WORKERS]), 1.5)
+    goals.at_most("CPU of Airflow and its database, of Airflow's own", ratio(_seconds_of_airflow), 1.4)
+    goals.at_most("the run without its wait, of Airflow's own", ratio(lambda o: o.seconds - o.wait_seconds), 1.4)
+    goals.at_most("API requests for each task", kernel.served.requests.total() / len(kernel.tasks), 4.5)
+
+
+def _seconds_of_airflow(outcome: Outcome) -> float:
+    # The emulator stands for servers of Kernel's own.
+    return sum(taken for name, taken in outcome.cpu.items() if name != EMULATOR)
+
+
 def _lines(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
     def line(what: str, value: Callable[[Outcome], float], form: str = ",.1f") -> list[str]:
         values = [value(outcome) for outcome in outcomes]
@@ -72,6 +99,7 @@ def _lines(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
     for name in outcomes[0].cpu:
         if name != WORKERS:
             yield line(f"CPU of {name}, s", lambda o, name=name: o.cpu[name])
+    yield line("CPU of all but the emulator, s", _seconds_of_airflow)
     yield line("CPU of all of them, s", lambda o: sum(o.cpu.values()))
     yield line("... of what the cores have", lambda o: _share(o, sum(o.cpu.values())), ".0%")
     yield line("others on this machine, of what the cores have", _share_of_others, ".0%")

@@ -1,5 +1,6 @@
 """KernelInvokeOperator with ``deferrable=True``: what happens on the worker, before and after the triggerer."""
 
+import asyncio
 import json
 import re
 import time
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import repeat
 
 import pytest
+from support.classes import load_class
 from support.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout
@@ -112,6 +114,7 @@ class TestBeforeTheDeferral:
             "deferred_at",
             "limit",
             "was_deferred",
+            "max_carried_bytes",
         }
 
     def test_deferral_has_no_timeout_of_airflow(self, deferred):
@@ -167,11 +170,73 @@ class TestAfterTheDeferral:
     def test_resumed_task_returns_the_output(self, deferred, execution_api, kernel_emulator):
         kernel_emulator.finish(deferred.invocation_id, output={"a": 1})
         event = deferred.trigger_event(deferred.deferred)
-        assert event == {"invocation_id": deferred.invocation_id, "status": "finished"}
+        assert event.items() >= {"invocation_id": deferred.invocation_id, "status": "finished"}.items()
         assert deferred.resume("execute_complete", event=event).state == "success"
         assert execution_api.xcoms["return_value"] == {"a": 1}
         assert kernel_emulator.requests("PATCH") == ()
         assert kernel_emulator.requests("DELETE") == ()
+
+    def test_resumed_task_needs_neither_kernel_nor_the_connection_for_a_result_that_the_event_carries(
+        self, deferred, execution_api, kernel_emulator, monkeypatch
+    ):
+        kernel_emulator.finish(deferred.invocation_id, output={"a": 1})
+        event = deferred.trigger_event(deferred.deferred)
+        monkeypatch.setattr("airflow_provider_kernel.hooks.kernel.KernelHook.get_connection", None)
+        before = len(kernel_emulator.requests())
+        assert deferred.resume("execute_complete", event=event).state == "success"
+        assert execution_api.xcoms["return_value"] == {"a": 1}
+        assert len(kernel_emulator.requests()) == before
+
+    @pytest.mark.parametrize("max_output_bytes", [4_500_000, 20_000])
+    def test_resumed_task_fetches_a_result_that_is_too_large_for_the_event(
+        self, max_output_bytes, make_task, execution_api, kernel_emulator
+    ):
+        task = make_task(KernelInvokeOperator, **BROWSERS, max_output_bytes=max_output_bytes)
+        result = task.run()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, output="x" * 30_000)
+        event = task.trigger_event(result)
+        assert "invocation" not in event
+        state = task.resume("execute_complete", event=event).state
+        assert state == ("success" if max_output_bytes > 30_000 else "failed")
+
+    def test_result_in_the_event_is_not_logged(self, deferred, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, output={"a": "secret text"})
+        trigger = load_class(deferred.deferred.msg.classpath)(**deferred.deferred.msg.trigger_kwargs)
+
+        async def fire():
+            return [event async for event in trigger.run()]
+
+        (event,) = asyncio.run(fire())
+        assert "secret text" in event.payload["invocation"]["output"]
+        assert "secret text" not in f"{event} {event!r} {[event]}"
+        assert "finished" in repr(event)
+
+    def test_task_that_is_killed_while_it_resumes_with_a_result_ends_nothing(
+        self, deferred, kernel_emulator, monkeypatch
+    ):
+        kernel_emulator.finish(deferred.invocation_id, output={"a": 1})
+        event = deferred.trigger_event(deferred.deferred)
+        read = KernelInvokeOperator._carried_by
+
+        def killed_meanwhile(self, event):
+            self.on_kill()
+            return read(self, event)
+
+        monkeypatch.setattr(KernelInvokeOperator, "_carried_by", killed_meanwhile)
+        result = deferred.resume("execute_complete", event=event)
+        assert result.state != "success"
+        assert isinstance(result.error, KernelInvocationKilledError)
+        assert kernel_emulator.requests("PATCH") == ()
+
+    def test_failure_that_the_event_carries_closes_the_record_for_the_next_try(
+        self, deferred, execution_api, kernel_emulator
+    ):
+        kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})
+        event = deferred.trigger_event(deferred.deferred)
+        assert event["invocation"]["status"] == "failed"
+        assert deferred.resume("execute_complete", event=event).state == "up_for_retry"
+        if "kernel_invocation" in execution_api.store:  # Airflow 3.3
+            assert execution_api.store["kernel_invocation"]["is_closed"]
 
     def test_resumed_task_fails_with_its_invocation_and_keeps_its_retries(self, deferred, kernel_emulator):
         kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})

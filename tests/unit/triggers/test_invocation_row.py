@@ -32,6 +32,7 @@ ARGUMENTS = {
     "deferred_at": 1234567880.25,
     "limit": "execution_timeout",
     "was_deferred": True,
+    "max_carried_bytes": 1000,
 }
 
 
