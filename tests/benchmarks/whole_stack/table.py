@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from statistics import mean
-
-from goals import Goals
+from typing import TYPE_CHECKING
 
 from whole_stack.processor_time import EMULATOR, WORKERS
 from whole_stack.run import KERNEL, Outcome
+
+if TYPE_CHECKING:
+    from goals import Goals
 
 #: Kinds of requests that have a line of their own, also when there are none.
 _REQUESTS = ("creates", "looks", "lists", "streams", "updates")
