@@ -91,5 +91,5 @@ def shown_default(value: Any, text: str) -> str:
 
 def sentence(text: str) -> str:
     """Join the lines of a field and capitalize the result."""
-    text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split()))
+    text = re.sub(r"\s+([.,;]|:(?!\w))", r"\1", " ".join(text.split()))
     return text[:1].upper() + text[1:]

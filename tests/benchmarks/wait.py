@@ -59,6 +59,7 @@ def wait_in_this_process(pipe: Connection, way: str, count: int, interval: float
     """Wait for all runs in the given way, and send back what it took."""
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-kernel-benchmark-")
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+    os.environ["AIRFLOW__KERNEL__MIN_DEFERRAL"] = str(interval)  # by default, both are 10 s
     port = pipe.recv()
     url = f"http://127.0.0.1:{port}"
     os.environ["AIRFLOW_CONN_KERNEL_DEFAULT"] = json.dumps({"conn_type": "kernel", "host": url, "password": KEY})
