@@ -28,8 +28,8 @@ class Run:
 
     def __init__(self, *, has_begun: bool = False, is_resumed: bool = False) -> None:
         self.is_resumed = is_resumed
-        #: Whether this run has begun to start something, rather than to reconnect.
-        self.has_started = False
+        #: When this run began to start something, by the monotonic clock; ``None`` while it has not, or reconnects.
+        self.start_began: float | None = None
         #: Whether the run was killed. Written in a signal handler.
         self.killed = False
         self.hook: KernelHook | None = None

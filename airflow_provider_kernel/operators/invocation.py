@@ -63,8 +63,8 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-#: How long after the start a deferrable task polls, once, before it defers.
-FIRST_POLL_SECONDS = 0.5
+#: How long after it began to start it a deferrable task polls its invocation, once, before it defers.
+FIRST_POLL_SECONDS = 0.3
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -269,7 +269,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         self.check_refused()
         ti = context["ti"]
         invocation_id = owned.start(self._log_start)
-        if self._run.has_started:  # a reconnect is logged already
+        if self._run.start_began is not None:  # a reconnect is logged already
             self.log.info("Invocation %s was accepted", invocation_id)
         ti.xcom_push(key=xcom_key(self.owned_kind), value=invocation_id)
         self.show_dashboard(ti, invocation_id, app_name=self.app_name)
@@ -277,7 +277,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         return invocation_id
 
     def _log_start(self) -> None:
-        self._run.has_started = True
+        self._run.start_began = time.monotonic()
         self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
         level, line = limits_of(self.async_timeout_seconds, self.execution_timeout, waits=self.wait_for_completion)
         self.log.log(level, line)
@@ -311,7 +311,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
 
             try:
-                owner.wait(FIRST_POLL_SECONDS)
+                owner.wait(max(0.0, (self._run.start_began or 0.0) + FIRST_POLL_SECONDS - time.monotonic()))
                 invocation = poll(time.time())
             except KernelInvocationTimeoutError as error:
                 was_seen = error.was_seen
