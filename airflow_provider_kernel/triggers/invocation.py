@@ -64,7 +64,7 @@ class InvocationEvent(TriggerEvent):
 
 class KernelInvocationTrigger(OwningTrigger):
     """
-    Wait for the end of an invocation, and send an event, with the result if it is small; else the worker fetches it.
+    Wait for the end of an invocation, and send an event, with a small result; else the worker fetches it.
 
     The trigger starts nothing, so it may run again after a restart of the triggerer. It then logs the invocation's
     lines from the first one again, after a line that says so: Airflow gives a trigger no place to keep how far it
@@ -75,11 +75,11 @@ class KernelInvocationTrigger(OwningTrigger):
     :mod:`airflow_provider_kernel.lifecycle.min_deferral`. Its first poll comes then, unless
     ``poll_delays`` or a link need it before. The end of the log stream is followed by a poll at any time.
 
-    Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"`` (with a small result as
-    ``"invocation"`` and the link as ``"dashboard"``, see ``max_carried_bytes``), ``"timeout"`` (the
-    deadline has passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"deadline"`` and
-    ``"limit"``) or ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with
-    ``"ends_nothing"``: whether that says nothing about the invocation, which must not be ended because of it).
+    Its one event is ``{"invocation_id": ..., "status": ...}`` with a status of ``"finished"`` (a small result is
+    ``"invocation"``, and the link ``"dashboard"``, see ``max_carried_bytes``), ``"timeout"`` (the deadline has
+    passed; with ``"ended"``: whether the trigger has ended the invocation, and ``"deadline"`` and ``"limit"``) or
+    ``"error"`` (with an ``"error"`` text, ``"deadline"`` and ``"limit"``, and with ``"ends_nothing"``: whether that
+    says nothing about the invocation, which must not be ended because of it).
 
     :param invocation_id: the invocation.
     :param kernel_conn_id: the Airflow connection; the trigger's row holds its id only.
