@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,6 @@ from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.sanitize import short_repr
 
 log = get_logger(__name__)
-
-#: What is no template, whatever delimiters the DAG has given to Jinja.
-_PLAIN = re.compile(r"[\w.-]*")
 
 #: The template fields that hold text or a list of texts, in every class that has them. A DAG with
 #: ``render_template_as_native_obj=True`` renders the other ones natively: "1.10" is a version, and a number there.
@@ -67,7 +63,9 @@ class TextRenderingMixin:
         templater: Any = None
         for name in texts:
             value = getattr(self, name)
-            if value is None or _is_plain(value, self.template_ext):  # most are, and Jinja compiles each text
+            if value is None or _is_plain(
+                value, jinja_env, self.template_ext
+            ):  # most are, and Jinja compiles each text
                 continue
             templater = templater or _text_templater(self, context, jinja_env)
             try:
@@ -124,9 +122,13 @@ def _text_templater(owner: Any, context: Any, jinja_env: Any) -> Any:
     return TextTemplater()
 
 
-def _is_plain(value: Any, template_ext: Sequence[str]) -> bool:
-    """Whether a value is text that every template environment renders as it is."""
-    return isinstance(value, str) and bool(_PLAIN.fullmatch(value)) and not value.endswith(tuple(template_ext))
+def _is_plain(value: Any, jinja_env: Any, template_ext: Sequence[str]) -> bool:
+    """Whether a value is one line of text without anything that is a template to an environment."""
+    if not isinstance(value, str) or jinja_env is None or value.endswith(tuple(template_ext)):
+        return False
+    starts = (jinja_env.block_start_string, jinja_env.variable_start_string, jinja_env.comment_start_string)
+    prefixes = (jinja_env.line_statement_prefix, jinja_env.line_comment_prefix)
+    return not any(mark in value for mark in ("\n", "\r", *starts, *prefixes) if mark)
 
 
 def _text_of(name: str, value: Any, templater: Any, context: Any, seen_oids: set[int]) -> Any:

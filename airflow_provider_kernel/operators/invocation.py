@@ -340,7 +340,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                     was_seen=was_seen,
                     live_view_link=self.live_view_link,
                     limit=limit.name,
-                    max_carried_bytes=carried_bytes(is_pushed=self.do_xcom_push),
+                    max_carried_bytes=carried_bytes(self),
                 ),
                 method_name="execute_complete",
             )

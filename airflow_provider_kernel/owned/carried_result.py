@@ -2,8 +2,9 @@
 The result of an invocation in the event of the trigger that waited for it.
 
 With it, the process that resumes the task needs no client and sends no request. Until then the event is a part of
-the task's row in Airflow's database, so that only a small result is carried, and only one that goes into that
-database anyway.
+the task's row in Airflow's database, so that only a small output is carried, and only one that the task puts into
+that database, too: not that of an invocation that has failed, nor one that repeats an API key. That process would
+not know what to mask.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.validation import is_unicode
 
 #: The largest result to carry, in bytes of UTF-8.
@@ -32,17 +35,17 @@ _FIELDS = (
 )
 
 
-def carried_bytes(*, is_pushed: bool) -> int:
+def carried_bytes(task: Any) -> int:
     """
     Return how large a result the event may carry; 0 for none. For a process of a task.
 
-    :param is_pushed: whether the output goes into XCom.
+    :param task: what waits, with ``do_xcom_push`` and ``max_output_bytes``.
     """
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.xcom import XCom
 
     # A custom XCom backend may be there to keep outputs out of the database.
-    return MAX_CARRIED_BYTES if is_pushed and XCom is BaseXCom else 0
+    return min(MAX_CARRIED_BYTES, task.max_output_bytes) if task.do_xcom_push and XCom is BaseXCom else 0
 
 
 def carry(invocation: Invocation, *, max_bytes: int) -> dict[str, str] | None:
@@ -51,12 +54,16 @@ def carry(invocation: Invocation, *, max_bytes: int) -> dict[str, str] | None:
 
     :param invocation: from a GET, with its output.
     :param max_bytes: the largest result to carry.
-    :return: ``None`` for one that has not ended, is too large, or holds what a database may refuse.
+    :return: ``None`` for one that has not succeeded, is too large, repeats a key, or holds what a database refuses.
     """
     texts = {name: value for name in _FIELDS if (value := getattr(invocation, name)) is not None}
-    if not invocation.is_final or any("\0" in value or not is_unicode(value) for value in texts.values()):
+    if invocation.status != InvocationStatus.SUCCEEDED or any(not _is_harmless(text) for text in texts.values()):
         return None
     return texts if sum(len(value.encode()) for value in texts.values()) <= max_bytes else None
+
+
+def _is_harmless(text: str) -> bool:
+    return "\0" not in text and is_unicode(text) and mask(text) == text
 
 
 def read_carried(event: Mapping[str, Any] | None) -> Invocation | None:

@@ -251,7 +251,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 # Before a former deferral, the first poll would have failed the task if the id were wrong.
                 was_seen=self._run.is_resumed or (outage is not None and outage.was_seen),
                 limit=limit.name,
-                max_carried_bytes=carried_bytes(is_pushed=self.do_xcom_push),
+                max_carried_bytes=carried_bytes(self),
             ),
             method_name="execute_complete",
         )

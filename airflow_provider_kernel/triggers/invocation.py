@@ -10,7 +10,6 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     nullcontext,
-    suppress,
 )
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +26,6 @@ from airflow_provider_kernel.client.resources.invocations.status import Invocati
 from airflow_provider_kernel.client.resources.invocations.wait import (
     held_delays,
     listed_delays,
-    poll_request,
     wait_for_invocation,
 )
 from airflow_provider_kernel.client.safe_logger import side_information
@@ -204,22 +202,14 @@ class KernelInvocationTrigger(OwningTrigger):
             }
         return {"status": WaitStatus.FINISHED.value}
 
-    async def _carried(self, client: AsyncKernelClient, found: Invocation | None) -> dict[str, Any]:
-        """
-        Return what the event carries of the result, with the link that the task shows.
-
-        :param found: the invocation as a GET has shown it; ``None`` if the end was seen in a list.
-        """
-        if self.max_carried_bytes and found is None:
-            with suppress(KernelError):  # then the worker fetches it
-                found = await client.send(poll_request(self.invocation_id))
-        carried = None if found is None else carry(found, max_bytes=self.max_carried_bytes)
-        if found is None or carried is None:
+    def _carried(self, ended: Invocation, template: str) -> dict[str, Any]:
+        """Return what the event carries of an invocation that has ended, with the link that the task shows."""
+        carried = carry(ended, max_bytes=self.max_carried_bytes)
+        if carried is None:
             return {}
-        template = client.config.dashboard_url
         if self._link is None and needs_browser(template):
             return {"invocation": carried}  # the worker may have stored a better one
-        link = self._link or dashboard_link(template, found.id, app_name=found.app_name)
+        link = self._link or dashboard_link(template, ended.id, app_name=ended.app_name)
         return {"invocation": carried, "dashboard": link}
 
     @asynccontextmanager
@@ -245,8 +235,13 @@ class KernelInvocationTrigger(OwningTrigger):
                     await asyncio.to_thread(self._show_browser, dashboard_url, *found.pop())
             await subscription.sleep(seconds)
 
+        carried: list[dict[str, Any]] = []
+
+        def on_end(ended: Invocation) -> None:
+            carried.append(self._carried(ended, dashboard_url))  # and forget the rest of it
+
         with poller.subscribe(
-            self.invocation_id, interval=self.poll_interval, deadline=self.deadline
+            self.invocation_id, interval=self.poll_interval, deadline=self.deadline, on_end=on_end
         ) as subscription:
             async with self._log_stream(client, on_end=subscription.poll_now) as stream:
                 await client.run(
@@ -265,7 +260,9 @@ class KernelInvocationTrigger(OwningTrigger):
                     sleep=pause,
                     send=subscription.send,
                 )
-            return await self._carried(client, subscription.whole)
+        if not carried and self.max_carried_bytes and (ended := await poller.fetch_ended(self.invocation_id)):
+            on_end(ended)
+        return carried[-1] if carried else {}
 
     def _log_status(self, invocation: Invocation) -> None:
         """Log a status that the task itself does not log, as it does the end, and before the deferral the start."""
@@ -278,8 +275,8 @@ class KernelInvocationTrigger(OwningTrigger):
         return listed_delays(self.poll_delays, self.deferred_at)
 
     def _held_delays(self, stream: AsyncLogStream | None) -> Iterator[float]:
-        is_told = stream is not None and not stream.is_delayed
-        return held_delays(self.poll_interval, self.seconds_held, is_told=is_told)
+        has_stream = stream is not None and not stream.is_delayed
+        return held_delays(self.poll_interval, self.seconds_held, has_stream=has_stream)
 
     def _show_browser(self, dashboard_url: str, invocation: Invocation, browser: Browser) -> None:
         if needs_browser(dashboard_url):

@@ -107,7 +107,10 @@ async def _wait(pipe: Connection, count: int, logs: bool) -> tuple[Lag, Lag]:
 
     async def one(number: int) -> None:
         trigger = KernelInvocationTrigger(
-            invocation_id=many_runs.run_id(number), poll_interval=INTERVAL, stream_logs=logs
+            invocation_id=many_runs.run_id(number),
+            poll_interval=INTERVAL,
+            stream_logs=logs,
+            max_carried_bytes=16_384,
         )
         async for event in trigger.run():
             if event.payload["status"] != "finished":

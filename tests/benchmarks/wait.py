@@ -74,7 +74,7 @@ def ours(*, logs: bool) -> Callable[[str, float], Any]:
     KernelInvocationTrigger._log = logging.getLogger("quiet")
     KernelInvocationTrigger._log.setLevel(logging.CRITICAL)
     return lambda invocation_id, interval: KernelInvocationTrigger(
-        invocation_id=invocation_id, poll_interval=interval, stream_logs=logs
+        invocation_id=invocation_id, poll_interval=interval, stream_logs=logs, max_carried_bytes=16_384
     )
 
 

@@ -187,3 +187,18 @@ def test_output_of_a_mapped_task_ends_an_invocation_and_is_handed_on(dag, run, e
     assert run(answer(many).operator).state == "success"
     assert kernel_emulator.invocation(second).output_json == {"items": [0, 1]}
     assert execution_api.xcoms["return_value"] == {"items": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("delimiters", "template"),
+    [
+        ({}, "{{ params.app }}"),
+        ({"variable_start_string": "__", "variable_end_string": "__"}, "__ params.app __"),
+        ({"line_statement_prefix": "do "}, "do set x = 1\n{{ params.app }}"),
+    ],
+)
+def test_text_is_rendered_with_the_delimiters_of_the_dag(delimiters, template, run, kernel_emulator):
+    kernel_emulator.register("shop", "echo", lambda ctx, payload=None: payload)
+    with DAG("d", schedule=None, start_date=NOW, params={"app": "shop"}, jinja_environment_kwargs=delimiters):
+        task = KernelInvokeOperator(task_id="t", app_name=template, action_name="echo", poll_interval=0.01)
+    assert run(task).state == "success"

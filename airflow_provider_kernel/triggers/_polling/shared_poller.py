@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -42,14 +42,19 @@ class Subscription:
     A pause is part of the poll that follows it, so that the poller may answer it early.
     """
 
-    def __init__(self, poller: SharedPoller, invocation_id: str, deadline: float | None) -> None:
+    def __init__(
+        self,
+        poller: SharedPoller,
+        invocation_id: str,
+        deadline: float | None,
+        on_end: Callable[[Invocation], object],
+    ) -> None:
         self.known: Invocation | None = None
-        #: The ended invocation as its own GET shows it, with its output; ``None`` where it was seen in a list.
-        self.whole: Invocation | None = None
         #: When an answer is due, by the event loop's clock; never while it is being fetched.
         self.due_at = _NEVER
         self._poller = poller
         self._invocation_id = invocation_id
+        self._on_end = on_end
         self._deadline = poller.now() + (_NEVER if deadline is None else deadline - time.time())
         self._returned: Invocation | None = None
         self._answer: asyncio.Future[Invocation] | None = None
@@ -102,10 +107,10 @@ class Subscription:
         """
         Return an answer to the flow if the status is new or due; else it counts as fresh for a while.
 
-        :param is_whole: whether it is from a GET of its own rather than from a list.
+        :param is_whole: whether it is from a GET of its own, with its output, rather than from a list.
         """
         if is_whole and invocation.is_final:
-            self.whole = invocation
+            self._on_end(invocation)
         if self.known is None or self.known.status != invocation.status:
             self.known = Invocation(**invocation.model_dump(include=_REMEMBERED))
         elif self._poller.now() < self._return_at:
@@ -150,10 +155,20 @@ class SharedPoller:
 
     @contextmanager
     def subscribe(
-        self, invocation_id: str, *, interval: float, deadline: float | None = None
+        self,
+        invocation_id: str,
+        *,
+        interval: float,
+        deadline: float | None = None,
+        on_end: Callable[[Invocation], object] = lambda invocation: None,
     ) -> Iterator[Subscription]:
-        """Subscribe while the block runs. At ``deadline``, in seconds since the epoch, the last poll is due."""
-        subscription = Subscription(self, invocation_id, deadline)
+        """
+        Subscribe while the block runs.
+
+        :param deadline: when the last poll is due, in seconds since the epoch.
+        :param on_end: gets the ended invocation with its output, if a GET of its own has shown it.
+        """
+        subscription = Subscription(self, invocation_id, deadline, on_end)
         rate = 1 / max(interval, _MIN_INTERVAL)
         self._subscriptions[invocation_id].append(subscription)
         self._budget.individual_rate += rate
@@ -199,6 +214,16 @@ class SharedPoller:
             return False
         self._spawn(self._fetch(invocation_id))
         return True
+
+    async def fetch_ended(self, invocation_id: str) -> Invocation | None:
+        """Fetch what a list shows as ended, with its output; ``None`` where it cannot be had at once."""
+        if self._budget.is_paused(self.now()):
+            return None
+        try:
+            return await self.client.send(poll_request(invocation_id))
+        except KernelError as error:
+            self._obey_retry_after(error)
+            return None
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         # In a context of its own: Airflow writes what is logged in a trigger's context into that trigger's log.

@@ -228,13 +228,25 @@ class TestAfterTheDeferral:
         assert isinstance(result.error, KernelInvocationKilledError)
         assert kernel_emulator.requests("PATCH") == ()
 
-    def test_failure_that_the_event_carries_closes_the_record_for_the_next_try(
-        self, deferred, execution_api, kernel_emulator
-    ):
+    def test_event_carries_no_result_of_a_failed_invocation(self, deferred, kernel_emulator):
         kernel_emulator.finish(deferred.invocation_id, "failed", {"error": "no"})
+        assert "invocation" not in deferred.trigger_event(deferred.deferred)
+
+    def test_output_that_repeats_the_key_is_not_in_the_event(self, deferred, execution_api, kernel_emulator):
+        kernel_emulator.finish(deferred.invocation_id, output={"header": f"Bearer {kernel_emulator.api_key}"})
         event = deferred.trigger_event(deferred.deferred)
-        assert event["invocation"]["status"] == "failed"
-        assert deferred.resume("execute_complete", event=event).state == "up_for_retry"
+        assert kernel_emulator.api_key not in json.dumps(event)
+        assert deferred.resume("execute_complete", event=event).state == "success"
+
+    def test_carried_output_that_cannot_be_handed_on_closes_the_record(
+        self, make_task, execution_api, kernel_emulator
+    ):
+        task = make_task(KernelInvokeOperator, **BROWSERS)
+        result = task.run()
+        kernel_emulator.finish(kernel_emulator.invocations[0].id, output={"__classname__": "x"})
+        event = task.trigger_event(result)
+        assert "invocation" in event
+        assert task.resume("execute_complete", event=event).state == "failed"
         if "kernel_invocation" in execution_api.store:  # Airflow 3.3
             assert execution_api.store["kernel_invocation"]["is_closed"]
 

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 
 from airflow_provider_kernel.client import Invocation
+from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.owned.carried_result import MAX_CARRIED_BYTES, carried_bytes, carry, read_carried
 
 ENDED = {
@@ -20,9 +23,7 @@ def ended(**changes):
     return Invocation.model_validate({**ENDED, **changes})
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"output": None}, {"status": "failed", "status_reason": "no such page"}, {"output": "é" * 100}]
-)
+@pytest.mark.parametrize("changes", [{}, {"output": None}, {"status_reason": "done"}, {"output": "é" * 100}])
 def test_event_carries_all_of_a_result_but_the_payload(changes):
     carried = carry(ended(payload='{"secret": 1}', **changes), max_bytes=1000)
     assert read_carried({"invocation_id": "i", "invocation": carried}) == ended(**changes)
@@ -32,14 +33,17 @@ def test_event_carries_all_of_a_result_but_the_payload(changes):
     "changes",
     [
         {"status": "running", "finished_at": None},
+        {"status": "failed", "status_reason": "no such page"},
+        {"output": '{"header": "Bearer sk-carried-key"}'},
         {"output": "x" * 1001},
         {"output": "é" * 501},
         {"output": "\0"},
         {"status_reason": "half a \ud800 pair"},
     ],
-    ids=["not ended", "too large", "too large in UTF-8", "NUL", "half a surrogate pair"],
+    ids=["not ended", "failed", "with a key", "too large", "too large in UTF-8", "NUL", "half a surrogate pair"],
 )
 def test_event_does_not_carry_what_is_large_or_a_database_may_refuse(changes):
+    register_key("sk-carried-key")
     invocation = ended().model_copy(update=changes)  # as it may come past the checks of an answer
     assert carry(invocation, max_bytes=1000) is None
 
@@ -63,7 +67,9 @@ def test_event_of_another_version_or_of_another_invocation_carries_nothing(event
 
 
 def test_event_carries_no_result_that_does_not_go_into_the_database_anyway(monkeypatch):
-    assert carried_bytes(is_pushed=True) == MAX_CARRIED_BYTES
-    assert carried_bytes(is_pushed=False) == 0
+    task = SimpleNamespace(do_xcom_push=True, max_output_bytes=1_000_000)
+    assert carried_bytes(task) == MAX_CARRIED_BYTES
+    assert carried_bytes(SimpleNamespace(do_xcom_push=True, max_output_bytes=10)) == 10
+    assert carried_bytes(SimpleNamespace(do_xcom_push=False, max_output_bytes=10)) == 0
     monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", type("Backend", (BaseXCom,), {}))
-    assert carried_bytes(is_pushed=True) == 0
+    assert carried_bytes(task) == 0

@@ -161,15 +161,17 @@ def poll_delays(interval: float, *, first: float | None = None) -> Iterator[floa
         delay = min(delay * 1.5, interval)
 
 
-def held_delays(interval: float, seconds_left: Callable[[], float], *, is_told: bool) -> Iterator[float]:
+def held_delays(interval: float, seconds_left: Callable[[], float], *, has_stream: bool) -> Iterator[float]:
     """
     Yield the pauses of a wait whose end is of no use to anybody for a while: the first poll comes after that.
 
+    They grow with the time waited, as those of :func:`poll_delays` do.
+
     :param seconds_left: returns how much of that while is left.
-    :param is_told: whether something else tells of the end, such as a log stream, so that no pause need be shorter
-        than ``interval``. Without it, they grow with the time waited, as those of :func:`poll_delays` do.
+    :param has_stream: whether a log stream reports the end, so that the pauses need not be as short at first.
     """
-    for delay in poll_delays(interval, first=interval if is_told else seconds_left() / 3):
+    first = seconds_left()
+    for delay in poll_delays(interval, first=first if has_stream else first / 3):
         yield max(delay, seconds_left())
 
 

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_kernel.client import resources
 from airflow_provider_kernel.client.http.model import ApiModel
 from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.resources.invocations import event_models
 from airflow_provider_kernel.client.resources.invocations.requests import update_invocation
 
 
@@ -21,7 +22,8 @@ def functions_about_one_object():
         module = importlib.import_module(info.name)
         for function in vars(module).values():
             if inspect.isfunction(function) and function.__module__ == info.name:
-                returned = get_type_hints(function).get("return")
+                # Events are imported by those who follow a stream.
+                returned = get_type_hints(function, localns=vars(event_models)).get("return")
                 answer = next(iter(get_args(returned)), None)
                 is_model = inspect.isclass(answer) and issubclass(answer, ApiModel)
                 if get_origin(returned) is Request and is_model and "id" in answer.model_fields:

@@ -11,8 +11,7 @@ import pytest
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.resources.invocations import events
-from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower
-from airflow_provider_kernel.client.resources.invocations.models import (
+from airflow_provider_kernel.client.resources.invocations.event_models import (
     Heartbeat,
     Invocation,
     LogLine,
@@ -21,6 +20,7 @@ from airflow_provider_kernel.client.resources.invocations.models import (
     UnknownEvent,
     parse_event,
 )
+from airflow_provider_kernel.client.resources.invocations.events import MAX_FAILURES, EventFollower
 from airflow_provider_kernel.testing.clock import format_time, parse_since
 
 RESET = errors.KernelConnectionError("reset")

@@ -34,18 +34,28 @@ def test_poll_delays_of_two_tasks_differ():
 
 
 @pytest.mark.parametrize(
-    ("is_told", "delays"), [(True, [12, 10, 10, 10]), (False, [12, 6, 9, 10])], ids=["told", "not told"]
+    ("has_stream", "delays"),
+    [(True, [12, 10, 10, 10]), (False, [12, 6, 9, 10])],
+    ids=["with a log stream", "without"],
 )
-def test_held_delays_begin_with_the_end_of_the_hold(is_told, delays, monkeypatch):
+def test_held_delays_begin_with_the_end_of_the_hold(has_stream, delays, monkeypatch):
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
-    left = iter([12.0, 12.0, 0.0, 0.0, 0.0][is_told:])
-    assert list(islice(held_delays(10, lambda: next(left), is_told=is_told), 4)) == pytest.approx(delays)
+    left = iter([12.0, 12.0, 0.0, 0.0, 0.0])
+    assert list(islice(held_delays(10, lambda: next(left), has_stream=has_stream), 4)) == pytest.approx(delays)
+
+
+def test_held_delays_grow_from_the_hold_to_the_interval(monkeypatch):
+    """A log stream may break, or be refused: then nothing else reports the end."""
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    left = iter([10.0, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    delays = list(islice(held_delays(60, lambda: next(left), has_stream=True), 6))
+    assert delays == pytest.approx([10, 15, 22.5, 33.75, 50.625, 60])
 
 
 def test_held_delays_do_not_end_before_the_hold():
     """An answer may come early, such as one from a list that was read for others."""
-    left = iter([8.0, 3.0, 2.0, 0.0])
-    assert list(islice(held_delays(0.02, lambda: next(left), is_told=True), 3)) == [8.0, 3.0, 2.0]
+    left = iter([8.0, 8.0, 3.0, 2.0, 0.0])
+    assert list(islice(held_delays(0.02, lambda: next(left), has_stream=True), 3)) == [8.0, 3.0, 2.0]
 
 
 def test_listed_delays_repeat_the_last_one_and_leave_out_those_that_are_over():
