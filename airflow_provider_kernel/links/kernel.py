@@ -2,7 +2,8 @@
 The links on a task's page.
 
 Airflow's API server reads them from XCom only, without a custom XCom backend. So a task writes them there, past
-such a backend, as soon as it knows them, and they show while it runs, while it is deferred, and after it failed.
+such a backend, as soon as it knows them (one that is about to defer leaves that to Airflow), and they show while it
+runs, while it is deferred, and after it failed.
 When a task's process ends, Airflow calls ``get_link`` and stores the result. A process that does not know the link,
 such as one after a deferral may not, returns what is stored already.
 """

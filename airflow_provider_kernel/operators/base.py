@@ -41,6 +41,9 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     kernel_conn_id: str
     do_xcom_push: bool
     multiple_outputs: bool
+    #: Whether the task waits in the triggerer, and whether it waits at all.
+    deferrable: bool = False
+    wait_for_completion: bool = True
     #: The form in which an output goes into XCom.
     output_as: OutputAs = DEFAULT_OUTPUT_AS
     partial = CheckedPartial()
@@ -135,8 +138,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
     @property
     def _ends_soon(self) -> bool:
         """Whether this process of the task ends, or defers, soon after it knows its invocation."""
-        waits = getattr(self, "wait_for_completion", True)
-        return not waits or getattr(self, "deferrable", False) or getattr(self, "reschedule", False)
+        return self.deferrable or not self.wait_for_completion
 
     def dashboard_of(self, invocation_id: str, *, app_name: str | None = None) -> str | None:
         """Return the URL of the link, also after a deferral: then another process has written the link."""

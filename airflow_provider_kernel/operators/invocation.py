@@ -96,7 +96,7 @@ class KernelInvokeOperator(KernelBaseOperator):
     :param deferrable: whether to wait in the triggerer, which takes no worker slot. Default: what
         ``[operators] default_deferrable`` says. One that ends at once is not deferred. A task with
         ``wait_for_completion=False`` refuses ``True``, unless that or ``default_args`` say so for all tasks.
-    :param poll_interval: seconds between two polls; the first ones come sooner.
+    :param poll_interval: seconds between two polls; on a worker the first ones come sooner.
     :param stream_logs: whether to write the invocation's log lines into the task's log, as they come.
     :param max_log_lines: how many of them at most.
     :param durable: ``False`` forgets what earlier tries started: every try starts a new invocation.

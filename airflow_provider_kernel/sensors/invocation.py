@@ -112,6 +112,10 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._return_output(invocation, context))
 
+    @property
+    def _ends_soon(self) -> bool:
+        return self.deferrable or self.reschedule
+
     def _fetch(self, context: Context) -> Invocation | None:
         """Fetch the invocation; ``None`` when that failed, and the next poke is to try again."""
         from airflow_provider_kernel.client.outage import is_refused_access

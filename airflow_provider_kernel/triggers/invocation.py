@@ -138,6 +138,9 @@ class KernelInvocationTrigger(OwningTrigger):
         self.limit = limit
         self.max_carried_bytes = max_carried_bytes
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_live_view": None, "_link": None}
+
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
             "airflow_provider_kernel.triggers.invocation.KernelInvocationTrigger",
