@@ -377,3 +377,28 @@ class TestFreshAnswers:
             await asyncio.sleep(0)
             assert subscription.due_at - asyncio.get_running_loop().time() == pytest.approx(9.1, abs=0.1)
             answer.cancel()
+
+
+class TestFetchOfAnEndedInvocation:
+    async def test_it_is_left_to_the_worker_while_kernel_wants_a_pause(self, start, poller, kernel_emulator):
+        id_ = start()
+        kernel_emulator.finish(id_, output={"a": 1})
+        kernel_emulator.add_fault(Fault("GET", ONE, status=429, headers={"Retry-After": "30"}))
+        assert await poller.fetch_ended(id_) is None
+        assert await poller.fetch_ended(id_) is None
+        assert len(kernel_emulator.requests("GET", ONE)) == 1
+
+    async def test_end_that_a_get_shows_comes_with_its_output_and_one_in_a_list_without(
+        self, start, poller, kernel_emulator
+    ):
+        ends = {}
+        ids = [start() for _ in range(3)]
+        with contextlib.ExitStack() as stack:
+            for id_ in ids:
+                stack.enter_context(
+                    poller.subscribe(id_, interval=5, on_end=lambda e: ends.update({e.id: e.output}))
+                )
+                kernel_emulator.finish(id_, output={"a": 1})
+            poller.publish(await poller.client.send(poll_request(ids[0])))
+            poller.publish(await poller.client.send(poll_request(ids[1])), is_whole=True)
+        assert ends == {ids[1]: '{"a": 1}'}
