@@ -38,10 +38,10 @@ class AsyncLogStream:
         self._follower = EventFollower(invocation_id, is_new=is_new)
         self._log = log
         self._on_end = on_end
+        #: Whether the stream has to wait for a slot, so that it does not report the end yet.
+        self.is_delayed = False
 
     async def __aenter__(self) -> AsyncLogStream:
-        #: Whether the stream has to wait for a slot, and so tells nothing yet.
-        self.is_delayed = False
         with side_information(NOT_SHOWN, self._log.logger):  # such as a max_streams that is no number
             limiter = stream_limiter()
             if limiter.is_full():
