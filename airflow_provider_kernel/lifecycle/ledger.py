@@ -145,7 +145,8 @@ class Ledger:
         """
         Return whether another try has begun: the store held a record before, and shows this process none any more.
 
-        The store goes by the id of the task instance, which Airflow replaces for each try. Blocks until it answers.
+        The store goes by the id of the task instance, which Airflow replaces for each try. A user who deletes the
+        task's state looks the same. Blocks until Airflow answers.
         """
         return self._was_held and self.last() is None
 
