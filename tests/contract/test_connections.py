@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,6 +20,8 @@ from airflow_provider_kernel.testing import Fault
 
 GET = requests.get_invocation("abc")
 CREATE = requests.create_invocation("demo", "hang")
+#: Nothing is sent there.
+HTTPS = SimpleNamespace(base_url="https://kernel.example")
 
 
 @pytest.fixture
@@ -128,16 +131,20 @@ class TestTls:
         yield loaded
         transport._tls_context.cache_clear()
 
-    def test_tls_certificates_are_loaded_once_for_many_clients(self, connect, kernel_emulator, loaded):
+    def test_tls_certificates_are_loaded_once_for_many_clients(self, connect, loaded):
         for number in range(5):
-            connect(kernel_emulator, api_key=f"sk-test-{number}")
+            connect(HTTPS, api_key=f"sk-test-{number}")
         assert loaded.count("httpx") == 1
         assert loaded.count("ssl") <= 1
 
-    def test_tls_context_depends_on_verify_tls(self, connect, kernel_emulator, loaded):
+    def test_tls_certificates_are_not_loaded_for_http(self, connect, kernel_emulator, loaded):
+        connect(kernel_emulator)
+        assert loaded == []
+
+    def test_tls_context_depends_on_verify_tls(self, connect, loaded):
         for _ in range(3):
-            connect(kernel_emulator)
-            connect(kernel_emulator, verify_tls=False)
+            connect(HTTPS)
+            connect(HTTPS, verify_tls=False)
         assert loaded.count("httpx") == 2
 
 

@@ -16,11 +16,11 @@ from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.resource import ownership_key
-from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators import invocation as invoke
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.owned.carried_result import MAX_CARRIED_BYTES
 from airflow_provider_kernel.sensors import invocation as sensors
 from airflow_provider_kernel.testing import Fault, KernelEmulator
 
@@ -264,7 +264,9 @@ def too_late(play, column, arguments):
 def late_in_a_poll(play, column, arguments):
     arguments["execution_timeout"] = timedelta(seconds=0.5)
     if column == "sensor_after":
-        play.then = lambda: (play.end(output=OUTPUT), play.kernel.add_fault(Fault("GET", ONE, 2, delay=1.5)))
+        # Too large for the trigger's event: the task fetches it.
+        output = "x" * (MAX_CARRIED_BYTES + 1)
+        play.then = lambda: (play.end(output=output), play.kernel.add_fault(Fault("GET", ONE, 2, delay=1.5)))
     elif column == "sensor_first":
         play.then = lambda: play.kernel.add_fault(Fault("GET", ONE, 1, delay=1.5))
     else:
@@ -419,10 +421,10 @@ def of_timedelta(play, column, **arguments):
 
 
 RECORDS = {
-    "invoke": {"invocation_id", ownership_key("invocation"), DASHBOARD.xcom_key},
-    "sensor": {DASHBOARD.xcom_key},
-    "answer": {ownership_key("response"), DASHBOARD.xcom_key},
-    "request": {DASHBOARD.xcom_key},
+    "invoke": {"invocation_id", ownership_key("invocation")},
+    "sensor": set(),
+    "answer": {ownership_key("response")},
+    "request": set(),
 }
 
 

@@ -143,7 +143,7 @@ def test_output_of_multiple_outputs_cannot_overwrite_what_the_task_owns(end_with
         assert "$.invocation_id is an XCom key that belongs to the task itself" in str(result.error)
         assert returned == "nothing"
         assert execution_api.xcoms.get("invocation_id") != "another"
-        assert execution_api.xcoms["_link_KernelDashboardLink"] == ""
+        assert "_link_KernelDashboardLink" not in execution_api.xcoms
         assert "city" not in execution_api.xcoms
 
 
