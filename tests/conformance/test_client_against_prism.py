@@ -116,7 +116,7 @@ def every_request():
 
 
 def requests_event(document):
-    from airflow_provider_kernel.client.resources.invocations.models import parse_event
+    from airflow_provider_kernel.client.resources.invocations.event_models import parse_event
 
     return parse_event(json.dumps(document))
 
