@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 #: How long after it began to start it a deferrable task polls its invocation, once, before it defers.
-FIRST_POLL_SECONDS = 0.3
+FIRST_POLL_SECONDS = 0.5
 
 
 class KernelInvokeOperator(KernelBaseOperator):
