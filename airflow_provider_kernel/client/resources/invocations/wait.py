@@ -170,8 +170,9 @@ def held_delays(interval: float, seconds_left: Callable[[], float], *, has_strea
     :param seconds_left: returns how much of that while is left.
     :param has_stream: whether a log stream reports the end, so that the pauses need not be as short at first.
     """
-    first = seconds_left()
-    for delay in poll_delays(interval, first=first if has_stream else first / 3):
+    first = seconds_left() if has_stream else seconds_left() / 3
+    # Next to nothing may be left: the pauses are not to grow from that.
+    for delay in poll_delays(interval, first=max(first, _FIRST_SECONDS)):
         yield max(delay, seconds_left())
 
 

@@ -52,6 +52,13 @@ def test_held_delays_grow_from_the_hold_to_the_interval(monkeypatch):
     assert delays == pytest.approx([10, 15, 22.5, 33.75, 50.625, 60])
 
 
+@pytest.mark.parametrize("has_stream", [True, False])
+def test_held_delays_do_not_grow_from_next_to_nothing(has_stream, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    left = iter([0.01, 0.01, 0.0, 0.0])
+    assert list(islice(held_delays(10, lambda: next(left), has_stream=has_stream), 2)) == pytest.approx([0.5, 0.75])
+
+
 def test_held_delays_do_not_end_before_the_hold():
     """An answer may come early, such as one from a list that was read for others."""
     left = iter([8.0, 8.0, 3.0, 2.0, 0.0])
