@@ -60,16 +60,15 @@ class BoundedBody:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def collect(self, chunks: Iterable[bytes]) -> bytes:
+    def collect(self, chunks: Iterable[bytes]) -> None:
         """Collect and decode the body from its chunks as they come over the wire."""
         self._begin()
         for chunk in chunks:
             for part in self._decoded(chunk):
                 self._add(part)
-        return self.content()
 
     async def acollect(self, chunks: AsyncIterable[bytes]) -> None:
-        """Collect and decode the body in an event loop, which does other work between the parts."""
+        """Do what :meth:`collect` does, in an event loop, which does other work between the parts."""
         self._begin()
         async for chunk in chunks:
             for part in self._decoded(chunk):

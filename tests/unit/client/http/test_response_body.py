@@ -25,9 +25,9 @@ ENCODED = {
 
 
 def collect(chunks, **headers):
-    return BoundedBody({name.replace("_", "-"): value for name, value in headers.items()}, Deadline(60)).collect(
-        chunks
-    )
+    body = BoundedBody({name.replace("_", "-"): value for name, value in headers.items()}, Deadline(60))
+    body.collect(chunks)
+    return body.content()
 
 
 class TestEncodings:
