@@ -7,7 +7,6 @@ What is cancelled later than that is not cancelled at all, so these tests need n
 import os
 import select
 import threading
-import time
 
 import pytest
 from support.task_process import run_task
@@ -228,13 +227,18 @@ def test_kill_of_an_old_process_leaves_the_invocation_to_the_next_try(
 def test_kill_before_there_is_an_ownership_record_goes_by_the_ledger(is_old, run, kernel_emulator, execution_api):
     """The store does not show it to an old process: Airflow has given the task instance another id."""
     create = kernel_emulator.add_fault(Fault("POST", "/invocations", hold=True))
+    was_asked = threading.Event()
+
+    def note(method, path):
+        if method == "GET" and path.startswith("/store/"):
+            was_asked.set()
 
     def act(task):
         kernel_emulator.wait_for("POST", "/invocations", timeout=30)
-        if is_old:
-            execution_api.store.clear()
+        execution_api.is_old = is_old
+        execution_api.after = note
         task.kill_as_airflow_does()
-        time.sleep(0.3)
+        assert was_asked.wait(30)
         create.release()
 
     run("invoke", act)

@@ -30,6 +30,7 @@ class ExecutionAPI:
     :param clear_number: how often tasks of the DAG run were cleared.
     :param xcoms: what is in XCom, by key.
     :param store: what is kept for the task over its tries.
+    :param is_old: whether Airflow has given the task instance another id: the store then refuses this one.
     :param task_state: what it says of the task instance's state when it is asked.
     :param connections: the fields of the connections that it knows, by id.
     :param dag_run_states: the states of other DAG runs, by run id.
@@ -50,6 +51,7 @@ class ExecutionAPI:
     clear_number: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
+    is_old: bool = False
     task_state: str | None = "running"
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     dag_run_states: dict[str, str] = field(default_factory=dict)
@@ -120,6 +122,8 @@ class ExecutionAPI:
         return httpx.Response(204) if method in ("PATCH", "DELETE") else httpx.Response(201, json={"message": "ok"})
 
     def _store(self, method: str, key: str, request: httpx.Request) -> httpx.Response:
+        if self.is_old:
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such task instance"}})
         if method == "PUT":
             self.store[key] = json.loads(request.content)["value"]
             return httpx.Response(204)

@@ -61,20 +61,17 @@ def test_old_process_that_was_starting_leaves_the_next_try_alone(deferrable, ker
     assert [record.status for record in history.tasks[0].records] == ["succeeded"]
 
 
-def test_histories_fail_without_the_fence(deferrable, kernel, monkeypatch):
-    monkeypatch.setattr(Fence, "ask", lambda fence, record: Answer(True, TaskState.UNKNOWN))
-
-    @histories(400, phases=[Phase.generate])
-    @given(tries=alone(RETURNING))
-    def without(tries):
-        History(kernel, deferrable=deferrable).live(tries)
-
-    with pytest.raises(AssertionError, match="ended by an old process"):
-        without()
-
-
-def test_histories_fail_where_a_process_does_not_ask_the_ledger_whether_it_is_old(deferrable, kernel, monkeypatch):
-    monkeypatch.setattr(Ledger, "has_lost_access", lambda ledger: False)
+@pytest.mark.parametrize(
+    ("owner", "question", "answer"),
+    [
+        pytest.param(Fence, "ask", lambda fence, record: Answer(True, TaskState.UNKNOWN), id="the fence"),
+        pytest.param(Ledger, "has_lost_access", lambda ledger: False, id="the ledger"),
+    ],
+)
+def test_histories_fail_where_a_process_does_not_ask_whether_it_is_old(
+    owner, question, answer, deferrable, kernel, monkeypatch
+):
+    monkeypatch.setattr(owner, question, answer)
 
     @histories(400, phases=[Phase.generate])
     @given(tries=alone(RETURNING))

@@ -21,6 +21,7 @@ class Beginners:
     def __init__(self, turns):
         self._turns = turns
         self.begun = []
+        self.arrivals = asyncio.Queue()
         self.release = asyncio.Event()
 
     def add(self, count):
@@ -29,6 +30,7 @@ class Beginners:
     async def _begin(self, number):
         async with self._turns.turn():
             self.begun.append(number)
+            self.arrivals.put_nowait(number)
             await self.release.wait()
 
 
@@ -62,8 +64,8 @@ class TestTurns:
     async def test_a_turn_that_takes_long_stops_no_other_one(self):
         beginners = Beginners(Turns())
         tasks = beginners.add(2 * MAX_TURNS)
-        await asyncio.sleep(0.5)
-        assert beginners.begun == list(range(2 * MAX_TURNS))
+        begun = [await asyncio.wait_for(beginners.arrivals.get(), 20) for _ in tasks]
+        assert begun == list(range(2 * MAX_TURNS))
         beginners.release.set()
         await asyncio.gather(*tasks)
         again = beginners.add(MAX_TURNS + 1)
@@ -131,7 +133,7 @@ class TestTheTrigger:
             reading += 1
             most = max(most, reading)
             try:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0)  # the others of the batch begin
                 return await aget_connection(conn_id)
             finally:
                 reading -= 1
