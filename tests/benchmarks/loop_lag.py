@@ -141,11 +141,8 @@ def run(count: int, kilobytes: int, special: str) -> tuple[Lag, Lag]:
         target=wait_in_this_process, args=(near_end, far.recv(), count, special == "logs"), daemon=True
     )
     waiting.start()
-    order = (
-        [RUN_SECONDS] * count + [0.0],
-        payload_of(kilobytes),
-        special == "gzip",
-    )  # the last one is for warming up
+    lengths = [RUN_SECONDS] * count + [0.0]  # the last one is for warming up
+    order = (lengths, payload_of(kilobytes), special == "gzip")
     try:
         far.send(("begin", order))
         far.recv()
