@@ -63,9 +63,8 @@ class TextRenderingMixin:
         templater: Any = None
         for name in texts:
             value = getattr(self, name)
-            if value is None or _is_plain(
-                value, jinja_env, self.template_ext
-            ):  # most are, and Jinja compiles each text
+            # Most texts are plain, and Jinja would compile each.
+            if value is None or _is_plain(value, jinja_env, self.template_ext):
                 continue
             templater = templater or _text_templater(self, context, jinja_env)
             try:

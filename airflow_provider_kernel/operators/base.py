@@ -158,9 +158,10 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         """Return the result that the event of a trigger carries, if it does, and take over the link."""
         from airflow_provider_kernel.owned.carried_result import read_carried
 
+        event = event or {}
         carried = read_carried(event)
-        if event is not None and carried is not None and "dashboard" in event:
-            self._run.dashboard = event.get("dashboard") or ""
+        if carried is not None and "dashboard" in event:
+            self._run.dashboard = event["dashboard"] or ""
         return carried
 
     def log_early_end(

@@ -63,7 +63,7 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-#: How long after it began to start it a deferrable task polls its invocation, once, before it defers.
+#: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.5
 
 

@@ -68,8 +68,9 @@ def _is_harmless(text: str) -> bool:
 
 def read_carried(event: Mapping[str, Any] | None) -> Invocation | None:
     """Read the result that an event carries; ``None`` where it carries none, or none that can be used."""
-    carried = (event or {}).get("invocation")
-    if event is None or carried is None:
+    event = event or {}
+    carried = event.get("invocation")
+    if carried is None:
         return None
     try:
         invocation = Invocation.model_validate(carried)
