@@ -57,14 +57,14 @@ E = TypeVar("E")
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sleep:
     """A pause before the next request; the driver may end it early."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Emit(Generic[ItemT_co]):
     """Items of a stream, for its reader."""
 

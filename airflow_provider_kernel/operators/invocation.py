@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
-FIRST_POLL_SECONDS = 0.5
+FIRST_POLL_SECONDS = 0.6
 
 
 class KernelInvokeOperator(KernelBaseOperator):

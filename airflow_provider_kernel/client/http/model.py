@@ -44,7 +44,7 @@ Rows = Annotated[list[T], BeforeValidator(_null_is_empty)]
 class ApiModel(BaseModel):
     """The base of all models: unknown fields are kept, and nothing undeclared is shown in a ``repr``."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     #: Optional fields that are no use in part: a document whose field cannot be read is refused.
     strict_fields: ClassVar[frozenset[str]] = frozenset()

@@ -27,7 +27,7 @@ PAGE_SIZE = 100
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnreadableRow:
     """
     A row of a list that is there, and cannot be read: unknown is not absent.
@@ -40,7 +40,7 @@ class UnreadableRow:
     document: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Page(Generic[T]):
     """
     One page of a list.

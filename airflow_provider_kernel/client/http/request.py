@@ -18,7 +18,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request(Generic[T]):
     """
     One call of the API.
@@ -69,7 +69,7 @@ class Request(Generic[T]):
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StreamRequest(Request[None], Generic[E]):
     """A request that is answered with server-sent events."""
 

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=ApiModel)
 _FOREIGN_CHARACTERS = 150
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Response:
     """An answer as it came: header names in lower case, the body without transfer and content encodings."""
 

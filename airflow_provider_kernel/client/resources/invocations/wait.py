@@ -33,7 +33,7 @@ _FIRST_SECONDS = 0.5
 MAX_BROWSER_POLLS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Poll(Request[Invocation]):
     """One poll of a waiting flow; the shared poller answers it from a list."""
 
