@@ -82,8 +82,9 @@ class BaseClient(HoldsKey):
     def _with_retries(self, request: Request[T]) -> Flow[T]:
         return flows.with_retries(request, self.config.retry, logger=self.logger)
 
-    def _deadline(self) -> Deadline:
-        return Deadline.of_exchange(self.config.connect_timeout, self.config.read_timeout)
+    def _deadline(self, request: Request[Any]) -> Deadline:
+        read_timeout = max(self.config.read_timeout, request.read_timeout)
+        return Deadline.of_exchange(self.config.connect_timeout, read_timeout)
 
     def _event_decoder(self, stream: EventStream[E], headers: Mapping[str, str]) -> Callable[[bytes], Iterator[E]]:
         content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.idle_timeout)

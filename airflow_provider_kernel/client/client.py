@@ -172,7 +172,7 @@ class KernelClient(BaseClient):
         return self._can_send_again(refused)
 
     def _send_by(self, transport: Transport, request: Request[T]) -> T:
-        limit = self._deadline()
+        limit = self._deadline(request)
         with transport.errors():
             with deadline.within(limit):
                 answer = self._http.send(transport.build(request), stream=True)
@@ -189,7 +189,7 @@ class KernelClient(BaseClient):
             yield from self._read_by(self._transport(), stream)
 
     def _read_by(self, transport: Transport, stream: EventStream[E]) -> Generator[E, None, None]:
-        limit = self._deadline()
+        limit = self._deadline(stream.request)
         with transport.errors():
             with deadline.within(limit):
                 built = transport.build(stream.request, idle_timeout=stream.idle_timeout)
@@ -317,7 +317,7 @@ class AsyncKernelClient(BaseClient):
 
     async def _send_by(self, transport: Transport, request: Request[T]) -> T:
         async with self._limiters.get().slot():
-            limit = self._deadline()
+            limit = self._deadline(request)
             with transport.errors():
                 with limit.cancel_after():
                     answer = await self._http.send(transport.build(request), stream=True)
@@ -338,7 +338,7 @@ class AsyncKernelClient(BaseClient):
                     yield event
 
     async def _read_by(self, transport: Transport, stream: EventStream[E]) -> AsyncGenerator[E, None]:
-        limit = self._deadline()
+        limit = self._deadline(stream.request)
         # A connection pool for each stream: httpcore's pool slows down with each connection that is in use.
         with transport.errors():
             async with self._open_http() as http:

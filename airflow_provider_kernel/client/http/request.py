@@ -17,6 +17,8 @@ from airflow_provider_kernel.client.validation import LONGEST_NAME, check_id, is
 T = TypeVar("T")
 E = TypeVar("E")
 
+JSON = "application/json"
+
 
 @dataclass(frozen=True, eq=False)
 class Request(Generic[T]):
@@ -28,6 +30,9 @@ class Request(Generic[T]):
     :param body: the JSON body, if any; no part of the ``repr``, as it may hold a payload or an output.
     :param about: fields of the answer, and the values that they must have if they are there. An answer with other
         values belongs to another request.
+    :param content_type: of the body.
+    :param read_timeout: how long the server may work before it answers, in seconds; the client's own limit counts
+        if it is longer.
     """
 
     method: str
@@ -37,6 +42,8 @@ class Request(Generic[T]):
     body: bytes | None = field(default=None, repr=False)
     resend: Resend = Resend.ALWAYS
     about: tuple[tuple[str, str], ...] = ()
+    content_type: str = JSON
+    read_timeout: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

@@ -34,7 +34,7 @@ from airflow_provider_kernel.client.http.environment import (
     check_proxies,
     proxies_refused,
 )
-from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.request import JSON, Request
 from airflow_provider_kernel.client.http.response import Response, nothing, read
 from airflow_provider_kernel.client.http.response_body import ACCEPTED_ENCODING
 from airflow_provider_kernel.client.sanitize import escape_untrusted, sanitize_line, short_repr
@@ -82,7 +82,7 @@ class Transport:
             ) from None
         headers = {"Accept-Encoding": ACCEPTED_ENCODING, "Connection": "keep-alive", **config.headers()}
         self._headers = httpx.Headers(headers)
-        self._headers_with_body = httpx.Headers({**headers, "Content-Type": "application/json"})
+        self._headers_with_body = httpx.Headers({**headers, "Content-Type": JSON})
         self._headers_of_stream = httpx.Headers({**headers, **_STREAM_HEADERS})
         self._timeout = httpx.Timeout(config.read_timeout, connect=config.connect_timeout).as_dict()
         self._extensions = {} if trace is None else {"trace": trace}
@@ -116,7 +116,12 @@ class Transport:
     def build(self, request: Request[Any], *, idle_timeout: float | None = None) -> httpx.Request:
         """Build what httpx sends; with ``idle_timeout``, in seconds, the request for an event stream."""
         headers = self._headers if request.body is None else self._headers_with_body
+        if request.content_type != JSON:
+            headers = headers.copy()
+            headers["Content-Type"] = request.content_type
         timeout = self._timeout
+        if request.read_timeout > self.config.read_timeout:
+            timeout = {**timeout, "read": request.read_timeout}
         if idle_timeout is not None:
             headers = self._headers_of_stream
             timeout = {**timeout, "read": idle_timeout}
