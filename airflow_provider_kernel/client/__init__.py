@@ -62,6 +62,19 @@ if TYPE_CHECKING:
         AppVersion as AppVersion,
     )
     from airflow_provider_kernel.client.resources.auth import AuthContext as AuthContext
+    from airflow_provider_kernel.client.resources.browsers.errors import (
+        KernelBrowserGoneError as KernelBrowserGoneError,
+        KernelBrowserLimitError as KernelBrowserLimitError,
+        KernelCommandTimeoutError as KernelCommandTimeoutError,
+        KernelScriptError as KernelScriptError,
+    )
+    from airflow_provider_kernel.client.resources.browsers.models import (
+        BrowserSession as BrowserSession,
+        CommandResult as CommandResult,
+        FileInfo as FileInfo,
+        Replay as Replay,
+        ScriptResult as ScriptResult,
+    )
     from airflow_provider_kernel.client.resources.invocations.errors import (
         KernelInvocationFailedError as KernelInvocationFailedError,
         KernelInvocationFinishedError as KernelInvocationFinishedError,
@@ -108,6 +121,10 @@ _PUBLIC = {
     "http.request": "Request",
     "resources.apps": "AppAction AppVersion",
     "resources.auth": "AuthContext",
+    "resources.browsers.errors": (
+        "KernelBrowserGoneError KernelBrowserLimitError KernelCommandTimeoutError KernelScriptError"
+    ),
+    "resources.browsers.models": "BrowserSession CommandResult FileInfo Replay ScriptResult",
     "resources.invocations.errors": (
         "KernelInvocationFailedError KernelInvocationFinishedError KernelInvocationTimeoutError "
         "KernelOutputError KernelOutputTooLargeError"

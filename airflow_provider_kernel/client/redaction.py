@@ -1,5 +1,5 @@
 """
-Mask the API keys of this process in text for people: error messages, and the lines of logs.
+Mask the API keys of this process, and tokens in addresses, in text for people: error messages, and lines of logs.
 
 Answers are parsed as they are. A name, an id or an output that contains a key is data, and changing it would make
 it another one.
@@ -26,6 +26,8 @@ _ESCAPE = rf"(?:\\{{1,8}}|(?:{_URL_BACKSLASH}){{1,8}}|(?:{_HTML_BACKSLASH}){{1,8
 _LONGEST_FORM = 20_000
 #: What the encodings of a character begin with. Text without them can hold a key only as it is, or as base64.
 _ESCAPES = "\\%&"
+#: The token in an address of a browser.
+_TOKEN = re.compile(r"(?i)(jwt(?:=|%3d|\\u003d)[\"']?)[\w.~+/-]+")
 _HTML_NAMES = {'"': "quot", "'": "apos", "&": "amp", "<": "lt", ">": "gt"}
 
 
@@ -40,6 +42,8 @@ def mask(text: str) -> str:
     Mask all registered keys in a text, in the forms that a text may hold: as they are, in ``repr()``, escaped for
     JSON, URL or HTML, and in base64. Mask before a text is cut: a cut could leave a part of a key.
     """
+    if "jwt" in text.lower():
+        text = _TOKEN.sub(rf"\1{MASK}", text)
     # The longest first: a key may begin with another one.
     for key in sorted(_keys, key=len, reverse=True):
         text = _keys[key].mask(text)

@@ -25,6 +25,7 @@ from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID, form_widgets, ui_field_behaviour
+from airflow_provider_kernel.hooks.browser_access import BrowserAccess
 from airflow_provider_kernel.hooks.connection import (
     config_from_connection,
     config_from_environment,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StreamError
 
 
-class KernelHook(SafeLogMixin, BaseHook):
+class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
     """
     Call the Kernel API with the settings of an Airflow connection.
 

@@ -80,6 +80,26 @@ def json_of(model: type[M]) -> Callable[[Response], M]:
     return parse
 
 
+def rows_of(model: type[M]) -> Callable[[Response], list[M]]:
+    """Build the parser of a body that is an array of one model's JSON, without paging. ``null`` is an empty one."""
+
+    def parse(response: Response) -> list[M]:
+        rows = load_json(response.body, response.headers.get("content-type"))
+        if rows is not None and not isinstance(rows, list):
+            raise ValueError("it is no array")
+        return [read_leniently(model, row) for row in rows or ()]
+
+    return parse
+
+
+def content(response: Response) -> bytes:
+    """Return a body that is a file."""
+    if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
+        # What answers with a page is a proxy: the files of a browser come without their own type.
+        raise ValueError("it is a page, not a file")
+    return response.body
+
+
 def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:
     """Tell whether the answer is an event stream, and not a proxy's page, for example."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,1 @@
+"""Browsers: sessions, and what runs inside them."""
