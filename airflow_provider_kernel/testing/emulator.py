@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kernel.testing.application import build_app
+from airflow_provider_kernel.testing.application import build_app, by_scope
 from airflow_provider_kernel.testing.backend import Backend
 from airflow_provider_kernel.testing.faults import Fault, FaultMiddleware, Faults
 from airflow_provider_kernel.testing.journal import Journal, JournalMiddleware, RecordedRequest
@@ -13,6 +13,7 @@ from airflow_provider_kernel.testing.outages import Outage, OutageKind, OutageMi
 from airflow_provider_kernel.testing.projects import HasProjects
 from airflow_provider_kernel.testing.resources import ROOMS
 from airflow_provider_kernel.testing.resources.apps import LATEST, Apps
+from airflow_provider_kernel.testing.resources.browsers import BrowserRecord, Browsers
 from airflow_provider_kernel.testing.resources.invocations import Invocations
 from airflow_provider_kernel.testing.resources.invocations.record import (
     FINAL,
@@ -74,9 +75,10 @@ class KernelEmulator(HasProjects):
         self._journal = Journal()
         self._faults = Faults()
         self._outage: Outage | None = None
-        app = FaultMiddleware(build_app(self._backend), self._faults, lambda: self.switches)
-        outages = OutageMiddleware(app, lambda: self._outage, lambda: self.switches)
-        self._app = JournalMiddleware(outages, self._journal)
+        app = build_app(self._backend)
+        faults = FaultMiddleware(app, self._faults, lambda: self.switches)
+        outages = OutageMiddleware(faults, lambda: self._outage, lambda: self.switches)
+        self._app = by_scope(http=JournalMiddleware(outages, self._journal), websocket=app)
         self._server: EmulatorServer | None = None
         self._reserved: socket | None = None
 
@@ -274,6 +276,13 @@ class KernelEmulator(HasProjects):
         :raises AssertionError: with the journal, after the timeout.
         """
         return self._journal.wait_for(method, path, count, timeout)
+
+    # Browsers
+
+    @property
+    def browsers(self) -> tuple[BrowserRecord, ...]:
+        """A snapshot of every browser session, oldest first; not those of invocations."""
+        return self._backend.room(Browsers).records
 
     # Invocations
 

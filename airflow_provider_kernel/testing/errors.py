@@ -45,9 +45,9 @@ class ApiError(Exception):
         return body
 
 
-def invalid(message: str) -> ApiError:
+def invalid(message: str, code: str = "bad_request") -> ApiError:
     """Return a 400 for an invalid input."""
-    return ApiError(400, "bad_request", message, inner_code="invalid_input")
+    return ApiError(400, code, message, inner_code="invalid_input")
 
 
 def code_of(status: int, switches: Switches) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
-    from starlette.routing import Route
+    from starlette.routing import BaseRoute
 
     from airflow_provider_kernel.testing.backend import Backend
     from airflow_provider_kernel.testing.projects import Caller
@@ -22,9 +24,13 @@ class Room:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> Sequence[BaseRoute]:
         """Return the endpoints."""
         raise NotImplementedError
+
+    def places_in_use(self) -> int:
+        """Return how many of the organisation's sessions this resource holds. By default, none."""
+        return 0
 
     def stop(self) -> None:
         """Stop running code; the state stays. By default, no code runs."""

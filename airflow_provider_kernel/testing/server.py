@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -48,6 +48,12 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
+class _WebSocket(Protocol):
+    """What uvicorn makes of a connection that became a websocket."""
+
+    transport: asyncio.Transport
+
+
 class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -82,7 +88,10 @@ class _Uvicorn(uvicorn.Server):
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
-            cast("_Protocol", connection).drop(reset=False)
+            if isinstance(connection, _Protocol):
+                connection.drop(reset=False)
+            else:
+                cast("_WebSocket", connection).transport.close()
         await asyncio.sleep(0)
         tasks = set(self.server_state.tasks)
         if tasks:
@@ -112,7 +121,8 @@ class EmulatorServer:
             self._guarded,
             http=_Protocol,
             loop="asyncio",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=256 * 1024 * 1024,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -45,6 +45,11 @@ class Switches:
     :param max_concurrent_per_app: the same for each app.
     :param retry_after: the `Retry-After` seconds of a concurrency 429; None leaves the header out.
     :param capacity_exhausted: whether every create is a 529.
+    :param browser_visible_after: emulated seconds for which GET and the list do not show a new browser session.
+    :param browser_name_free_after: emulated seconds after the end of a browser session for which its name is taken.
+    :param profile_save_seconds: emulated seconds that the end of a session takes that saves its profile.
+    :param replay_seconds: emulated seconds until a replay that was stopped can be fetched.
+    :param cdp_open_after_delete: whether DevTools connections stay open when their session ends.
     :param not_found_code: `code` of a 404 body.
     :param project_not_found_code: `code` of a 404 body about a project; documented.
     :param concurrency_code: `code` of a concurrency 429 body.
@@ -76,6 +81,11 @@ class Switches:
     max_concurrent_per_app: int | None = None
     retry_after: int | None = 1
     capacity_exhausted: bool = False
+    browser_visible_after: float = 0.0
+    browser_name_free_after: float = 0.0
+    profile_save_seconds: float = 0.0
+    replay_seconds: float = 0.0
+    cdp_open_after_delete: bool = False
     not_found_code: str = "not_found"
     project_not_found_code: str = "project_not_found"
     concurrency_code: str = "concurrency_limit_exceeded"

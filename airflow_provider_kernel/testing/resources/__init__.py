@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_kernel.testing.resources.apps import Apps
 from airflow_provider_kernel.testing.resources.auth import Auth
+from airflow_provider_kernel.testing.resources.browsers import Browsers
 from airflow_provider_kernel.testing.resources.invocations import Invocations
 from airflow_provider_kernel.testing.resources.limits import Limits
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 ROOMS: tuple[type[Room], ...] = (
     Apps,
     Auth,
+    Browsers,
     Invocations,
     Limits,
 )

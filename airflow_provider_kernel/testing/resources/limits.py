@@ -25,7 +25,7 @@ class Limits(Room):
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
         self.max_concurrent_sessions = 5
-        #: None: the use cannot be read.
+        #: Beside the sessions of this emulator. None: the use cannot be read.
         self.concurrent_sessions_used: int | None = 0
         #: None: projects have no limit of their own.
         self.default_project_max_concurrent_sessions: int | None = None
@@ -48,7 +48,8 @@ class Limits(Room):
 
     def json(self) -> dict[str, Any]:
         """Return the `OrgLimits`."""
-        used = self.concurrent_sessions_used
+        held = sum(room.places_in_use() for room in self.backend.rooms)
+        used = None if self.concurrent_sessions_used is None else self.concurrent_sessions_used + held
         return {
             "max_concurrent_sessions": self.max_concurrent_sessions,
             "concurrent_sessions_used": used,
