@@ -128,7 +128,7 @@ def test_only_demo_and_cli_import_the_emulator():
     assert importers == {"cli", "demo", "testing"}
 
 
-def test_emulated_resources_import_no_other_resource_but_apps():
+def test_emulated_resources_import_no_other_resource_but_apps_and_limits():
     prefix = "airflow_provider_kernel.testing.resources."
     folder = Path(airflow_provider_kernel.__file__).parent / "testing" / "resources"
     crossings = set()
@@ -138,5 +138,5 @@ def test_emulated_resources_import_no_other_resource_but_apps():
             name.removeprefix(prefix).partition(".")[0] for name in imported_by(path) if name.startswith(prefix)
         }
         crossings |= {(own, other) for other in others - {own} if own != "__init__"}
-    # An invocation runs an action of a deployed app.
-    assert crossings == {("invocations", "apps")}
+    # An invocation runs an action of a deployed app; a browser takes a place of the organisation.
+    assert crossings == {("invocations", "apps"), ("browsers", "limits")}

@@ -47,12 +47,14 @@ def test_wheel_has_package_typing_marker_logo_and_examples(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_wheel_requires_server_and_tables_only_for_the_extra_emulator(wheel):
+def test_wheel_requires_server_tables_and_playwright_only_for_extras(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     required = re.findall(r"^Requires-Dist: ([\w-]+).*?(; .*)?$", archive.read(metadata).decode(), re.MULTILINE)
-    assert {name for name, marker in required if marker} == {"rich", "starlette", "uvicorn"}
-    assert {marker for _, marker in required} == {"", "; extra == 'emulator'"}
+    assert {(name, marker[2:]) for name, marker in required if marker} == {
+        *((name, "extra == 'emulator'") for name in ("rich", "starlette", "uvicorn", "websockets")),
+        ("playwright", "extra == 'playwright'"),
+    }
 
 
 def test_wheel_in_an_empty_environment_is_listed_by_airflow(wheel, tmp_path):
