@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         KernelResponseTooLargeError as KernelResponseTooLargeError,
         KernelRowTooLargeError as KernelRowTooLargeError,
         KernelServerError as KernelServerError,
+        KernelTaskKilledError as KernelTaskKilledError,
         KernelTimeoutError as KernelTimeoutError,
     )
     from airflow_provider_kernel.client.flow import (
@@ -114,7 +115,7 @@ _PUBLIC = {
         "KernelConflictError KernelConnectionError KernelError KernelInputError KernelInvocationKilledError "
         "KernelLostContactError KernelNotFoundError KernelPermissionError KernelRateLimitError "
         "KernelResponseError KernelResponseTooLargeError KernelRowTooLargeError KernelServerError "
-        "KernelTimeoutError"
+        "KernelTaskKilledError KernelTimeoutError"
     ),
     "flow": "Flow Sleep",
     "http.pagination": "Page",

@@ -22,7 +22,7 @@ The errors of this package, as one tree. Those of invocations are in ``resources
     ├── KernelInvocationFinishedError    the invocation had already ended, with another result
     ├── KernelInvocationFailedError      the invocation ended as failed
     ├── KernelInvocationTimeoutError     the invocation did not end in time
-    ├── KernelInvocationKilledError      the task that waited for it was killed
+    ├── KernelTaskKilledError            the task was killed
     ├── KernelLostContactError           the invocation could not be read for too long
     ├── KernelAmbiguousStartError        a start whose outcome is unknown
     └── KernelOutputError                the output cannot be handed to other tasks as it is
@@ -344,8 +344,12 @@ class KernelServerError(KernelAPIError):
     """5xx: the API failed, or (529) has no capacity left just now."""
 
 
-class KernelInvocationKilledError(KernelError):
-    """The task was killed while it waited for its invocation."""
+class KernelTaskKilledError(KernelError):
+    """The task was killed while it waited for its invocation, or used its browser."""
+
+
+#: The name that it had when invocations were the only kind of object.
+KernelInvocationKilledError = KernelTaskKilledError
 
 
 class KernelLostContactError(KernelError):
@@ -366,7 +370,7 @@ class KernelLostContactError(KernelError):
 
 class KernelAmbiguousStartError(KernelError):
     """
-    It is unknown whether an invocation was started, or which one it is.
+    It is unknown whether an invocation or a browser was started, or which one it is.
 
     The answer to its create request got lost and the search for it was not conclusive, or the record of an earlier
     try cannot be read. It is permanent for the task, since another try could start a second run beside the first.
@@ -374,6 +378,6 @@ class KernelAmbiguousStartError(KernelError):
 
     permanent = True
     advice = (
-        "An invocation MAY be running: look for it in the Kernel dashboard, end it if it is there, and clear "
-        "the task. If nobody does, it ends by itself at its async_timeout_seconds"
+        "It MAY be running: look for it in the Kernel dashboard, end it if it is there, and clear the task. If "
+        "nobody does, it ends by itself: an invocation at its async_timeout_seconds, a browser at its idle_timeout"
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.client.log_group import LogGroup, current_log
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 
@@ -36,7 +36,7 @@ def side_information(failed: str, logger: Any | None) -> Iterator[None]:
     """
     try:
         yield
-    except KernelInvocationKilledError:
+    except KernelTaskKilledError:
         raise
     except Exception as error:  # noqa: BLE001 (see above)
         if logger is not None:

@@ -50,7 +50,7 @@ _Task = ExpectedTask
 _STAY = {"city": "Lisbon", "nights": 2}
 _CLOSED = {"error": "The shop is closed"}
 _MOVED = {"error": "The page has moved", "see": "https://example.com"}
-_TIMED_OUT = {"error": "The Airflow task ended before the invocation: AirflowTaskTimeout"}
+_TIMED_OUT = {"error": "The Airflow task ended early: AirflowTaskTimeout"}
 _KILLED = {"error": "The Airflow task was killed"}
 
 EXAMPLES = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle.ending import end_within, for_ending
@@ -116,7 +116,7 @@ class EndSender:
 
     def _pause(self, seconds: float) -> None:
         if self.is_overtaken.wait(seconds):
-            raise KernelInvocationKilledError("The task was killed meanwhile")
+            raise KernelTaskKilledError("The task was killed meanwhile")
 
     def _check(self, record: StartRecord, *, asks: bool) -> None:
         answer = Answer(not self._is_taken_over(), TaskState.UNKNOWN)

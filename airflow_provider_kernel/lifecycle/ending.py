@@ -131,7 +131,7 @@ def _log_first_failure(
         if logger is not None and state.attempt_number == 1:
             error = state.outcome.exception() if state.outcome else None
             logger.warning(
-                "%s %s could not be cancelled yet: %s; trying again for up to %.0f s",
+                "%s %s could not be ended yet: %s; trying again for up to %.0f s",
                 kind.capitalize(),
                 external_id or "(its id is not known yet)",
                 error,

@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelError,
-    KernelInvocationKilledError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.safe_logger import get_logger
@@ -116,7 +116,7 @@ class Owner(Generic[R]):
         :param record: what the ledger holds of this start; the object is found by it should the answer get lost.
         :return: the object as the create's answer describes it. Also in a task that was killed meanwhile, which
             :meth:`check` raises once the id is stored.
-        :raises KernelInvocationKilledError: when the task was killed before anything was started.
+        :raises KernelTaskKilledError: when the task was killed before anything was started.
         :raises KernelAmbiguousStartError: when it is unknown whether anything was started.
         :raises KernelError: when nothing was started.
         """
@@ -176,7 +176,7 @@ class Owner(Generic[R]):
 
         To be adopted before.
 
-        :raises KernelInvocationKilledError: when the task was killed, or another try has taken the object over.
+        :raises KernelTaskKilledError: when the task was killed, or another try has taken the object over.
         :raises KernelError: when it could not be ended; it is still owned.
         """
         self._is_replacing = True
@@ -239,7 +239,7 @@ class Owner(Generic[R]):
         while True:
             if self.killed and self._state in END_IS_UNDER_WAY:
                 name = f"{self.resource.kind} {self.external_id or '(its id is not known yet)'}"
-                log.warning("Still cancelling %s. Next in line: %s", name, after_kill(AFTER_WORKER))
+                log.warning("Still ending %s. Next in line: %s", name, after_kill(AFTER_WORKER))
             seconds = self._until + _LAST_ATTEMPT_SECONDS - time.monotonic()
             if not self._order_and_wait(Event.END, reason, seconds):
                 late = TimeoutError(f"no answer within {WORKER_END_SECONDS:.0f} s")
@@ -329,11 +329,9 @@ class Owner(Generic[R]):
     def _refusal(self) -> BaseException:
         return self._killed_error() if self.killed else RuntimeError(f"Nothing can be started: {self._state.value}")
 
-    def _killed_error(self) -> KernelInvocationKilledError:
+    def _killed_error(self) -> KernelTaskKilledError:
         name = f" {self.external_id}" if self.external_id else ""
-        return KernelInvocationKilledError(
-            f"The task was killed while it waited for its {self.resource.kind}{name}"
-        )
+        return KernelTaskKilledError(f"The task was killed while it waited for its {self.resource.kind}{name}")
 
     def _shut_down(self) -> None:
         if self._fence is not None:

@@ -17,8 +17,8 @@ from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelConfigurationError,
     KernelError,
-    KernelInvocationKilledError,
     KernelLostContactError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -167,7 +167,7 @@ class OwningTry(Generic[R]):
         else:
             is_old = ownership.try_number != self._ti.try_number
         if is_old:
-            raise KernelInvocationKilledError("The task was killed, and another try of it runs")
+            raise KernelTaskKilledError("The task was killed, and another try of it runs")
 
     def _own(self, record: StartRecord | None) -> None:
         # Until its id is returned, an object that outlives the task belongs to the task, too.

@@ -41,9 +41,9 @@ class Ownership(Enum):
 
 
 class EndReason(str, Enum):
-    """Why an object is ended. Users read it as the output of the invocation."""
+    """Why an object is ended. Users read it in the log, and as the output of an invocation."""
 
-    TASK_ENDED_EARLY = "The Airflow task ended before the invocation"
+    TASK_ENDED_EARLY = "The Airflow task ended early"
     TASK_KILLED = "The Airflow task was killed"
     TASK_CLEARED = "The Airflow task was cleared"
     TASK_FAILED = "The Airflow task was marked as failed"
@@ -203,7 +203,7 @@ def end_failed(
     :param next_in_line: who ends it next, as a noun phrase.
     """
     name = external_id or "(its id is not known yet)"
-    line = f"{kind.capitalize()} {name} could not be cancelled: {text or str(error) or type(error).__name__}"
+    line = f"{kind.capitalize()} {name} could not be ended: {text or str(error) or type(error).__name__}"
     if next_in_line:
         line = f"{line}. Next in line: {next_in_line}"
     return EndReport(((logging.ERROR, line),), error=error)

@@ -11,8 +11,8 @@ from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelError,
     KernelInputError,
-    KernelInvocationKilledError,
     KernelNotFoundError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.outage import Outage, is_refused_access, persist
@@ -161,7 +161,7 @@ class ExactlyOnceStarter(Generic[R]):
     def _find_lost(self, record: StartRecord) -> R | None:
         try:
             return self._find(record, patience=self._resource.listing_lag_seconds)
-        except KernelInvocationKilledError:
+        except KernelTaskKilledError:
             raise
         except KernelError as error:
             if self._ledger.remembers or isinstance(error, KernelAmbiguousStartError):

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel._compat import NOT_RETRIED
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.client.safe_logger import get_logger
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def check_still_running(ti: Any) -> None:
     """Raise when a task was marked or cleared: a worker that is about to defer gets no signal."""
     state = fetch_task_state(ti)
     if state != TaskState.RUNNING:
-        raise KernelInvocationKilledError(f"The task is no longer running; Airflow says that it is {state}")
+        raise KernelTaskKilledError(f"The task is no longer running; Airflow says that it is {state}")
 
 
 def fetch_task_states(dag_id: str, run_id: str, *, task_ids: list[str] | None = None) -> dict[str, str]:

@@ -193,7 +193,7 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         if ending.done():
             return ending.result()
         self.log.warning(
-            "%s %s is not cancelled after %.0f s; the trigger goes on in the background, and the task is resumed",
+            "%s %s has not ended after %.0f s; the trigger goes on in the background, and the task is resumed",
             self.resource.kind.capitalize(),
             self.external_id,
             _OVERDUE_SECONDS,
@@ -257,7 +257,7 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         except (asyncio.CancelledError, KeyboardInterrupt, RuntimeError):
             # A second Ctrl-C may hit any line. In one of anyio's cancel scopes it comes out as a RuntimeError.
             self.log.warning(
-                "The process stops before %s %s is cancelled; there is time for one more attempt",
+                "The process stops before %s %s has ended; there is time for one more attempt",
                 self.resource.kind,
                 self.external_id,
             )

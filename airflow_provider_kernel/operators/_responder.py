@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelError, KernelTaskKilledError
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.outage import Outage, is_about_the_request, persist
 from airflow_provider_kernel.client.resources.invocations import flows
@@ -263,7 +263,5 @@ class InvocationResponder:
         self._kill_worker.close()
         self._fence.close()
 
-    def _killed_error(self) -> KernelInvocationKilledError:
-        return KernelInvocationKilledError(
-            f"The task was killed while invocation {self.invocation_id} waited for it"
-        )
+    def _killed_error(self) -> KernelTaskKilledError:
+        return KernelTaskKilledError(f"The task was killed while invocation {self.invocation_id} waited for it")

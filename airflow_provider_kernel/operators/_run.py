@@ -90,9 +90,9 @@ class Run:
     def check_killed(self, message: str) -> None:
         """Raise in a run that was killed: after ``on_kill`` has returned, the task goes on."""
         if self.killed:
-            from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+            from airflow_provider_kernel.client.errors import KernelTaskKilledError
 
-            raise KernelInvocationKilledError(message)
+            raise KernelTaskKilledError(message)
 
     def defer(self, kill: Callable[[], object]) -> None:
         """Note that the task defers; from now on a kill also calls ``kill``."""

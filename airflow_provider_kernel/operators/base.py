@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser, see
-from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelTaskKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.links.kernel import DASHBOARD
@@ -246,7 +246,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         except KernelError as error:
             from airflow_provider_kernel.operators._failure import fail, failure_of, log_failure
 
-            if not isinstance(error, KernelInvocationKilledError):  # the kill has been logged
+            if not isinstance(error, KernelTaskKilledError):  # the kill has been logged
                 log_failure(error, self.log)
             if not runs_code_of_users:
                 raise failure_of(error) from None

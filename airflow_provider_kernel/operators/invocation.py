@@ -173,7 +173,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
         :return: the invocation's output; without ``wait_for_completion`` its id.
         :raises KernelInvocationFailedError: when it ended as ``failed``.
-        :raises KernelInvocationKilledError: when the task was killed meanwhile.
+        :raises KernelTaskKilledError: when the task was killed meanwhile.
         :raises KernelInvocationTimeoutError: when it did not end long after its own time limit.
         """
         if not self.wait_for_completion:

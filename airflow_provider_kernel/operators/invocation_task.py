@@ -64,7 +64,7 @@ class WaitingInvocation:
 
         :raises KernelLostContactError: when Kernel has refused the key for minutes; the invocation is left alone.
         :raises KernelInvocationFinishedError: when the invocation has ended; the task fails without a retry.
-        :raises KernelInvocationKilledError: when the task was killed.
+        :raises KernelTaskKilledError: when the task was killed.
         """
         self._responder.check()
 
@@ -155,7 +155,7 @@ class KernelInvocationTaskOperator(KernelClientMixin, PythonOperator):
         Run the function and end the invocation with its return value.
 
         :raises AirflowFailException: when the invocation had ended before, or cannot take the return value.
-        :raises KernelInvocationKilledError: when the task was killed meanwhile.
+        :raises KernelTaskKilledError: when the task was killed meanwhile.
         """
         from airflow_provider_kernel.lifecycle.task_instances import has_retries_left
         from airflow_provider_kernel.operators._responder import InvocationResponder

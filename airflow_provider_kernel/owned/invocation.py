@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from airflow_provider_kernel.arguments import check_correlation
 from airflow_provider_kernel.client.errors import (
     KernelError,
-    KernelInvocationKilledError,
     KernelLostContactError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.flow import Flow
 from airflow_provider_kernel.client.http.pagination import Page
@@ -207,7 +207,7 @@ def fetch_after_deferral(
     :param started: when the task started, to say how long the limit was that has passed.
     :raises KernelInvocationTimeoutError: when the deadline has passed, and it still runs, the trigger ended it, or
         it cannot be fetched.
-    :raises KernelInvocationKilledError: when the task was killed meanwhile.
+    :raises KernelTaskKilledError: when the task was killed meanwhile.
     :raises KernelLostContactError: when it could not be fetched, or still runs although the trigger gave up.
     :raises KernelError: when it does not exist, or its id is unknown.
     """
@@ -235,7 +235,7 @@ def _passed_limit(event: dict[str, Any], started: datetime | None) -> str:
 def _fetch_overdue(hook: KernelHook, invocation_id: str, limit: str, *, was_ended: bool) -> Invocation:
     try:
         invocation = hook.get_invocation(invocation_id)
-    except KernelInvocationKilledError:
+    except KernelTaskKilledError:
         raise
     except KernelError as error:
         raise KernelInvocationTimeoutError(
@@ -273,7 +273,7 @@ def _fetch_lost(hook: KernelHook, invocation_id: str, event: Mapping[str, Any]) 
     ends_nothing = event.get("ends_nothing") is True
     try:
         invocation = hook.get_invocation(invocation_id)
-    except KernelInvocationKilledError:
+    except KernelTaskKilledError:
         raise
     except KernelError as error:
         if error.says_absent and not ends_nothing:

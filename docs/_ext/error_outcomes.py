@@ -106,7 +106,7 @@ SAME_AS = {
 #: The errors that no request raises, and where they come from.
 NOT_OF_A_REQUEST = {
     "KernelError": "the base of all; by itself, only of a resumed task that does not know its invocation",
-    "KernelInvocationKilledError": "of a kill",
+    "KernelTaskKilledError": "of a kill",
     "KernelLostContactError": "what a wait ends with after one of the errors above",
     "KernelAmbiguousStartError": "what a start ends with after one of the errors above",
 }

@@ -552,7 +552,7 @@ class TestTheWaits:
         assert client.waits == [pytest.approx(0.2), pytest.approx(0.4)]
 
     def test_follow_raises_an_error_of_its_sleep(self, client, kernel_emulator):
-        killed = errors.KernelInvocationKilledError("killed")
+        killed = errors.KernelTaskKilledError("killed")
 
         def kill():
             raise killed
@@ -560,7 +560,7 @@ class TestTheWaits:
         client.on_wait = kill
         kernel_emulator.add_fault(Fault("GET", PATH, None, status=500))
         follower = EventFollower("abc")
-        with pytest.raises(errors.KernelInvocationKilledError) as caught:
+        with pytest.raises(errors.KernelTaskKilledError) as caught:
             follow(client, follower)
         assert caught.value is killed
         assert follower.given_up is None

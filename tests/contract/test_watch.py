@@ -205,7 +205,7 @@ class TestTheSleep:
     @pytest.mark.parametrize(
         "error",
         [
-            errors.KernelInvocationKilledError("the task was killed"),
+            errors.KernelTaskKilledError("the task was killed"),
             errors.KernelConnectionError("as a look that went wrong, but it is none"),
         ],
         ids=["killed", "transient"],

@@ -111,7 +111,7 @@ def test_safety_net_uses_the_rendered_connection_of_each_record(started, call_ba
 def test_safety_net_goes_on_when_one_connection_does_not_exist(reason, started, call_back, kernel_emulator, caplog):
     call_back({"one": [ownership("lost", kernel_conn_id="gone")], "mapped": [ownership(started())]}, reason)
     assert statuses(kernel_emulator) == [("failed", 0)]
-    assert "Invocation lost could not be cancelled: There is no Airflow connection 'gone'" in caplog.text
+    assert "Invocation lost could not be ended: There is no Airflow connection 'gone'" in caplog.text
     assert "Next in line: the sweep" in caplog.text
 
 
@@ -136,7 +136,7 @@ def test_safety_net_ends_the_other_invocations_when_one_cannot_be_ended(
     call_back({"one": [ownership(first), ownership(second), ownership("nonexistent")]})
     assert kernel_emulator.invocation(first).status == "running"
     assert kernel_emulator.invocation(second).status == "failed"
-    assert f"Invocation {first} could not be cancelled: " in caplog.text
+    assert f"Invocation {first} could not be ended: " in caplog.text
     assert "Invocation nonexistent does not exist any more" in caplog.text
 
 
@@ -251,7 +251,7 @@ def test_safety_net_goes_on_until_an_outage_is_over(
     kernel_emulator.outage(kind, seconds=seconds)
     call_back({"mapped": records}, reason)
     assert statuses(kernel_emulator) == [("failed", 0)] * 3
-    assert "could not be cancelled yet" in caplog.text
+    assert "could not be ended yet" in caplog.text
 
 
 def test_safety_net_stops_ten_seconds_before_airflow_would_kill_its_process(
@@ -276,7 +276,7 @@ def test_safety_net_tries_once_when_no_time_is_left(kind, started, call_back, ke
         call_back({"mapped": records})
     assert time.monotonic() - began < 5.0
     assert len(kernel_emulator.journal) - before == 2
-    assert caplog.text.count("could not be cancelled: ") == 2
+    assert caplog.text.count("could not be ended: ") == 2
 
 
 def test_safety_net_tries_all_invocations_at_once(started, call_back, kernel_emulator):

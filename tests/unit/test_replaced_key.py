@@ -11,7 +11,7 @@ from support.dag_callbacks import XComs, answer_from, leave_seconds, new_dag, ow
 from support.triggerer import Supervisor, task_instance as instance
 
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations
-from airflow_provider_kernel.client.errors import KernelError, KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelError, KernelTaskKilledError
 from airflow_provider_kernel.client.resources.invocations.requests import get_invocation
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
@@ -262,7 +262,7 @@ def kill_after(act, seconds):
 def test_kill_ends_with_a_key_that_is_replaced(run, rotation, kernel_emulator):
     seconds = []
     result = run(kill_after(lambda operator: rotation.now(), seconds), **HANG)
-    assert isinstance(result.error, KernelInvocationKilledError)
+    assert isinstance(result.error, KernelTaskKilledError)
     assert kernel_emulator.invocations[0].status == "failed"
     assert seconds[0] < KILL_SECONDS / 2
 

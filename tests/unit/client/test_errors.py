@@ -61,7 +61,7 @@ ONE_OF_EACH = [
     KernelInvocationFinishedError(FINISHED, "succeeded"),
     KernelInvocationFailedError(FINISHED),
     KernelInvocationTimeoutError("too long"),
-    errors.KernelInvocationKilledError("killed"),
+    errors.KernelTaskKilledError("killed"),
     errors.KernelLostContactError("lost contact"),
     errors.KernelAmbiguousStartError("unknown"),
     KernelOutputError("no"),
@@ -129,7 +129,7 @@ class TestPermanent:
             (KernelInvocationFinishedError, True),
             (KernelInvocationFailedError, False),
             (KernelInvocationTimeoutError, False),
-            (errors.KernelInvocationKilledError, False),
+            (errors.KernelTaskKilledError, False),
             (errors.KernelLostContactError, False),
             (errors.KernelAmbiguousStartError, True),
             (KernelOutputError, True),
@@ -203,7 +203,7 @@ class TestText:
         assert kind("lost", sent=False).sent is False
 
     def test_ambiguous_start_says_that_an_invocation_may_be_running(self):
-        assert "An invocation MAY be running" in str(errors.KernelAmbiguousStartError("unknown"))
+        assert "It MAY be running" in str(errors.KernelAmbiguousStartError("unknown"))
 
 
 class TestInvocationErrors:

@@ -9,7 +9,7 @@ import pytest
 from support.hostile_text import EVIL, check_harmless
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout, TaskDeferred
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger, only_informs, side_information
 
 
@@ -105,7 +105,7 @@ def test_side_information_that_fails_is_logged_once_without_its_text(texts):
         asyncio.CancelledError(),
         TaskDeferred(trigger=None, method_name="m"),
         AirflowTaskTimeout(),
-        KernelInvocationKilledError("killed"),
+        KernelTaskKilledError("killed"),
     ],
     ids=lambda error: type(error).__name__,
 )

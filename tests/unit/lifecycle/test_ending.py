@@ -141,7 +141,7 @@ def test_end_logs_once_that_it_goes_on_and_the_report_names_who_is_next(end, cap
     failures = itertools.repeat(api_error(500))
     report, *_ = end(failures, next_in_line="the safety net of the DAG")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "Lamp l1 could not be cancelled yet" in caplog.text
+    assert "Lamp l1 could not be ended yet" in caplog.text
     assert "trying again for up to 120 s" in caplog.text
     ((level, text),) = report.lines
     assert level == logging.ERROR

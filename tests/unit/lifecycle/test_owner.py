@@ -13,8 +13,8 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelBadRequestError,
-    KernelInvocationKilledError,
     KernelServerError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
@@ -68,7 +68,7 @@ def owned(make_owner):
 def retries():
     """Set once a start or an end waits before its next attempt."""
     waits = threading.Event()
-    texts = ("next one in", "could not be cancelled yet")
+    texts = ("next one in", "could not be ended yet")
     handler = logging.Handler()
     handler.emit = lambda record: waits.set() if any(text in record.getMessage() for text in texts) else None
     logger = logging.getLogger("airflow_provider_kernel")
@@ -81,7 +81,7 @@ def collect_kill(errors, owner, record, mark):
     """Start the object; note the error of a kill."""
     try:
         owner.start(record, mark)
-    except KernelInvocationKilledError as error:
+    except KernelTaskKilledError as error:
         errors.append(error)
 
 
@@ -182,7 +182,7 @@ def test_end_that_a_proxy_answers_with_404_is_tried_again(owned, kernel_emulator
 def test_failed_end_is_ordered_anew(owned, kernel_emulator, refused_ends, caplog):
     assert not owned.end("the task failed")
     assert kernel_emulator.invocation(owned.external_id).status == "running"
-    assert f"Invocation {owned.external_id} could not be cancelled" in caplog.text
+    assert f"Invocation {owned.external_id} could not be ended" in caplog.text
     assert "trying again for up to" in caplog.text
     assert "Next in line: the next try of the task, the DAG's safety net, the sweep" in caplog.text
     kernel_emulator.clear_faults()
@@ -316,7 +316,7 @@ def test_owner_ends_an_object_whose_id_is_known_after_the_kill(make_owner, confi
 def test_owner_starts_nothing_after_a_kill(make_owner, kernel_emulator):
     owner, record, mark = make_owner()
     owner.kill()
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owner.start(record, mark)
     assert kernel_emulator.journal == ()
 
@@ -347,7 +347,7 @@ def test_kill_leaves_a_released_object(owned, kernel_emulator):
 
 def test_release_in_a_killed_task_raises(owned):
     owned.kill()
-    with pytest.raises(KernelInvocationKilledError, match=owned.external_id):
+    with pytest.raises(KernelTaskKilledError, match=owned.external_id):
         owned.release()
 
 
@@ -357,7 +357,7 @@ def test_kill_and_end_leave_an_object_that_nobody_owns(make_owner, kernel_emulat
     assert duration(owner.kill) < 0.5
     owner.end("the task failed")
     assert kernel_emulator.requests("PATCH") == ()
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owner.check()
 
 
@@ -397,7 +397,7 @@ def test_wake_and_kill_cut_the_wait_of_the_owner_short(owned):
     owned.wake()
     assert duration(owned.wait, LONG) < 1
     killing = in_thread(owned.kill)
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owned.wait(LONG)
     killing.join(LONG)
 
@@ -408,7 +408,7 @@ def test_release_after_a_kill_that_failed_leaves_the_end_to_the_task(
     """Deferral or not: the killed task does not go on, so nobody takes over what it lets go of."""
     monkeypatch.setattr(owner_module, "LAST_URGENT_ATTEMPT_SECONDS", 0.2)
     owned.kill()
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owned.release()
     kernel_emulator.clear_faults()
     assert owned.end("the task failed")
@@ -475,7 +475,7 @@ def test_kill_makes_the_end_of_what_an_earlier_try_started_urgent(
     def replace():
         try:
             owner.replace(EndReason.TASK_CLEARED)
-        except KernelInvocationKilledError as error:
+        except KernelTaskKilledError as error:
             errors.append(error)
 
     replacing = in_thread(replace)
@@ -486,7 +486,7 @@ def test_kill_makes_the_end_of_what_an_earlier_try_started_urgent(
     replacing.join(LONG)
     assert kernel_emulator.invocation(earlier).status == "failed"
     assert len(errors) == 1
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owner.start(record, mark)
 
 
@@ -619,6 +619,6 @@ def test_replace_raises_when_another_try_has_taken_over(make_owner, earlier, fen
     owner, _, _ = make_owner(fence=fence)
     owner.adopt(StartRecord.naming(earlier))
     fence.may_end = False
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         owner.replace(EndReason.TASK_CLEARED)
     assert kernel_emulator.invocation(earlier).status == "running"

@@ -64,7 +64,7 @@ def test_safety_net_leaves_objects_of_an_unregistered_kind(start, run_failed, ke
 def test_safety_net_names_the_kind_of_what_it_cannot_end(start, run_failed, caplog):
     external_id = start()
     run_failed({"one": [ownership(external_id, kernel_conn_id="gone")]}, {"errand": EndableErrand()})
-    assert f"Errand {external_id} could not be cancelled: There is no Airflow connection 'gone'" in caplog.text
+    assert f"Errand {external_id} could not be ended: There is no Airflow connection 'gone'" in caplog.text
 
 
 def test_time_of_the_safety_net_counts_from_the_start_of_its_process(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelAmbiguousStartError, KernelTaskKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.end_all import Obligation, end_all
 from airflow_provider_kernel.lifecycle.ledger import Ledger
@@ -194,7 +194,7 @@ def test_kill_ends_the_widget(make_try, workshop):
     killed.start()
     killed.owner.kill()
     assert workshop.widgets[0].ended_because == EndReason.TASK_KILLED.value
-    with pytest.raises(KernelInvocationKilledError, match="its widget widget-0"):
+    with pytest.raises(KernelTaskKilledError, match="its widget widget-0"):
         killed.owner.check()
 
 

@@ -212,7 +212,7 @@ async def test_trigger_end_that_failed_is_logged_with_the_kind_and_id(make_trigg
     monkeypatch.setattr(ErrandTrigger, "log", property(lambda self: Recorder(logged)))
     await trigger.on_kill()
     assert logged[0] == "The state of the task could not be fetched: division by zero"
-    assert logged[-1].startswith(f"Errand {trigger.external_id} could not be cancelled: ")
+    assert logged[-1].startswith(f"Errand {trigger.external_id} could not be ended: ")
 
 
 class Recorder:

@@ -13,8 +13,8 @@ from support.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_kernel._compat import AirflowTaskTimeout
 from airflow_provider_kernel.client.errors import (
-    KernelInvocationKilledError,
     KernelLostContactError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations import wait
 from airflow_provider_kernel.client.resources.invocations.errors import (
@@ -134,7 +134,7 @@ class TestBeforeTheDeferral:
     def test_task_marked_or_cleared_before_it_defers_cancels(self, state, run, kernel_emulator, execution_api):
         execution_api.task_state = state
         result = run(KernelInvokeOperator, **BROWSERS)
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert (state or "gone") in str(result.error)
         assert_cancelled(kernel_emulator)
 
@@ -155,7 +155,7 @@ class TestBeforeTheDeferral:
                 return super().show_dashboard(*arguments, **options)
 
         result = make_task(KilledInTheFirstPolls, **BROWSERS).run()
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert_cancelled(kernel_emulator)
 
     def test_mapped_task_fetches_its_own_state_before_it_defers(self, make_task, kernel_emulator, execution_api):
@@ -225,7 +225,7 @@ class TestAfterTheDeferral:
         monkeypatch.setattr(KernelInvokeOperator, "_carried_by", killed_meanwhile)
         result = deferred.resume("execute_complete", event=event)
         assert result.state != "success"
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert kernel_emulator.requests("PATCH") == ()
 
     def test_event_carries_no_result_of_a_failed_invocation(self, deferred, kernel_emulator):
@@ -323,7 +323,7 @@ class TestAfterTheDeferral:
         kernel_emulator.add_fault(Fault("GET", "/invocations/*", status=500))
         event = {"invocation_id": deferred.invocation_id, "status": "finished"}
         result = deferred.resume("execute_complete", event=event)
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert states == ["failed"]
         assert_cancelled(kernel_emulator)
 
@@ -339,7 +339,7 @@ class TestAfterTheDeferral:
         event = {"invocation_id": deferred.invocation_id, "status": "finished"}
         result = deferred.resume("execute_complete", event=event)
         assert result.state == "up_for_retry"
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
 
     @pytest.mark.needs_airflow("3.3", "before, no try knows of another")
     def test_lost_contact_of_the_trigger_leaves_the_invocation_to_the_next_try(self, deferred, kernel_emulator):

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
-    KernelInvocationKilledError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFailedError
 from airflow_provider_kernel.hooks.kernel import KernelHook
@@ -134,7 +134,7 @@ class TestALostAnswer:
         kernel_emulator.add_fault(Fault("POST", "/invocations", drop="after"))
         kernel_emulator.add_fault(Fault("GET", "/invocations", body=[]))
         result = make_task(KilledWhileSearching, **HANG).run()
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert active(kernel_emulator) == []
         assert len(kernel_emulator.invocations) == 1
 

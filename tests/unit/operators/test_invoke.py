@@ -13,8 +13,8 @@ from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
     KernelAuthenticationError,
     KernelInputError,
-    KernelInvocationKilledError,
     KernelLostContactError,
+    KernelTaskKilledError,
 )
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
@@ -281,7 +281,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
 
         result = run(KilledAtOnce, **HANG)
         assert result.state == "up_for_retry"
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert kernel_emulator.journal == ()
 
     def test_second_kill_sends_nothing_more(self, run, kernel_emulator):
@@ -292,7 +292,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
                 return super()._wait(guard, *arguments)
 
         result = run(KilledTwice, **BROWSERS)
-        assert isinstance(result.error, KernelInvocationKilledError)
+        assert isinstance(result.error, KernelTaskKilledError)
         assert_cancelled(kernel_emulator)
 
     def test_kill_after_the_end_of_the_task_sends_nothing(self, run, kernel_emulator):
@@ -310,7 +310,7 @@ class TestTheInvocationDoesNotOutliveTheTask:
         result = run(KernelInvokeOperator, execution_timeout=timedelta(seconds=1), **BROWSERS)
         assert type(result.error).__name__ == "AirflowTaskTimeout"
         (invocation,) = kernel_emulator.invocations
-        assert f"Invocation {invocation.id} could not be cancelled" in caplog.text + capsys.readouterr().out
+        assert f"Invocation {invocation.id} could not be ended" in caplog.text + capsys.readouterr().out
         assert invocation.browsers == 0
 
     def test_execution_timeout_leaves_the_invocation_without_cancel_on_kill(self, run, kernel_emulator):

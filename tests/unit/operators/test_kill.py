@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.lifecycle import owner
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
@@ -88,7 +88,7 @@ def test_kill_returns_although_the_main_thread_holds_the_lock_of_a_log_handler(r
             super().sleep(seconds_to_sleep)
 
     result = run(KilledInALogCall, **HANG)
-    assert isinstance(result.error, KernelInvocationKilledError)
+    assert isinstance(result.error, KernelTaskKilledError)
     assert kernel_emulator.invocations[0].status == "failed"
     assert seconds[0] < KILL_SECONDS / 2
 

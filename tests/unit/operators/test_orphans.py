@@ -152,7 +152,7 @@ def test_sweep_spends_its_time_on_all_orphans_at_once(find_orphans, started, ker
     result, _ = find_orphans(dry_run_only=False)
     assert time.monotonic() - began < 20.0
     assert result.state == "up_for_retry"
-    assert all(f"Invocation {orphan} could not be cancelled: " in caplog.text for orphan in orphans)
+    assert all(f"Invocation {orphan} could not be ended: " in caplog.text for orphan in orphans)
     assert "Next in line: the next run of this DAG; else Kernel's own time limit" in caplog.text
 
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import Ledger
 from airflow_provider_kernel.lifecycle.owner import Owner
@@ -221,7 +221,7 @@ def fail(operator):
 @pytest.mark.parametrize("state", ["up_for_retry", "queued", "running"])
 @pytest.mark.parametrize(
     ("end", "error"),
-    [(KernelInvokeOperator.on_kill, KernelInvocationKilledError), (fail, RuntimeError)],
+    [(KernelInvokeOperator.on_kill, KernelTaskKilledError), (fail, RuntimeError)],
     ids=["kill", "failure"],
 )
 def test_process_of_an_earlier_try_leaves_the_invocation_and_its_record_to_the_next_try(

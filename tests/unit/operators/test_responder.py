@@ -6,7 +6,7 @@ import time
 import pytest
 from support.triggerer import task_instance
 
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord
@@ -134,7 +134,7 @@ def test_end_of_a_kill_that_failed_goes_on_in_the_main_thread(respond, superviso
     responder.kill()
     assert kernel_emulator.invocation(responder.invocation_id).status == "running"
     kernel_emulator.clear_faults()
-    with pytest.raises(KernelInvocationKilledError):
+    with pytest.raises(KernelTaskKilledError):
         responder.end_after_kill()
     invocation = kernel_emulator.invocation(responder.invocation_id)
     assert invocation.output_json == {"error": "The Airflow task was marked as failed"}

@@ -10,7 +10,7 @@ import threading
 import pytest
 from airflow.sdk import BaseOperator, task as task_decorators
 
-from airflow_provider_kernel.client.errors import KernelInvocationKilledError
+from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import inline
 from airflow_provider_kernel.links.kernel import DASHBOARD
@@ -101,7 +101,7 @@ def test_kill_before_execute_kills_the_run_that_comes(kind, first_run, kernel_em
     first = first_run(kind)
     started = kernel_emulator.requests("POST")
     first.task.on_kill()
-    assert isinstance(first.run().error, KernelInvocationKilledError)
+    assert isinstance(first.run().error, KernelTaskKilledError)
     assert kernel_emulator.requests("POST") == started
 
 
@@ -139,7 +139,7 @@ class TestDeferral:
         deferred.task.on_kill()
         kernel_emulator.finish(kernel_emulator.invocations[0].id, output=1)
         event = {"invocation_id": kernel_emulator.invocations[0].id, "status": "finished"}
-        assert isinstance(deferred.resume("execute_complete", event=event).error, KernelInvocationKilledError)
+        assert isinstance(deferred.resume("execute_complete", event=event).error, KernelTaskKilledError)
 
     def test_kill_while_the_task_is_deferred_does_not_reach_its_next_try(self, deferred):
         deferred.task.on_kill()

@@ -14,7 +14,7 @@ from airflow_provider_kernel import _compat
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.testing import Fault
 
-REASON = "The Airflow task ended before the invocation: KernelInvocationTimeoutError"
+REASON = "The Airflow task ended early: KernelInvocationTimeoutError"
 
 pytestmark = pytest.mark.usefixtures("kernel_connection", "supervisor")
 
@@ -123,7 +123,7 @@ async def test_deadline_logs_who_is_next_when_kernel_stays_down(overdue, kernel_
     await task
     await cancels_are_done()
     (error,) = [text for level, text in log() if level == "ERROR"]
-    assert error.startswith(f"Invocation {invocation_id} could not be cancelled: ")
+    assert error.startswith(f"Invocation {invocation_id} could not be ended: ")
     assert "Next in line: the worker that resumes the task, the DAG's safety net, " in error
 
 

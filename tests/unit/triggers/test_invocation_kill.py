@@ -213,7 +213,7 @@ async def test_failed_cancel_is_logged_with_who_is_next(
     await triggerer.kill(task)
     await cancels_are_done()
     (error,) = [text for level, text in log() if level == "ERROR"]
-    assert error.startswith(f"Invocation {invocation_id} could not be cancelled: ")
+    assert error.startswith(f"Invocation {invocation_id} could not be ended: ")
     assert "403" in error
     assert error.endswith(
         "Next in line: the next try after a clear, the DAG's safety net, the sweep, and Kernel's own time limit"
@@ -232,7 +232,7 @@ async def test_cancel_that_takes_too_long_is_logged(
     await cancels_are_done()
     fault.release()
     (error,) = [text for level, text in log() if level == "ERROR"]
-    assert error.startswith(f"Invocation {invocation_id} could not be cancelled: no answer in time. Next in line: ")
+    assert error.startswith(f"Invocation {invocation_id} could not be ended: no answer in time. Next in line: ")
 
 
 async def test_kill_without_cancel_on_kill_leaves_the_invocation(waits, triggerer, supervisor, changes):

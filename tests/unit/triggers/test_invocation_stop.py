@@ -77,7 +77,7 @@ def test_stop_of_the_triggerer_during_a_cancel_leaves_one_more_attempt(
     assert json.loads(invocation.output) == {"error": "The Airflow task was killed"}
     assert (
         "WARNING",
-        f"The process stops before invocation {invocation_id} is cancelled; there is time for one more attempt",
+        f"The process stops before invocation {invocation_id} has ended; there is time for one more attempt",
     ) in log()
     assert triggerer.events == []
 
@@ -89,7 +89,7 @@ def test_stop_of_the_triggerer_during_a_cancel_logs_who_is_next_when_kernel_is_d
     invocation_id = stop_during_a_cancel(failures=None, kills=True)
     assert kernel_emulator.invocation(invocation_id).status == "running"
     (error,) = [text for level, text in log() if level == "ERROR"]
-    assert error.startswith(f"Invocation {invocation_id} could not be cancelled: ")
+    assert error.startswith(f"Invocation {invocation_id} could not be ended: ")
     assert "Next in line: the next try after a clear, the DAG's safety net, the sweep, " in error
 
 

@@ -232,7 +232,7 @@ class TestPollErrors:
         poll(state("running"), state("failed"))
         assert poll.poll_errors == []
 
-    @pytest.mark.parametrize("error", [errors.KernelError("odd"), errors.KernelInvocationKilledError()], ids=str)
+    @pytest.mark.parametrize("error", [errors.KernelError("odd"), errors.KernelTaskKilledError()], ids=str)
     def test_error_that_is_no_failed_poll_is_raised(self, poll, error):
         with pytest.raises(errors.KernelError) as raised:
             poll(state("running"), error)
