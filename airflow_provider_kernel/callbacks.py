@@ -88,7 +88,7 @@ def kernel_task_safety_net(on_failure: Callback | Sequence[Callback] | None = No
 
 def cancel_kernel_task_invocation(context: Context) -> None:
     """
-    End the invocation that this task instance owns and that still runs, if no other try follows.
+    End the invocation or browser that this task instance owns and that still runs, if no other try follows.
 
     Pass it to a task as ``on_failure_callback``; :func:`kernel_task_safety_net` does that for all tasks of a DAG.
     It does nothing for a retry, for a task that was cleared and runs again, and for one that owns nothing.
@@ -108,29 +108,31 @@ def cancel_kernel_task_invocation(context: Context) -> None:
             f"The safety net of a task was called as {occasion.value}. {_WHERE_THE_NET_OF_A_TASK_BELONGS}"
         )
     if occasion.ends_task:
-        end_owned_by_task(context, kinds())
+        ti: Any = context["ti"]
+        end_owned_by_task(context, kinds(dag_id=ti.dag_id, run_id=ti.run_id))
 
 
 def cancel_kernel_invocations(context: Context) -> None:
     """
-    End every invocation that a task of this DAG run owns and that still runs.
+    End every invocation and every browser that a task of this DAG run owns and that still runs.
 
     Pass it to a DAG as ``on_failure_callback`` and ``on_success_callback``; :func:`kernel_safety_net` does both. It
     runs in the DAG processor, and so also when no process of the task is left to cancel: after a SIGKILL, a SIGINT,
     or the loss of the triggerer. Tasks with ``cancel_on_kill=False`` or ``wait_for_completion=False`` own none.
 
-    It tries until 10 seconds before Airflow would kill its process, all invocations at once. One that cannot be
+    It tries until 10 seconds before Airflow would kill its process, all of them at once. One that cannot be
     ended is logged, and does not keep the others from their end.
 
     :raises KernelInputError: when a ``DeadlineAlert`` calls it: a missed deadline does not end the run.
     """
     from airflow_provider_kernel.lifecycle.occasion import is_of_deadline
     from airflow_provider_kernel.lifecycle.safety_net import end_owned_by_run
+    from airflow_provider_kernel.lifecycle.task_instances import run_id_of
     from airflow_provider_kernel.owned import kinds
 
     if is_of_deadline(context):
         raise KernelInputError(f"The safety net was called for a missed deadline. {_WHERE_THE_NET_BELONGS}")
-    end_owned_by_run(context, kinds())
+    end_owned_by_run(context, kinds(dag_id=context["dag"].dag_id, run_id=run_id_of(context)))
 
 
 def complete_kernel_invocation(

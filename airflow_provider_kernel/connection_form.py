@@ -96,6 +96,12 @@ EXTRA_FIELDS = (
         "An invocation's page, with {invocation_id}, {app_name} or {session_id}; else tasks have no link.",
         default=DEFAULT_DASHBOARD_URL,
     ),
+    ExtraField(
+        "owner",
+        "Owner",
+        "Names this Airflow in the tags of its browsers; another one with the same account needs another name. "
+        "Empty: AIRFLOW_KERNEL_OWNER, or [api] base_url.",
+    ),
 )
 
 RELABELING = {"password": "API key", "host": "Base URL"}

@@ -40,7 +40,7 @@ _NOT_ASCII = r"[^\x00-\x7f]+"
 #: A key of its own in XCom: part of a URL of Airflow's, and of an index of MySQL, which ignores a space at the end.
 _XCOM_KEY = r"(?!\.+\Z)[\w.-](?:[\w .-]{0,248}[\w.-])?"
 _LINK_PREFIX = "_link_"
-_RESERVED = {"return_value", xcom_key("invocation")}
+_RESERVED = {"return_value", xcom_key("invocation"), xcom_key("browser")}
 
 _AS_TEXT = 'Set output_as="json_text" on the task to get the output as JSON text'
 _OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on the task"

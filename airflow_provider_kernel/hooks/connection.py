@@ -62,6 +62,11 @@ def config_from_connection(connection: Connection) -> KernelConfig:
         raise KernelConfigurationError(f"Airflow connection {connection.conn_id!r}: {error}") from None
 
 
+def owner_from_connection(connection: Connection | None) -> str | None:
+    """Read which Airflow a connection says that this is; ``None`` if it does not say so."""
+    return None if connection is None else _extra(connection)["owner"]
+
+
 def config_from_environment() -> KernelConfig | None:
     """
     Read ``KERNEL_API_KEY``, ``KERNEL_BASE_URL`` and ``KERNEL_PROJECT``, which Kernel's own tools use too.

@@ -31,6 +31,7 @@ from airflow_provider_kernel.hooks.connection import (
     config_from_environment,
     forms_to_mask,
     no_connection,
+    owner_from_connection,
     warning_of_type,
 )
 from airflow_provider_kernel.hooks.connection_source import ConnectionSource
@@ -164,6 +165,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
             self._has_named_type = True
             self.log.warning("%s", warning)
         config = config_from_connection(connection) if connection else config_from_environment()
+        self._owner = owner_from_connection(connection)
         if connection is not None:
             self._was_stored = True
         elif self._was_stored:

@@ -331,7 +331,7 @@ class Owner(Generic[R]):
 
     def _killed_error(self) -> KernelTaskKilledError:
         name = f" {self.external_id}" if self.external_id else ""
-        return KernelTaskKilledError(f"The task was killed while it waited for its {self.resource.kind}{name}")
+        return KernelTaskKilledError(f"The task was killed while it owned {self.resource.kind}{name}")
 
     def _shut_down(self) -> None:
         if self._fence is not None:

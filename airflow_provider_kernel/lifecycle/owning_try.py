@@ -138,6 +138,15 @@ class OwningTry(Generic[R]):
             self._give_up(timeout)
             raise
 
+    def finish(self) -> None:
+        """
+        End the object because the task has done its work. A failure is logged: it does not undo the work.
+
+        May be called again, after an interruption.
+        """
+        has_ended = self.owner.end(EndReason.TASK_OVER)
+        self._ledger.close(self.owner.external_id, may_run_on=None if has_ended else True)
+
     def close_record(self) -> None:
         """Store that the object is over, and no result for the next try."""
         self._ledger.close()
@@ -174,7 +183,7 @@ class OwningTry(Generic[R]):
         ownership = Ownership.TASK if self._is_ended_early else Ownership.NOBODY
         # Where no try can take anything over, this one always ends what it owns.
         fence = None
-        if self._ledger.remembers:
+        if self._ledger.remembers and self._resource.can_be_taken_over:
             fence = Fence(self._resource.kind, self._ti, self._publisher, self._ledger)
         owner = Owner(self._resource, self._hook.config, ownership=ownership, fence=fence)
         if record is not None:

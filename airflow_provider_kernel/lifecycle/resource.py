@@ -159,6 +159,9 @@ class OwnedResource(EndableResource[R], Protocol[R]):
     listing_lag_seconds: ClassVar[float]
     #: How long after its start an object may be active.
     lifetime_seconds: ClassVar[float]
+    #: Whether a later try may go on with an object, so that a process asks before it ends its own. Of another kind,
+    #: ``create()`` itself ends what former tries have left.
+    can_be_taken_over: ClassVar[bool]
 
     def input_fingerprint(self) -> str:
         """Name what is to be started, the same in every try."""

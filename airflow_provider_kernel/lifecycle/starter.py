@@ -96,6 +96,8 @@ class ExactlyOnceStarter(Generic[R]):
     def _end_previous(self, last: StartRecord, *, is_owned: bool) -> None:
         """Make sure that what a cleared try started, or one whose record cannot be read, does not go on."""
         if not last.is_readable:
+            if last.external_id is None and not self._resource.can_be_taken_over:
+                return  # create() finds what there is
             self._check_unreadable(last, is_owned=is_owned)
         if is_owned:
             reason = EndReason.TASK_CLEARED if last.is_readable else EndReason.RECORD_UNREADABLE
@@ -164,7 +166,8 @@ class ExactlyOnceStarter(Generic[R]):
         except KernelTaskKilledError:
             raise
         except KernelError as error:
-            if self._ledger.remembers or isinstance(error, KernelAmbiguousStartError):
+            is_found_by_next = self._ledger.remembers or not self._resource.can_be_taken_over
+            if is_found_by_next or isinstance(error, KernelAmbiguousStartError):
                 raise
             # No other try could search for it, and the next one would start a second one.
             raise KernelAmbiguousStartError(f"What a start has started cannot be found out: {error}") from error

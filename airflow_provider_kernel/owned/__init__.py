@@ -11,8 +11,10 @@ from typing import Any
 from airflow_provider_kernel.lifecycle.resource import ListedResource
 
 
-def kinds() -> dict[str, ListedResource[Any]]:
-    """Return how to list, read and end the objects of each kind, by the name of the kind."""
+def kinds(*, dag_id: str, run_id: str) -> dict[str, ListedResource[Any]]:
+    """Return how to list, read and end what the tasks of a DAG run own, by the name of the kind."""
+    from airflow_provider_kernel.owned.browser import EndableBrowser
+    from airflow_provider_kernel.owned.browser_mark import run_tags
     from airflow_provider_kernel.owned.invocation import EndableInvocation
 
-    return {kind.kind: kind for kind in (EndableInvocation(),)}
+    return {kind.kind: kind for kind in (EndableInvocation(), EndableBrowser(run_tags(dag_id, run_id)))}

@@ -120,6 +120,7 @@ class OwnedInvocation(EndableInvocation):
 
     listing_lag_seconds: ClassVar[float] = LOOKUP_SECONDS
     lifetime_seconds: ClassVar[float] = LONGEST_LIFE_SECONDS
+    can_be_taken_over: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ NAMES = [
     "max_retry_seconds",
     "verify_tls",
     "dashboard_url",
+    "owner",
 ]
 
 
@@ -38,6 +39,7 @@ def test_connection_form_has_these_types_defaults_and_bounds():
         ("max_retry_seconds", "number", 120, 0, 86400),
         ("verify_tls", "string", None, None, None),
         ("dashboard_url", "string", "https://dashboard.onkernel.com", None, None),
+        ("owner", "string", None, None, None),
     ]
 
 

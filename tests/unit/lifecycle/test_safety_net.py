@@ -52,12 +52,12 @@ def run_failed(monkeypatch):
 
 def test_safety_net_ends_objects_of_every_registered_kind(start, run_failed, kernel_emulator):
     records = {"one": [ownership(start()), ownership(start())], "two": [ownership(start())]}
-    run_failed(records, {"errand": EndableErrand(), **owned.kinds()})
+    run_failed(records, {"errand": EndableErrand(), **owned.kinds(dag_id="d", run_id="r")})
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["failed"] * 3
 
 
 def test_safety_net_leaves_objects_of_an_unregistered_kind(start, run_failed, kernel_emulator):
-    run_failed({"one": [ownership(start())]}, owned.kinds())
+    run_failed({"one": [ownership(start())]}, owned.kinds(dag_id="d", run_id="r"))
     assert [invocation.status for invocation in kernel_emulator.invocations] == ["running"]
 
 

@@ -54,6 +54,7 @@ class OwnedWidget:
     kind = "widget"
     listing_lag_seconds = 0.0
     lifetime_seconds = 3600.0
+    can_be_taken_over = True
 
     def __init__(self, workshop):
         self._workshop = workshop
@@ -194,7 +195,7 @@ def test_kill_ends_the_widget(make_try, workshop):
     killed.start()
     killed.owner.kill()
     assert workshop.widgets[0].ended_because == EndReason.TASK_KILLED.value
-    with pytest.raises(KernelTaskKilledError, match="its widget widget-0"):
+    with pytest.raises(KernelTaskKilledError, match="owned widget widget-0"):
         killed.owner.check()
 
 

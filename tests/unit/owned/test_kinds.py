@@ -4,4 +4,5 @@ from airflow_provider_kernel import owned
 
 
 def test_every_registered_kind_is_found_by_its_name():
-    assert {name: kind.kind for name, kind in owned.kinds().items()} == {"invocation": "invocation"}
+    kinds = owned.kinds(dag_id="d", run_id="r")
+    assert {name: kind.kind for name, kind in kinds.items()} == {"invocation": "invocation", "browser": "browser"}
