@@ -11,6 +11,7 @@ from airflow_provider_kernel.testing.faults import Fault
 from airflow_provider_kernel.testing.journal import RecordedRequest
 from airflow_provider_kernel.testing.outages import Outage
 from airflow_provider_kernel.testing.projects import Project
+from airflow_provider_kernel.testing.resources.browsers.record import BrowserRecord
 from airflow_provider_kernel.testing.resources.invocations.actions import (
     ActionContext,
     ActionError,
@@ -27,6 +28,7 @@ __all__ = [
     "Outage",
     "RecordedRequest",
     "InvocationRecord",
+    "BrowserRecord",
     "ActionContext",
     "ActionError",
     "InvocationEndedError",

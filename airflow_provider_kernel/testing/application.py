@@ -13,7 +13,6 @@ from airflow_provider_kernel.testing.errors import ApiError, code_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from airflow_provider_kernel.testing.backend import Backend
 
@@ -48,12 +47,3 @@ def _methods_of(request: Request) -> set[str]:
         if route.matches(request.scope)[0] is not Match.NONE
         for method in getattr(route, "methods", None) or ()
     }
-
-
-def by_scope(*, http: ASGIApp, websocket: ASGIApp) -> ASGIApp:
-    """Return an application of two: faults, outages and the journal are those of HTTP requests."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (websocket if scope["type"] == "websocket" else http)(scope, receive, send)
-
-    return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_kernel.testing.application import build_app, by_scope
+from airflow_provider_kernel.testing.application import build_app
 from airflow_provider_kernel.testing.backend import Backend
 from airflow_provider_kernel.testing.faults import Fault, FaultMiddleware, Faults
 from airflow_provider_kernel.testing.journal import Journal, JournalMiddleware, RecordedRequest
@@ -75,10 +75,9 @@ class KernelEmulator(HasProjects):
         self._journal = Journal()
         self._faults = Faults()
         self._outage: Outage | None = None
-        app = build_app(self._backend)
-        faults = FaultMiddleware(app, self._faults, lambda: self.switches)
-        outages = OutageMiddleware(faults, lambda: self._outage, lambda: self.switches)
-        self._app = by_scope(http=JournalMiddleware(outages, self._journal), websocket=app)
+        app = FaultMiddleware(build_app(self._backend), self._faults, lambda: self.switches)
+        outages = OutageMiddleware(app, lambda: self._outage, lambda: self.switches)
+        self._app = JournalMiddleware(outages, self._journal)
         self._server: EmulatorServer | None = None
         self._reserved: socket | None = None
 
@@ -133,7 +132,8 @@ class KernelEmulator(HasProjects):
             raise RuntimeError("the emulator is not running; start() it before an outage")
         if self._outage is not None and not self._outage.over:
             raise RuntimeError("the last outage is not over; end() it before another one")
-        self._outage = Outage(kind, seconds, begin, refuse=self._refuse, accept=self._accept)
+        hooks = {"refuse": self._refuse, "accept": self._accept, "cut": self._server.cut_websockets}
+        self._outage = Outage(kind, seconds, begin, **hooks)
         return self._outage
 
     def _end_outage(self) -> None:
@@ -163,7 +163,7 @@ class KernelEmulator(HasProjects):
         self.stop()
 
     def reset(self) -> None:
-        """Delete invocations, requests and faults. Actions, projects, keys and switches stay."""
+        """Delete invocations, browsers, requests and faults. Actions, projects, keys and switches stay."""
         self.clear_faults()
         for room in self._backend.rooms:
             room.reset()
@@ -205,6 +205,7 @@ class KernelEmulator(HasProjects):
     @time_scale.setter
     def time_scale(self, scale: float) -> None:
         self._backend.clock.scale = scale
+        self._backend.signal.notify()
 
     def register(
         self, app_name: str, action_name: str, function: Callable[..., Any], version: str = LATEST
@@ -307,12 +308,12 @@ class KernelEmulator(HasProjects):
 
         :param predicate: such as `lambda: kernel.invocation(known).browsers == 2`.
         :param timeout: real seconds.
-        :raises AssertionError: with the invocations, after the timeout.
+        :raises AssertionError: with invocations and browsers, after the timeout.
         """
         if not self._backend.signal.wait_until(predicate, timeout):
-            records = "\n".join(f"  {record}" for record in self.invocations) or "  (none)"
+            records = "\n".join(f"  {record}" for record in (*self.invocations, *self.browsers)) or "  (none)"
             raise AssertionError(
-                f"the predicate did not hold within {timeout:g} s; the invocations are:\n{records}"
+                f"the predicate did not hold within {timeout:g} s; invocations and browsers are:\n{records}"
             )
 
     def wait_for_invocations(self, count: int = 1, timeout: float = 10.0) -> tuple[InvocationRecord, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from airflow_provider_kernel.testing.errors import code_of
-from airflow_provider_kernel.testing.path_globs import method_matches, path_matches
+from airflow_provider_kernel.testing.path_globs import method_matches, method_of, path_matches
 from airflow_provider_kernel.testing.signals import Signal
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.testing.settings import Switches
 
 CONNECTION = "kernel_emulator_connection"
+
+#: The messages that begin an answer.
+_STARTS = ("http.response.start", "websocket.accept")
+
+
+class DroppedError(Exception):
+    """A fault has closed the connection of a websocket: the application must not go on with it."""
 
 
 class Connection(Protocol):
@@ -47,6 +55,8 @@ class Fault:
     """
     A rule: which requests fail, and how.
 
+    It may be the handshake of a websocket, too, such as `GET /browser/*/cdp`.
+
     The steps have this order: `delay`; `drop="before"`; processing; `delay_answer`; `hold`; `drop="after"`;
     the answer, whole, replaced or cut. Times are real seconds.
 
@@ -67,7 +77,7 @@ class Fault:
     :param drop: close the connection without an answer, `"before"` or `"after"` processing.
     :param reset: drop with a TCP reset.
     :param truncate: announce the whole body, send half of it, and close the connection.
-    :param cut_after: cut an event stream after this number of events.
+    :param cut_after: cut an event stream after this number of events, a websocket after this number of messages.
     :param cut: `"drop"` closes the connection, `"end"` ends the stream as if it were complete.
     """
 
@@ -225,26 +235,35 @@ class FaultMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        fault = self._faults.pick(scope["method"], scope["path"])
+        fault = self._faults.pick(method_of(scope), scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
             return
         await asyncio.sleep(fault.delay)
         connection = cast("Connection", scope["state"][CONNECTION])
-        answer = Answer(fault, connection, receive, send, self._switches())
+        is_websocket = scope["type"] == "websocket"
+        answer = Answer(fault, connection, receive, send, self._switches(), is_websocket=is_websocket)
         if fault.drop == "before":
             await answer.drop()
         elif fault.replaces and not fault.processed:
             await answer.replace()
         else:
-            await self._app(scope, receive, answer.send)
+            with contextlib.suppress(DroppedError):
+                await self._app(scope, receive, answer.send)
 
 
 class Answer:
     """The answer to one request that a fault applies to."""
 
     def __init__(
-        self, fault: Fault, connection: Connection, receive: Receive, send: Send, switches: Switches
+        self,
+        fault: Fault,
+        connection: Connection,
+        receive: Receive,
+        send: Send,
+        switches: Switches,
+        *,
+        is_websocket: bool = False,
     ) -> None:
         self._fault = fault
         self._connection = connection
@@ -252,6 +271,7 @@ class Answer:
         self._send = send
         self._switches = switches
         self._over = False
+        self._is_websocket = is_websocket
         self._events = 0
 
     async def send(self, message: Message) -> None:
@@ -259,7 +279,7 @@ class Answer:
         if self._over:
             return
         fault = self._fault
-        if message["type"] == "http.response.start":
+        if message["type"] in _STARTS:
             if fault.drop == "after":
                 await self._before_answer()
                 await self.drop()
@@ -269,12 +289,14 @@ class Answer:
                 await self._before_answer()
                 await self._send({**message, "headers": [*message.get("headers", ()), *_raw(fault.headers or {})]})
                 await self._cut_if_due()
+            if self._is_websocket and self._over:
+                raise DroppedError
             return
-        if fault.truncate:
+        if fault.truncate and not self._is_websocket:
             await self._send_half(message["body"])
             return
         await self._send(message)
-        if message.get("more_body"):
+        if message.get("more_body") or message["type"] == "websocket.send":
             self._events += 1
             await self._cut_if_due()
 
@@ -288,18 +310,20 @@ class Answer:
         headers.update({name.lower(): value for name, value in (fault.headers or {}).items()})
         if status in (204, 304):
             del headers["content-length"]
-        await self._send({"type": "http.response.start", "status": status, "headers": _raw(headers)})
-        if fault.truncate:
+        # A websocket's handshake is refused with messages of its own names.
+        prefix = "websocket." if self._is_websocket else ""
+        await self._send({"type": f"{prefix}http.response.start", "status": status, "headers": _raw(headers)})
+        if fault.truncate and not self._is_websocket:
             await self._send_half(body)
         else:
             self._over = True
-            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+            await self._send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})
 
     async def drop(self) -> None:
         """Close the connection, and wait until it is closed: no answer can follow."""
         self._over = True
         self._connection.drop(reset=self._fault.reset)
-        while (await self._receive())["type"] != "http.disconnect":
+        while not (await self._receive())["type"].endswith(".disconnect"):
             continue
 
     async def _before_answer(self) -> None:
@@ -318,6 +342,8 @@ class Answer:
         if self._fault.cut == "drop":
             # Do not wait for the disconnect: the stream itself does.
             self._connection.drop(reset=self._fault.reset)
+        elif self._is_websocket:
+            await self._send({"type": "websocket.close"})
         else:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 

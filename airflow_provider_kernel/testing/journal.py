@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from airflow_provider_kernel.testing.path_globs import method_matches, path_matches
+from airflow_provider_kernel.testing.path_globs import method_matches, method_of, path_matches
 from airflow_provider_kernel.testing.signals import Signal
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class RecordedRequest:
     :param number: its number, from 1.
     :param method: HTTP method.
     :param path: decoded path, without the query.
-    :param query: query parameters.
+    :param query: query parameters; without the value of `jwt`.
     :param headers: headers by lower-case name; of `authorization` only the scheme.
     :param body: the raw body.
     :param received_at: `time.monotonic()` when the whole request was received.
@@ -75,10 +75,12 @@ class Journal:
                 value = value.partition(" ")[0] if " " in value else "[redacted]"
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if "jwt" in query:
+            query["jwt"] = "[redacted]"
         with self.signal:
             number = len(self._requests) + 1
             self._requests.append(
-                RecordedRequest(number, scope["method"], scope["path"], query, headers, body, time.monotonic())
+                RecordedRequest(number, method_of(scope), scope["path"], query, headers, body, time.monotonic())
             )
             self.signal.notify()
             return self._round, number
@@ -150,7 +152,10 @@ class JournalMiddleware:
         self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the request, record it, pass it on."""
+        """Read the request, record it, pass it on; of a websocket, record the handshake."""
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, self._recording_handshake(scope, send))
+            return
         body = b""
         more = True
         while more:
@@ -175,3 +180,17 @@ class JournalMiddleware:
             await send(message)
 
         await self._app(scope, receive_again, send_and_record)
+
+    def _recording_handshake(self, scope: Scope, send: Send) -> Send:
+        handle = self._journal.add(scope, b"")
+        statuses = {"websocket.accept": 101, "websocket.close": 403}
+        is_answered = False
+
+        async def send_and_record(message: Message) -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                self._journal.record_status(handle, message.get("status", statuses.get(message["type"], 0)))
+            await send(message)
+
+        return send_and_record

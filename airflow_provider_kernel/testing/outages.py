@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from airflow_provider_kernel.testing.faults import CONNECTION, Answer, Fault
-from airflow_provider_kernel.testing.path_globs import method_matches, path_matches
+from airflow_provider_kernel.testing.path_globs import method_matches, method_of, path_matches
 from airflow_provider_kernel.testing.signals import Signal
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Outage:
     :param begin: method and path glob of the request that begins it; None begins it at once.
     :param refuse: closes the listening socket and all connections.
     :param accept: listens again.
+    :param cut: closes the websockets that are open.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Outage:
         *,
         refuse: Callable[[], object],
         accept: Callable[[], object],
+        cut: Callable[[], object] = lambda: None,
     ) -> None:
         if kind not in get_args(OutageKind):
             raise ValueError(f"kind is {kind!r}; it takes one of {', '.join(map(repr, get_args(OutageKind)))}")
@@ -57,6 +59,7 @@ class Outage:
         self._begin = begin
         self._refuse = refuse
         self._accept = accept
+        self._cut = cut
         self._signal = Signal()
         self._due = begin is None
         self._begun = self._ending = self._over = False
@@ -139,6 +142,8 @@ class Outage:
     def _last(self) -> None:
         if self.kind == "refuse":
             self._refuse()
+        else:
+            self._cut()
         with self._signal:
             self._begun = True
             self._signal.notify()
@@ -175,11 +180,18 @@ class OutageMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         outage = self._current()
-        if outage is None or not outage.takes(scope["method"], scope["path"]):
+        if outage is None or not outage.takes(method_of(scope), scope["path"]):
             await self._app(scope, receive, send)
             return
         if outage.kind == "hang":
             await outage.until_over()
         fault = _ERROR if outage.kind == "error" else _DROP
-        answer = Answer(fault, cast("Connection", scope["state"][CONNECTION]), receive, send, self._switches())
+        answer = Answer(
+            fault,
+            cast("Connection", scope["state"][CONNECTION]),
+            receive,
+            send,
+            self._switches(),
+            is_websocket=scope["type"] == "websocket",
+        )
         await (answer.replace() if fault.replaces else answer.drop())

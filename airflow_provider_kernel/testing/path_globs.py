@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 
 @lru_cache(maxsize=256)
@@ -25,6 +27,11 @@ def path_matches(glob: str | None, path: str) -> bool:
     :param path: the path, without the query.
     """
     return glob is None or _compiled(glob).fullmatch(path) is not None
+
+
+def method_of(scope: Mapping[str, Any]) -> str:
+    """Return the method of a request; that of a websocket's handshake is GET."""
+    return str(scope.get("method", "GET"))
 
 
 def method_matches(wanted: str | None, method: str) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from airflow_provider_kernel.testing.faults import CONNECTION
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 0.5
 _THREAD_SECONDS = 5.0
+_WEBSOCKET_LOGGER = logging.getLogger("airflow_provider_kernel.testing.websockets")
+_WEBSOCKET_LOGGER.setLevel(logging.WARNING)
 
 
 class _Protocol(H11Protocol):
@@ -32,26 +36,37 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, CONNECTION: self}
 
     def drop(self, *, reset: bool) -> None:
-        if self.transport.is_closing():
-            return
         if self.cycle is not None:
             # Set it now: a write before the event loop reports the disconnect would be an error.
             self.cycle.disconnected = True
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        else:
-            # Ends the connection even if a forked child holds a copy of the socket, and after pending writes;
-            # close() alone guarantees neither.
-            with contextlib.suppress(OSError):
-                self.transport.write_eof()
-        self.transport.close()
+        _close(self.transport, reset=reset)
 
 
-class _WebSocket(Protocol):
-    """What uvicorn makes of a connection that became a websocket."""
+class _WebSocket(WebSocketsSansIOProtocol):
+    """A websocket that faults can close, and whose address, which holds a secret, is in no log."""
 
-    transport: asyncio.Transport
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = _WEBSOCKET_LOGGER
+        self.conn.debug = False
+        self.app_state = {**self.app_state, CONNECTION: self}
+
+    def drop(self, *, reset: bool) -> None:
+        _close(self.transport, reset=reset)
+
+
+def _close(transport: asyncio.Transport, *, reset: bool) -> None:
+    if transport.is_closing():
+        return
+    if reset:
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    else:
+        # Ends the connection even if a forked child holds a copy of the socket, and after pending writes;
+        # close() alone guarantees neither.
+        with contextlib.suppress(OSError):
+            transport.write_eof()
+    transport.close()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -66,6 +81,16 @@ class _Uvicorn(uvicorn.Server):
         if self._loop is not None and self._stop is not None:
             with contextlib.suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._stop.set)
+
+    def cut_websockets(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                self._loop.call_soon_threadsafe(self._cut_websockets)
+
+    def _cut_websockets(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _WebSocket):
+                connection.drop(reset=False)
 
     async def main_loop(self) -> None:
         """Wait for the stop as an event; uvicorn itself polls ten times a second."""
@@ -88,10 +113,8 @@ class _Uvicorn(uvicorn.Server):
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, _Protocol):
+            if isinstance(connection, (_Protocol, _WebSocket)):
                 connection.drop(reset=False)
-            else:
-                cast("_WebSocket", connection).transport.close()
         await asyncio.sleep(0)
         tasks = set(self.server_state.tasks)
         if tasks:
@@ -121,8 +144,10 @@ class EmulatorServer:
             self._guarded,
             http=_Protocol,
             loop="asyncio",
-            ws="websockets-sansio",
+            ws=_WebSocket,
             ws_max_size=256 * 1024 * 1024,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,
@@ -144,6 +169,10 @@ class EmulatorServer:
     def is_here(self) -> bool:
         """Whether it runs in this process: a forked child has the object, but not the thread."""
         return os.getpid() == self._owner
+
+    def cut_websockets(self) -> None:
+        """Close every websocket."""
+        self._uvicorn.cut_websockets()
 
     def stop(self) -> None:
         """Stop, and close every connection."""

@@ -45,9 +45,13 @@ class Switches:
     :param max_concurrent_per_app: the same for each app.
     :param retry_after: the `Retry-After` seconds of a concurrency 429; None leaves the header out.
     :param capacity_exhausted: whether every create is a 529.
-    :param browser_visible_after: emulated seconds for which GET and the list do not show a new browser session.
+    :param browser_visible_after: emulated seconds for which no request finds a new browser session.
+    :param browser_list_lag: emulated seconds by which GET /browsers is behind: new sessions are missing, and ended
+        ones active.
     :param browser_name_free_after: emulated seconds after the end of a browser session for which its name is taken.
-    :param profile_save_seconds: emulated seconds that the end of a session takes that saves its profile.
+    :param browser_usage_after: emulated seconds after the end of a browser session until its usage is final.
+    :param profile_save_seconds: emulated seconds that saving a profile takes: DELETE answers after them, and until
+        then the session is gone, but its name and its place are taken.
     :param replay_seconds: emulated seconds until a replay that was stopped can be fetched.
     :param cdp_open_after_delete: whether DevTools connections stay open when their session ends.
     :param not_found_code: `code` of a 404 body.
@@ -82,7 +86,9 @@ class Switches:
     retry_after: int | None = 1
     capacity_exhausted: bool = False
     browser_visible_after: float = 0.0
+    browser_list_lag: float = 0.0
     browser_name_free_after: float = 0.0
+    browser_usage_after: float = 0.0
     profile_save_seconds: float = 0.0
     replay_seconds: float = 0.0
     cdp_open_after_delete: bool = False

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 class Limits(Room):
     """
-    The organisation's limits; by default those of Kernel's smallest plan, with nothing in use.
+    The organisation's limits; by default those of Kernel's smallest plan.
 
-    Tests set the attributes: `kernel.room(Limits).concurrent_sessions_used = 4`.
+    Tests set the attributes: `kernel.room(Limits).max_concurrent_sessions = 1`.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -46,10 +46,16 @@ class Limits(Room):
         self.caller(request)
         return JSONResponse(self.json())
 
+    @property
+    def used(self) -> int | None:
+        """How many sessions are in use, those of this emulator and the others; None: it cannot be read."""
+        if self.concurrent_sessions_used is None:
+            return None
+        return self.concurrent_sessions_used + sum(room.places_in_use() for room in self.backend.rooms)
+
     def json(self) -> dict[str, Any]:
         """Return the `OrgLimits`."""
-        held = sum(room.places_in_use() for room in self.backend.rooms)
-        used = None if self.concurrent_sessions_used is None else self.concurrent_sessions_used + held
+        used = self.used
         return {
             "max_concurrent_sessions": self.max_concurrent_sessions,
             "concurrent_sessions_used": used,

@@ -1,6 +1,8 @@
-"""Browser sessions, and what runs inside them."""
+"""``/browsers``: browser sessions, and what runs inside them."""
 
+from __future__ import annotations
+
+from airflow_provider_kernel.testing.resources.browsers.record import BrowserRecord
 from airflow_provider_kernel.testing.resources.browsers.routes import Browsers
-from airflow_provider_kernel.testing.resources.browsers.session import BrowserRecord
 
 __all__ = ["BrowserRecord", "Browsers"]

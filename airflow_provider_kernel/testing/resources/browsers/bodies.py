@@ -1,167 +1,117 @@
-"""The checks of the bodies of create and update."""
+"""The bodies of the requests that make and change a browser: which fields there are, and what each takes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_kernel.testing.errors import invalid
+from airflow_provider_kernel.testing.errors import ApiError, invalid
+from airflow_provider_kernel.testing.shapes import (
+    Check,
+    any_object,
+    boolean,
+    choice,
+    fields,
+    items,
+    mapping,
+    maybe,
+    text,
+    whole,
+)
 
-_NAME = re.compile(r"[a-zA-Z0-9._-]{1,255}", re.ASCII)
-_TAG_KEY = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,128}", re.ASCII)
-_TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{0,256}", re.ASCII)
+REGIONS = ("us-east", "us-west", "eu-west", "ap-southeast")
+IDLE_SECONDS = 60
+NAME = r"[a-zA-Z0-9._-]{1,255}"
 
-Check = Callable[[Any], bool]
-
-
-def check_create(body: Mapping[str, Any], *, refuse_unknown: bool) -> None:
-    """
-    Check the body of `POST /browsers`.
-
-    :raises ApiError: 400.
-    """
-    _check(body, _CREATE, refuse_unknown=refuse_unknown)
-    if "proxy" in body and "proxy_id" in body:
-        raise invalid("proxy and proxy_id exclude each other")
-
-
-def check_update(body: Mapping[str, Any], *, refuse_unknown: bool) -> None:
-    """
-    Check the body of `PATCH /browsers/{id_or_name}`.
-
-    :raises ApiError: 400.
-    """
-    _check(body, _UPDATE, refuse_unknown=refuse_unknown)
+_SOME_TAGS = mapping(text(r"[A-Za-z0-9 _.:/=+@-]{1,128}"), text(r"[A-Za-z0-9 _.:/=+@-]{0,256}"), most=50)
 
 
-def _check(body: Mapping[str, Any], checks: Mapping[str, Check], *, refuse_unknown: bool) -> None:
-    for name, value in body.items():
-        if name not in checks:
-            if refuse_unknown:
-                raise invalid(f"Unknown field: {name}; the fields are {', '.join(checks)}")
-        elif not checks[name](value):
-            raise (
-                invalid(f"{name} is invalid", code="invalid_tags")
-                if name == "tags"
-                else invalid(f"{name} is invalid")
+def _tags(name: str, value: Any) -> None:
+    try:
+        _SOME_TAGS(name, value)
+    except ApiError as error:
+        raise invalid(error.message, code="invalid_tags") from None
+
+
+_SIZE = {"width": whole(1), "height": whole(1), "refresh_rate": whole(1)}
+_REFERENCE = {"id": text(), "name": text(NAME)}
+_PROFILE = fields({**_REFERENCE, "save_changes": boolean}, exactly_one=("id", "name"))
+_PROXY = fields(
+    {"mode": choice("direct", "default"), "id": text(least=1), "name": text(least=1)},
+    exactly_one=("mode", "id", "name"),
+    closed=True,
+)
+_SWITCH = fields({"enabled": boolean})
+_CONTROL = fields({"enabled": boolean, "cdp": fields({"excluded_methods": items(text())})})
+_CATEGORIES = ("console", "page", "interaction", "network", "connection", "system", "screenshot", "captcha")
+_OTLP = fields(
+    {"enabled": boolean, "destination": fields({"id": text(), "name": text()}, exactly_one=("id", "name"))}
+)
+_TELEMETRY = fields(
+    {
+        "enabled": boolean,
+        "export": fields({"otlp": _OTLP}),
+        "browser": fields({**dict.fromkeys((*_CATEGORIES, "platform"), _SWITCH), "control": _CONTROL}),
+        "storage": _SWITCH,
+    }
+)
+_NETWORK = fields(
+    {
+        "allowed_hosts": items(text(), least=1),
+        "private_hosts": items(text()),
+        "proxy_routes": items(
+            fields(
+                {"hosts": items(text()), "proxy": fields({"id": text(), "name": text()})},
+                required=("hosts", "proxy"),
             )
+        ),
+        "allowlist_state": fields(
+            {"revision": text(), "base_revision": text(), "mutation_id": text()}, required=("revision",)
+        ),
+    }
+)
 
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_whole(value: Any, least: int, most: float = float("inf")) -> bool:
-    # To JSON, 60.0 is a whole number too.
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and least <= value <= most
-        and value == int(value)
-    )
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _is_tags(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and len(value) <= 50
-        and all(_TAG_KEY.fullmatch(key) for key in value)
-        and all(isinstance(text, str) and _TAG_VALUE.fullmatch(text) for text in value.values())
-    )
-
-
-def _is_reference(value: Any) -> bool:
-    if not isinstance(value, dict) or ("id" in value) == ("name" in value):
-        return False
-    if "id" in value and not isinstance(value["id"], str):
-        return False
-    return "name" not in value or _is_name(value["name"])
-
-
-def _is_profile(value: Any) -> bool:
-    return _is_reference(value) and _is_flag(value.get("save_changes", False))
-
-
-def _is_proxy(value: Any) -> bool:
-    if not isinstance(value, dict) or len(value) != 1:
-        return False
-    ((kind, text),) = value.items()
-    if not isinstance(text, str) or not text:
-        return False
-    return kind in ("id", "name") or (kind == "mode" and text in ("direct", "default"))
-
-
-def _is_viewport(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and {"width", "height"} <= value.keys()
-        and all(_is_whole(value[key], 1) for key in ("width", "height", "refresh_rate") if key in value)
-    )
-
-
-def _is_extensions(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 20 and all(_is_reference(each) for each in value)
-
-
-def _is_network(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    hosts = value.get("allowed_hosts", ["*"])
-    return isinstance(hosts, list) and bool(hosts) and all(isinstance(host, str) for host in hosts)
-
-
-def _or_null(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-_CREATE: dict[str, Check] = {
-    "invocation_id": _is_text,
-    "name": _is_name,
-    "tags": _is_tags,
-    "stealth": _is_flag,
-    "headless": _is_flag,
-    "gpu": _is_flag,
-    "timeout_seconds": lambda value: _is_whole(value, 10, 259_200),
-    "profile": _is_profile,
-    "extensions": _is_extensions,
-    "proxy_id": _is_text,
-    "proxy": _is_proxy,
-    "viewport": _is_viewport,
-    "kiosk_mode": _is_flag,
-    "start_url": _is_text,
-    "chrome_policy": _is_object,
-    "telemetry": _or_null(_is_object),
-    "region": lambda value: value in ("us-east", "us-west", "eu-west", "ap-southeast"),
-    "memory": lambda value: value in ("1GiB", "2GiB", "4GiB", "8GiB", "16GiB"),
-    "video_memory": lambda value: value in ("2GiB", "4GiB"),
-    "location": _is_object,
-    "network": _is_network,
-    "vaults": lambda value: isinstance(value, list) and all(_is_reference(each) for each in value),
+#: The fields of `POST /browsers`.
+CREATE: dict[str, Check] = {
+    "name": text(NAME),
+    "tags": _tags,
+    "headless": boolean,
+    "stealth": boolean,
+    "timeout_seconds": whole(10, 259_200),
+    "profile": _PROFILE,
+    "proxy": _PROXY,
+    "proxy_id": text(),
+    "viewport": fields(_SIZE, required=("width", "height")),
+    "extensions": items(fields(_REFERENCE, exactly_one=("id", "name")), most=20),
+    "region": choice(*REGIONS),
+    "start_url": text(),
+    "network": _NETWORK,
+    "invocation_id": text(),
+    "gpu": boolean,
+    "kiosk_mode": boolean,
+    "chrome_policy": any_object,
+    "telemetry": maybe(_TELEMETRY),
+    "memory": choice("1GiB", "2GiB", "4GiB", "8GiB", "16GiB"),
+    "video_memory": choice("2GiB", "4GiB"),
+    "location": fields({"timezone": text(), "locale": text()}),
+    "vaults": items(fields({"id": text(), "name": text()})),
 }
 
-_UPDATE: dict[str, Check] = {
-    "name": _or_null(lambda value: value == "" or _is_name(value)),
-    "tags": _or_null(_is_tags),
-    "proxy_id": _or_null(_is_text),
-    "disable_default_proxy": _is_flag,
-    "proxy": _is_proxy,
-    "profile": _is_profile,
-    "viewport": _is_viewport,
-    "telemetry": _or_null(_is_object),
-    "start_url": _is_text,
-    "network": _is_object,
-    "location": _is_object,
+#: The fields of `PATCH /browsers/{id_or_name}`; the idle limit is not among them.
+UPDATE: dict[str, Check] = {
+    "name": maybe(text(r"[a-zA-Z0-9._-]{0,255}")),
+    "tags": maybe(_tags),
+    "proxy": _PROXY,
+    "proxy_id": maybe(text()),
+    "disable_default_proxy": boolean,
+    "profile": _PROFILE,
+    "viewport": fields({**_SIZE, "force": boolean}, required=("width", "height")),
+    "telemetry": maybe(_TELEMETRY),
+    "start_url": text(),
+    "network": fields(
+        {"allowed_hosts": maybe(items(text())), "expected_allowlist_revision": text(), "mutation_id": text()}
+    ),
+    "location": fields({"timezone": maybe(text()), "locale": maybe(text())}),
 }
+
+check_create = fields(CREATE)
+check_update = fields(UPDATE)

@@ -1,44 +1,37 @@
-"""A real Chromium in a process group of its own, which ends with this process."""
+"""A real Chromium in a process group of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_kernel.testing.resources.browsers.host import Host
 
 #: Names the Chromium to use, in place of the one that is installed.
 VARIABLE = "KERNEL_EMULATOR_CHROMIUM"
-MISSING = (
-    "There is no Chromium on this machine; install one (Debian: apt-get install chromium), or name its program in "
-    f"{VARIABLE}"
-)
+#: It fits into the reason of a websocket's end, which takes 123 bytes.
+MISSING = f"No Chromium is installed: run apt-get install chromium, or set {VARIABLE} to a Chromium"
 
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _START_SECONDS = 30.0
-#: Puts two pipes where Chromium looks for them, and becomes Chromium. A process with threads cannot safely do so
-#: between its fork and the program.
-_LAUNCHER = """
-import fcntl, os, sys
-reads, writes = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
-os.dup2(reads, 3)
-os.dup2(writes, 4)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
 _ARGUMENTS = (
     "--headless=new",
     "--remote-debugging-port=0",
-    "--remote-debugging-pipe",
     "--no-first-run",
     "--no-default-browser-check",
     "--no-sandbox",  # it runs as root in containers; its pages are those of tests
     "--disable-dev-shm-usage",
     "--disable-gpu",
     "--disable-background-networking",
+    "--disable-breakpad",
     "--disable-component-update",
     "--disable-sync",
     "--password-store=basic",
@@ -50,69 +43,79 @@ class MissingChromiumError(Exception):
     """No Chromium is installed."""
 
 
-def find_chromium() -> str | None:
-    """Return the program of the Chromium to use."""
+def find_chromium() -> str:
+    """
+    Return the program of the Chromium to use.
+
+    :raises MissingChromiumError: without one.
+    """
     named = os.environ.get(VARIABLE)
-    candidates = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
-    return next((found for candidate in candidates if (found := shutil.which(candidate))), None)
+    for candidate in [named] if named else _PROGRAMS:
+        found = shutil.which(candidate)
+        if found is not None:
+            return found
+    if named:
+        raise MissingChromiumError(f"{VARIABLE} names no program that can be run: {named}")
+    raise MissingChromiumError(MISSING)
 
 
 class Chromium:
     """
     A running Chromium.
 
-    Its debugging pipe leads to this process: when this process is gone, however it ended, Chromium ends, too.
-
-    :param profile: the folder of its profile.
-    :param downloads: where it puts downloads.
+    :param host: starts and ends its processes.
+    :param root: the folder of its machine.
+    :param downloads: where it puts downloads that no client places elsewhere.
+    :param options: what the browser was made with.
     :raises MissingChromiumError: if none is installed.
     """
 
-    def __init__(self, profile: Path, *, downloads: Path) -> None:
+    def __init__(self, host: Host, root: Path, *, downloads: Path, options: Mapping[str, Any]) -> None:
         program = find_chromium()
-        if program is None:
-            raise MissingChromiumError(MISSING)
+        self._host = host
+        profile = root / "var/chromium"
         _write_preferences(profile, downloads)
-        reads, ours_out = os.pipe()
-        ours_in, writes = os.pipe()
-        self._pipes = [ours_out, ours_in]
-        arguments = [*_ARGUMENTS, f"--user-data-dir={profile}", "about:blank"]
-        try:
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-ISc", _LAUNCHER, str(reads), str(writes), program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(reads, writes),
-                start_new_session=True,
-            )
-        finally:
-            os.close(reads)
-            os.close(writes)
+        size = options.get("viewport") or {"width": 1920, "height": 1080}
+        command = [
+            program,
+            *_ARGUMENTS,
+            f"--user-data-dir={profile}",
+            f"--window-size={int(size['width'])},{int(size['height'])}",
+            options.get("start_url") or "about:blank",
+        ]
+        # Its sockets are below TMPDIR; the path of a socket has about a hundred characters at most.
+        env = {"HOME": str(root), "TMPDIR": str(host.folder)}
+        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        self._process = host.run(command, env=env, cwd=root, **quiet)
         #: Where its DevTools listen.
         self.address = self._wait_for_address(profile / "DevToolsActivePort")
 
+    @property
+    def pid(self) -> int:
+        """Its process, which is also the number of its process group."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End its processes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        pipes, self._pipes = self._pipes, []
-        for pipe in pipes:
-            os.close(pipe)
+        self._host.kill(self._process)
 
     def _wait_for_address(self, port_file: Path) -> str:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self.is_running:
             if port_file.exists() and len(lines := port_file.read_text().split()) == 2:
                 return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            time.sleep(0.02)
+            time.sleep(0.01)
         self.kill()
-        raise RuntimeError(f"Chromium did not start: {' '.join(map(str, self._process.args))}")  # type: ignore[arg-type]
+        raise RuntimeError(f"Chromium did not start: {self._process.args!r}")
 
 
 def _write_preferences(profile: Path, downloads: Path) -> None:
     folder = profile / "Default"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (profile / "DevToolsActivePort").unlink(missing_ok=True)
     preferences = {"download": {"default_directory": str(downloads), "prompt_for_download": False}}
     (folder / "Preferences").write_text(json.dumps(preferences))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.testing.errors import ApiError, invalid
 from airflow_provider_kernel.testing.resources.browsers.chromium import Chromium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_kernel.testing.resources.browsers.host import Host
 
 #: Where Kernel's browsers put downloads.
 DOWNLOADS = "/home/kernel/Downloads"
@@ -23,14 +25,23 @@ class EndedError(Exception):
 
 
 class Machine:
-    """Files below a temporary folder, and a Chromium."""
+    """
+    Files below a temporary folder, and a Chromium.
 
-    def __init__(self) -> None:
+    :param host: starts its processes.
+    :param options: what the browser was made with.
+    """
+
+    def __init__(self, host: Host, options: Mapping[str, Any]) -> None:
+        self.host = host
+        self._options = options
         self._lock = threading.Lock()
         self._root: Path | None = None
         self._chromium: Chromium | None = None
         self._has_ended = False
         self._on_end: list[Callable[[], object]] = []
+        #: Scripts run one at a time.
+        self.script_lock = threading.Lock()
 
     @property
     def root(self) -> Path:
@@ -46,28 +57,45 @@ class Machine:
         if self._has_ended:
             raise EndedError
         if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="kernel-emulator-browser-"))
+            root = self.host.new_folder().resolve()
             for folder in (DOWNLOADS, "/tmp"):  # noqa: S108 - in the machine
-                (self._root / folder.lstrip("/")).mkdir(parents=True)
+                (root / folder.lstrip("/")).mkdir(parents=True)
+            self._root = root
         return self._root
+
+    @property
+    def folder(self) -> Path | None:
+        """The same as far as it was made and is not removed yet."""
+        return self._root
+
+    @property
+    def chromium_pid(self) -> int | None:
+        """The process of its Chromium, while it runs."""
+        chromium = self._chromium
+        return chromium.pid if chromium is not None and chromium.is_running else None
 
     def place(self, path: str) -> Path:
         """
         Return where a path of the machine is on this host.
 
-        :raises ApiError: 400 for one that is not absolute, or leads out of the machine.
+        :raises ApiError: 400 for one that is not absolute, 403 for one that leads out of the machine.
         """
         if not path.startswith("/") or "\0" in path:
             raise invalid("path must be absolute")
-        root = self.root.resolve()
-        found = root.joinpath(*PurePosixPath(path).parts[1:]).resolve()
+        root = self.root
+        parts = PurePosixPath(path).parts[1:]
+        try:
+            found = root.joinpath(*(part for part in parts if part != "/")).resolve()
+            found.exists()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, half a surrogate pair, a loop of links
+            raise invalid(f"path: {error}") from None
         if found != root and root not in found.parents:
-            raise ApiError(403, "forbidden", f"{path} is outside the machine")
+            raise ApiError(403, "forbidden", "path is outside the machine")
         return found
 
     def path_of(self, place: Path) -> str:
         """Return the path in the machine of a place on this host."""
-        return f"/{place.relative_to(self.root.resolve())}"
+        return f"/{place.relative_to(self.root)}" if place != self.root else "/"
 
     def chromium(self) -> Chromium:
         """
@@ -78,8 +106,9 @@ class Machine:
         """
         with self._lock:
             root = self._made_root()
-            if self._chromium is None:
-                self._chromium = Chromium(root / "var/chromium", downloads=root / DOWNLOADS.lstrip("/"))
+            if self._chromium is None or not self._chromium.is_running:
+                downloads = root / DOWNLOADS.lstrip("/")
+                self._chromium = Chromium(self.host, root, downloads=downloads, options=self._options)
             return self._chromium
 
     def on_end(self, callback: Callable[[], object]) -> Callable[[], None]:
@@ -101,23 +130,18 @@ class Machine:
         callback()
         return lambda: None
 
-    def end(self, *, keep_connections: bool) -> None:
-        """
-        End it; a second end changes nothing.
-
-        :param keep_connections: whether connections to it stay open, with nothing behind them.
-        """
+    def end(self) -> None:
+        """End its processes, and remove its files; a second end changes nothing."""
         with self._lock:
             has_ended, self._has_ended = self._has_ended, True
-            chromium, root = self._chromium, self._root
-            callbacks = [] if keep_connections else list(self._on_end)
-            if not keep_connections:
-                self._on_end.clear()
+            callbacks = list(self._on_end)
+            self._on_end.clear()
         for callback in callbacks:
             callback()
         if has_ended:
             return
-        if chromium is not None:
-            chromium.kill()
-        if root is not None:
-            shutil.rmtree(root, ignore_errors=True)
+        if self._chromium is not None:
+            self._chromium.kill()
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+            self._root = None

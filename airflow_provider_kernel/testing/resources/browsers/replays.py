@@ -1,8 +1,7 @@
-"""Recordings of sessions: each is the same small MP4 file."""
+"""Recordings of sessions: each is the same small MP4 file, and can be had after the end of its session."""
 
 from __future__ import annotations
 
-import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from airflow_provider_kernel.testing.backend import new_id
 from airflow_provider_kernel.testing.clock import format_time
 from airflow_provider_kernel.testing.errors import ApiError, invalid
 from airflow_provider_kernel.testing.http import read_object
+from airflow_provider_kernel.testing.resources.browsers.pictures import MP4
+from airflow_provider_kernel.testing.shapes import Check, boolean, fields, whole
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.testing.resources.browsers.routes import Browsers
     from airflow_provider_kernel.testing.resources.browsers.session import Session
 
-_FIELDS = ("framerate", "max_duration_in_seconds", "record_audio")
+_FIELDS: dict[str, Check] = {
+    "framerate": whole(1, 60),
+    "max_duration_in_seconds": whole(1),
+    "record_audio": boolean,
+}
 
 
 @dataclass
@@ -31,6 +36,10 @@ class _Replay:
     started: int
     finished: int | None = None
     ready_at: float = float("inf")
+
+    @property
+    def is_running(self) -> bool:
+        return self.finished is None and self.session.is_active
 
     def json(self, netloc: str) -> dict[str, Any]:
         token = self.session.token
@@ -54,25 +63,30 @@ class Replays:
         self._replays: dict[str, _Replay] = {}
 
     def routes(self) -> list[Route]:
-        """Return the endpoints that serve sessions which have ended, too."""
+        """Return the endpoints."""
+        path = "/browsers/{id}/replays"
         return [
-            Route("/browsers/{id}/replays", self.list_replays, methods=["GET"]),
-            Route("/browsers/{id}/replays/{replay_id}", self.download, methods=["GET"]),
-            Route("/browsers/{id}/replays/{replay_id}/stop", self.stop, methods=["POST"]),
+            Route(path, self.start, methods=["POST"]),
+            Route(path, self.list_replays, methods=["GET"]),
+            Route(f"{path}/{{replay_id}}", self.download, methods=["GET"]),
+            Route(f"{path}/{{replay_id}}/stop", self.stop, methods=["POST"]),
         ]
 
-    async def start(self, request: Request, session: Session) -> Response:
+    def clear(self) -> None:
+        """Forget all recordings."""
+        self._replays.clear()
+
+    async def start(self, request: Request) -> Response:
         """Answer `POST /browsers/{id}/replays`."""
-        body = await read_object(request, _FIELDS, refuse_unknown=False) if await request.body() else {}
-        for name, most in (("framerate", 60), ("max_duration_in_seconds", float("inf"))):
-            value = body.get(name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise invalid(f"{name} is invalid")
-        if not isinstance(body.get("record_audio", False), bool):
-            raise invalid("record_audio is invalid")
-        if session.options.get("headless", False):
-            raise invalid("replays need a session that is not headless")
-        if any(each.finished is None for each in self._of(session)):
+        session = self._room.session(request)
+        if await request.body():
+            body = await read_object(
+                request, tuple(_FIELDS), refuse_unknown=self._room.backend.switches.unknown_fields_refused
+            )
+            fields(_FIELDS)("", body)
+        if session.headless:
+            raise invalid("replays need a browser that is not headless")
+        if any(each.is_running for each in self._of(session)):
             raise ApiError(409, self._room.backend.switches.conflict_code, "a replay is running already")
         replay = _Replay(session, new_id(), self._room.backend.clock.now())
         self._replays[replay.id] = replay
@@ -87,10 +101,12 @@ class Replays:
         """Answer `POST /browsers/{id}/replays/{replay_id}/stop`."""
         replay = self._find(request)
         if replay.finished is None:
-            clock = self._room.backend.clock
-            replay.finished = clock.now()
-            replay.ready_at = time.monotonic() + (clock.real(self._room.backend.switches.replay_seconds) or 0.0)
+            self._finish(replay, self._room.backend.clock.now(), time.monotonic())
         return Response(status_code=200)
+
+    def _finish(self, replay: _Replay, at: int, real: float) -> None:
+        replay.finished = at
+        replay.ready_at = real + (self._room.backend.clock.real(self._room.backend.switches.replay_seconds) or 0.0)
 
     async def download(self, request: Request) -> Response:
         """Answer `GET /browsers/{id}/replays/{replay_id}`."""
@@ -99,31 +115,15 @@ class Replays:
         return Response(MP4, media_type="video/mp4")
 
     def _of(self, session: Session) -> list[_Replay]:
-        return [each for each in self._replays.values() if each.session is session]
+        found = [each for each in list(self._replays.values()) if each.session is session]
+        for each in found:
+            if each.finished is None and session.ended is not None:  # its end stops a recording
+                self._finish(each, session.ended, session.ended_real)
+        return found
 
     def _find(self, request: Request) -> _Replay:
         session = self._room.session(request, include_deleted=True)
-        found = self._replays.get(request.path_params["replay_id"])
-        if found is None or found.session is not session:
+        found = next((each for each in self._of(session) if each.id == request.path_params["replay_id"]), None)
+        if found is None:
             raise ApiError(404, self._room.backend.switches.not_found_code, "replay not found")
         return found
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-#: An MP4 file without any picture: its type, and a film of no length.
-MP4 = _box(b"ftyp", b"isom\0\0\x02\0isomiso2mp41") + _box(
-    b"moov",
-    _box(
-        b"mvhd",
-        struct.pack(
-            ">IIIIIIHHII9I6II",
-            *(0, 0, 0, 1000, 0, 0x00010000, 0x0100, 0, 0, 0),
-            *(0x00010000, 0, 0, 0, 0x00010000, 0, 0, 0, 0x40000000),
-            *(0, 0, 0, 0, 0, 0),
-            1,
-        ),
-    ),
-)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from airflow_provider_kernel.testing.errors import ApiError, invalid
+from airflow_provider_kernel.testing.errors import invalid
 from airflow_provider_kernel.testing.http import page, read_object
-from airflow_provider_kernel.testing.resources.browsers.bodies import check_create, check_update
-from airflow_provider_kernel.testing.resources.browsers.machine_routes import Command, MachineRoutes
+from airflow_provider_kernel.testing.resources.browsers import bodies
+from airflow_provider_kernel.testing.resources.browsers.machine_routes import MachineRoutes
+from airflow_provider_kernel.testing.resources.browsers.record import BrowserRecord, most_browsers_at_once
 from airflow_provider_kernel.testing.resources.browsers.relay import serve_devtools
+from airflow_provider_kernel.testing.resources.browsers.replays import Replays
 from airflow_provider_kernel.testing.resources.browsers.store import SessionStore
 from airflow_provider_kernel.testing.room import Room
+from airflow_provider_kernel.testing.threads import in_thread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,23 +25,27 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from airflow_provider_kernel.testing.backend import Backend
-    from airflow_provider_kernel.testing.resources.browsers.session import BrowserRecord, Session
+    from airflow_provider_kernel.testing.resources.browsers.processes import Command
+    from airflow_provider_kernel.testing.resources.browsers.record import EndCause
+    from airflow_provider_kernel.testing.resources.browsers.session import Session
 
-_TAG = re.compile(r"tags\[(.+)\]")
 _STATUSES = ("active", "deleted", "all")
+_TAG = re.compile(r"tags\[(.*)\]", re.DOTALL)
 
 
 class Browsers(Room):
     """
     Browser sessions.
 
-    Behind each stands a real Chromium, if one is installed; it starts with the first connection or script.
+    Behind each stands a real Chromium, if one is installed; it starts with the first connection or script. The
+    limit of sessions is that of the room `Limits`: `kernel.room(Limits).max_concurrent_sessions = 1`.
     """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
         self.store = SessionStore(backend)
         self._machines = MachineRoutes(self)
+        self._replays = Replays(self)
 
     def routes(self) -> list[BaseRoute]:
         """Return the endpoints."""
@@ -50,8 +56,11 @@ class Browsers(Room):
             Route("/browsers/{id}", self.update, methods=["PATCH"]),
             Route("/browsers/{id}", self.delete, methods=["DELETE"]),
             *self._machines.routes(),
+            *self._replays.routes(),
             WebSocketRoute("/browser/{id}/cdp", self.devtools),
         ]
+
+    # Set-up and looking, for tests
 
     @property
     def records(self) -> tuple[BrowserRecord, ...]:
@@ -59,98 +68,120 @@ class Browsers(Room):
         with self.backend.signal:
             return tuple(session.record() for session in self.store.sessions())
 
-    def end(self, session_id: str, cause: str = "deleted") -> None:
+    def end(self, session_id: str, cause: EndCause = "deleted") -> None:
         """
         End a session, as somebody else or its idle limit would.
 
-        :param cause: `deleted` or `idle`.
+        :param cause: what `BrowserRecord.end_cause` is to say.
         :raises KeyError: if there is no such session.
         """
-        sessions = {session.id: session for session in self.store.sessions()}
-        self.store.end(sessions[session_id], cause)
+        self.store.end(self.store.get(session_id), cause)
+
+    def cut_connections(self, session_id: str) -> None:
+        """Close the DevTools connections of a session, as Kernel does with long ones; the session goes on."""
+        self.store.close_connections(self.store.get(session_id))
 
     def register_command(self, name: str, function: Command) -> None:
         """
         Let `process/exec` run a Python function as a command; the host's own commands are never run.
 
-        :param function: takes the arguments; returns the exit code, or the output as text or bytes.
+        :param function: takes the arguments, a list, or the arguments and a `CommandContext`. It returns the exit
+            code; or the standard output, text or bytes; or a tuple of exit code, standard output and standard
+            error. An exception is an exit code of 1, with its text in standard error.
         """
         self._machines.commands[name] = function
 
+    def most_active_at_once(self) -> int:
+        """Return the largest number of sessions that were active at the same time."""
+        return most_browsers_at_once(self.records)
+
+    # What the emulator calls
+
     def places_in_use(self) -> int:
-        """Return how many sessions are active."""
-        return self.store.active_count()
+        """Return how many sessions hold a place of the organisation."""
+        return self.store.in_use_count()
 
     def stop(self) -> None:
-        """End what runs in all sessions."""
+        """End what runs in all sessions; the sessions stay."""
         self.store.stop()
 
     def reset(self) -> None:
-        """Forget all sessions."""
+        """End and forget all sessions."""
         self.store.clear()
+        self._replays.clear()
+
+    # Endpoints
 
     async def create(self, request: Request) -> Response:
         """Answer `POST /browsers`."""
         caller = self.caller(request)
-        options = await self._body(request)
-        check_create(options, refuse_unknown=self.backend.switches.unknown_fields_refused)
-        session = self.store.create(caller.project.id, options)
-        return self._answer(request, session)
+        body = await self._body(request, bodies.CREATE)
+        bodies.check_create("", body)
+        if "proxy" in body and "proxy_id" in body:
+            raise invalid("Give either proxy or proxy_id")
+        return self._answer(request, self.store.create(caller.project.id, body, request.url.netloc))
 
     async def list_sessions(self, request: Request) -> Response:
         """Answer `GET /browsers`."""
         caller = self.caller(request)
         query = request.query_params
-        status = query.get("status", "all" if query.get("include_deleted") == "true" else "active")
+        status = query.get("status", "all" if _flag(request, "include_deleted") else "active")
         if status not in _STATUSES:
             raise invalid(f"status must be one of {', '.join(_STATUSES)}")
-        tags = {match[1]: value for key, value in query.multi_items() if (match := _TAG.fullmatch(key))}
+        region = query.get("region")
+        if region is not None and region not in bodies.REGIONS:
+            raise invalid(f"region must be one of {', '.join(bodies.REGIONS)}")
+        tags = _tags(request)
         search = query.get("query", "").lower()
-
-        def matches(session: Session) -> bool:
-            profile = session.options.get("profile") or {}
-            texts = (session.id, session.name or "", profile.get("name", ""), profile.get("id", ""))
-            return (
-                (status == "all" or session.is_active == (status == "active"))
-                and tags.items() <= session.tags.items()
-                and any(search in text.lower() for text in texts)
-                and query.get("region") in (None, session.options.get("region", "us-east"))
-            )
-
-        found = self.store.listed(caller.project.id, matches)
-        return page(request, [session.json(request.url.netloc) for session in found])
+        with self.backend.signal:
+            rows = [
+                session.json(request.url.netloc, usage_pending=self.store.usage_pending(session))
+                for session, active in self.store.listed()
+                if session.project_id == caller.project.id
+                and status in ("all", "active" if active else "deleted")
+                and region in (None, session.options.get("region", "us-east"))
+                and all(session.tags.get(key) == value for key, value in tags.items())
+                and any(search in text.lower() for text in _searched(session))
+            ]
+        if self.backend.switches.list_order == "newest":
+            rows.reverse()
+        return page(request, rows)
 
     async def retrieve(self, request: Request) -> Response:
         """Answer `GET /browsers/{id_or_name}`."""
-        include_deleted = request.query_params.get("include_deleted") == "true"
+        include_deleted = _flag(request, "include_deleted")
         return self._answer(request, self.session(request, include_deleted=include_deleted))
 
     async def update(self, request: Request) -> Response:
         """Answer `PATCH /browsers/{id_or_name}`."""
         session = self.session(request)
-        changes = await self._body(request)
-        check_update(changes, refuse_unknown=self.backend.switches.unknown_fields_refused)
+        body = await self._body(request, bodies.UPDATE)
+        bodies.check_update("", body)
+        if "profile" in body and session.profile is not None:
+            raise invalid("profile: the session has a profile already; it cannot be replaced")
         with self.backend.signal:
-            if changes.get("profile") and session.options.get("profile"):
-                raise invalid("the session has a profile already")
-            if changes.get("name") is not None:
-                self.store.change_name(session, changes["name"])
-            if changes.get("tags") is not None:
-                session.tags = dict(changes["tags"])
-            if "start_url" in changes:
-                session.start_url = changes["start_url"]
-            kept = {key: changes[key] for key in ("proxy", "profile", "viewport", "network") if changes.get(key)}
-            session.options = {**session.options, **kept}
+            if "name" in body:
+                self.store.rename(session, body["name"])
+            if "tags" in body:
+                session.tags = dict(body["tags"] or {})
+            if "profile" in body:
+                session.profile = self.store.profiles.find(body["profile"])
+                session.options["profile"] = body["profile"]
+            for name in ("proxy", "start_url", "network"):
+                if name in body:
+                    session.shown[name] = body[name]
+            if "viewport" in body:
+                session.shown["viewport"] = {k: v for k, v in body["viewport"].items() if k != "force"}
+            self.backend.signal.notify()
         return self._answer(request, session)
 
     async def delete(self, request: Request) -> Response:
         """Answer `DELETE /browsers/{id_or_name}`."""
         session = self.session(request)
-        ended = await asyncio.to_thread(self.store.end, session, "deleted")
-        if not ended:
-            raise ApiError(404, self.backend.switches.not_found_code, "browser session not found")
-        if (session.options.get("profile") or {}).get("save_changes"):
-            await asyncio.sleep(self.backend.clock.real(self.backend.switches.profile_save_seconds) or 0.0)
+        if not self.store.end(session, "deleted"):
+            raise self.store.absent()
+        await in_thread(lambda: self.store.wait_for_teardown(session), "delete")
+        await self.store.wait_for_save(session)
         return Response(status_code=204)
 
     async def devtools(self, websocket: WebSocket) -> None:
@@ -168,9 +199,35 @@ class Browsers(Room):
 
     def _answer(self, request: Request, session: Session) -> Response:
         with self.backend.signal:
-            return JSONResponse(session.json(request.url.netloc))
+            usage_pending = self.store.usage_pending(session)
+            return JSONResponse(session.json(request.url.netloc, usage_pending=usage_pending))
 
-    async def _body(self, request: Request) -> dict[str, Any]:
+    async def _body(self, request: Request, known: dict[str, Any]) -> dict[str, Any]:
         if not await request.body():
             return {}
-        return await read_object(request, (), refuse_unknown=False)
+        return await read_object(request, tuple(known), refuse_unknown=self.backend.switches.unknown_fields_refused)
+
+
+def _searched(session: Session) -> list[str]:
+    profile, proxy = session.profile or {}, session.shown.get("proxy", {})
+    texts = (session.id, session.name, profile.get("id"), profile.get("name"), proxy.get("id"))
+    return [text for text in texts if text]
+
+
+def _tags(request: Request) -> dict[str, str]:
+    """Read the query parameters `tags[key]=value`."""
+    tags: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        match = _TAG.fullmatch(name)
+        if match:
+            tags[match[1]] = value
+        elif name == "tags":
+            raise invalid("tags must be given as tags[key]=value")
+    return tags
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise invalid(f"{name} must be true or false")
+    return text == "true"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,40 +35,43 @@ def find_driver() -> Path:
     return Path(spec.origin).with_name("driver")
 
 
-async def run_script(machine: Machine, code: str, seconds: float | None) -> dict[str, Any]:
+def run_script(machine: Machine, code: str, seconds: float) -> dict[str, Any]:
     """
-    Run a script, and return the `ExecutePlaywrightResult`.
+    Run a script, after those that the browser runs already, and return the `ExecutePlaywrightResult`.
 
-    :param seconds: real seconds that it may take.
+    Nothing stops it but its own time and the end of the browser.
+
+    :param seconds: real seconds that it may take; waiting for other scripts is not among them.
     :raises MissingPlaywrightError: without Playwright.
     :raises MissingChromiumError: without Chromium.
+    :raises EndedError: if the machine has ended.
     """
     driver = find_driver()
-    chromium = await asyncio.to_thread(machine.chromium)
-    process = await asyncio.create_subprocess_exec(
-        str(driver / "node"),
-        "--no-warnings",
-        str(_RUNNER),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    loop = asyncio.get_running_loop()
-
-    def kill() -> None:
-        if process.returncode is None:
-            process.kill()
-
-    forget = machine.on_end(lambda: loop.call_soon_threadsafe(kill))
-    request = {"playwright": str(driver / "package" / "index.mjs"), "address": chromium.address, "code": code}
-    try:
-        out, err = await asyncio.wait_for(process.communicate(json.dumps(request).encode()), seconds)
-    except asyncio.TimeoutError:
-        kill()
-        await process.wait()
-        return {"success": False, "error": "execution timed out"}
-    finally:
-        forget()
+    with machine.script_lock:
+        chromium, root = machine.chromium(), machine.root
+        process = machine.host.run(
+            [str(driver / "node"), "--no-warnings", str(_RUNNER)],
+            # Playwright puts downloads into the folder for temporary files: let it be that of the machine.
+            env={"TMPDIR": str(machine.place("/tmp"))},  # noqa: S108 - in the machine
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        forget = machine.on_end(lambda: machine.host.kill(process))
+        request = {"playwright": str(driver / "package/index.mjs"), "address": chromium.address, "code": code}
+        try:
+            out, err = process.communicate(json.dumps(request).encode(), timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return {"success": False, "error": f"execution timed out after {seconds:g} seconds"}
+        finally:
+            forget()
+            machine.host.kill(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(OSError):
+                    stream.close()  # type: ignore[union-attr]
+    # Paths are those of the machine.
+    out, err = (text.replace(str(root).encode(), b"") for text in (out, err))
     try:
         result: dict[str, Any] = json.loads(out)
     except ValueError:
