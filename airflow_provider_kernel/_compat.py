@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from airflow.sdk.bases import operator as airflow_operators
+
 try:
     from airflow.sdk.exceptions import (
         AirflowFailException as AirflowFailException,
@@ -67,6 +69,10 @@ try:
     from airflow.sdk import conf as conf
 except ImportError:  # Airflow 3.1
     from airflow.configuration import conf as conf  # type: ignore[assignment]
+
+
+#: Whether tasks may be async functions: Airflow 3.2 has an operator for them.
+RUNS_ASYNC_TASKS = hasattr(airflow_operators, "BaseAsyncOperator")
 
 
 def mask_secrets(secrets: list[str]) -> None:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_kernel import browser_arguments
 from airflow_provider_kernel._compat import AirflowFailException, conf
 from airflow_provider_kernel.argument_checks import (
     Check,
@@ -184,6 +185,16 @@ TABLE: dict[str, Arguments] = {
             "op_kwargs": leave_to_airflow,
             **_CONNECTION,
         }
+    ),
+    "KernelBrowserTaskOperator": Arguments(
+        {
+            **browser_arguments.CHECKS,
+            "python_callable": leave_to_airflow,
+            "op_args": leave_to_airflow,
+            "op_kwargs": leave_to_airflow,
+            **_CONNECTION,
+        },
+        conflicts=(Conflict(browser_arguments.saves_nothing, browser_arguments.SAVES_NOTHING),),
     ),
     "KernelCancelOrphansOperator": Arguments(
         {

@@ -43,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
     modules_of = {
         "hooks": ["airflow_provider_kernel.hooks.kernel"],
         "operators": [
+            "airflow_provider_kernel.operators.browser",
             "airflow_provider_kernel.operators.invocation",
             "airflow_provider_kernel.operators.invocation_task",
             "airflow_provider_kernel.operators.orphans",
@@ -76,9 +77,13 @@ def get_provider_info() -> dict[str, Any]:
         "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
         "task-decorators": [
             {
+                "name": "kernel_browser",
+                "class-name": "airflow_provider_kernel.decorators.kernel_browser.kernel_browser_task",
+            },
+            {
                 "name": "kernel_invocation",
                 "class-name": "airflow_provider_kernel.decorators.kernel_invocation.kernel_invocation_task",
-            }
+            },
         ],
         "extra-links": [
             "airflow_provider_kernel.links.kernel.KernelDashboardLink",

@@ -1,0 +1,1 @@
+"""A browser as the code of a task uses it."""
