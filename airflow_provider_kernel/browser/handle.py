@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -47,6 +48,22 @@ class KernelBrowser:
         """
         self._check()
 
+    @contextmanager
+    def page(self) -> Iterator[Any]:
+        """
+        Connect Playwright for a block of code, and give the browser's own page.
+
+        A function of ``@task.kernel_browser`` has the page as its parameter; this one is for ``hook.browser()``,
+        and for a connection that was cut.
+
+        :raises KernelPlaywrightMissingError: without the extra ``[playwright]``.
+        """
+        from airflow_provider_kernel.browser.page import Connection, connected, require_playwright
+
+        require_playwright()
+        with connected(self, Connection()) as page:
+            yield page
+
     def check_active(self) -> None:
         """
         Ask Kernel whether the browser has ended.
@@ -84,16 +101,19 @@ class KernelBrowser:
         """Take a picture of the screen, a PNG."""
         return bytes(self._use(machine.take_screenshot(self.session_id)))
 
-    def download(self, path: str, to: str | os.PathLike[str]) -> Path:
+    def download(self, path: str, to: str | os.PathLike[str], *, timeout: float = 30.0) -> Path:
         """
         Fetch a file from the browser's machine.
 
         :param path: the file; a name without a folder is one of the downloads.
         :param to: where to write it on the worker; into a folder under its own name.
+        :param timeout: for how long to wait until it is there, in seconds: a download has its name
+            when it is whole.
         :return: where it was written.
+        :raises KernelNotFoundError: when it is not there in that time.
         """
         path = path if path.startswith("/") else f"{DOWNLOADS}/{path}"
-        data: bytes = self._use(machine.read_file(self.session_id, path))
+        data: bytes = self._run(flows.read_file(self.session_id, path, patience=timeout))
         target = Path(to)
         if target.is_dir():
             target = target / path.rpartition("/")[2]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel._compat import conf
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.browser.handle import KernelBrowser
     from airflow_provider_kernel.client.client import KernelClient
     from airflow_provider_kernel.client.config import KernelConfig
     from airflow_provider_kernel.hooks.browsers import KernelBrowsers
@@ -19,7 +22,7 @@ UNNAMED_OWNER = "airflow"
 
 
 class BrowserAccess:
-    """Gives a hook its ``browsers``."""
+    """Gives a hook its ``browsers``, and a browser for a block of code."""
 
     #: What the connection says; known once it is read.
     _owner: str | None = None
@@ -50,3 +53,27 @@ class BrowserAccess:
         base_url: str | None = conf.get("api", "base_url", fallback=None)
         named = self._owner or os.environ.get(OWNER_VARIABLE, "").strip() or (base_url or "").rstrip("/")
         return named or UNNAMED_OWNER
+
+    @contextmanager
+    def browser(self, **options: Any) -> Iterator[KernelBrowser]:
+        """
+        Start a browser for a block of code, and end it after the block. For notebooks and scripts.
+
+        **No task owns it**: a process that is killed in the block leaves it until it was idle for its
+        ``idle_timeout``. In a task, use ``@task.kernel_browser``, whose browser ends on a kill, too.
+
+        ::
+
+            with KernelHook().browser(stealth=True) as browser, browser.page() as page:
+                page.goto("https://example.com")
+
+        :param options: the arguments of :meth:`~airflow_provider_kernel.hooks.browsers.KernelBrowsers.create`.
+        :raises KernelBrowserLimitError: when Kernel had no place for it within ``start_timeout``.
+        """
+        from airflow_provider_kernel.browser.handle import KernelBrowser
+
+        session = self.browsers.create(**options)
+        try:
+            yield KernelBrowser(session.session_id, self)  # type: ignore[arg-type]
+        finally:
+            self.browsers.delete_by_id(session.session_id)

@@ -120,8 +120,8 @@ class KernelBrowserTaskOperator(KernelClientMixin, TakesBrowserOptions, PythonOp
                 with own_browser(
                     self, context, self.browser_body(), start_timeout=timeout, on_killed=[connection.end]
                 ) as owned:
-                    browser = KernelBrowser(owned.session.session_id, self.hook, check=owned.check)
-                    self._use = _Use(browser, connection, is_killed=lambda: owned.killed)
+                    browser = KernelBrowser(owned.session.session_id, self.hook, check=owned.owner.check)
+                    self._use = _Use(browser, connection, is_killed=lambda: owned.was_killed)
                     if self._takes_page and not self._is_async:
                         with self._use.page():
                             return super().execute(context)

@@ -139,5 +139,5 @@ class TestFunctions:
             return page
 
         monkeypatch.setattr(module, "RUNS_ASYNC_TASKS", False)
-        with pytest.raises(KernelInputError, match="fetch is async, which Airflow runs from version 3.2 on"):
+        with pytest.raises(KernelInputError, match=r"fetch is async, which Airflow runs from version 3\.2 on"):
             task.kernel_browser(fetch)

@@ -42,6 +42,8 @@ Places = tuple[int | None, int | None]
 
 #: The first pause before the next create, and the longest.
 _PAUSES = (1.0, 15.0)
+#: Between two looks for a file.
+_FILE_PAUSE = 0.25
 
 
 def start_browser(
@@ -184,6 +186,24 @@ def using(session_id: str, request: Request[T]) -> Flow[T]:
             if absent.says_absent:
                 raise (yield from gone(session_id)) from error
         raise  # it is there: a file is missing, for example
+
+
+def read_file(session_id: str, path: str, *, patience: float = 0.0) -> Flow[bytes]:
+    """
+    Read a file of the browser's machine.
+
+    :param patience: for how long to wait until it is there, in seconds: a download has its name when it is whole.
+    :raises KernelNotFoundError: when it is not there in that time.
+    :raises KernelBrowserGoneError: when the browser has ended.
+    """
+    ends_at = time.monotonic() + patience
+    while True:
+        try:
+            return (yield from using(session_id, machine.read_file(session_id, path)))
+        except KernelNotFoundError:
+            if time.monotonic() + _FILE_PAUSE > ends_at:
+                raise
+        yield Sleep(_FILE_PAUSE)
 
 
 def run_script(
