@@ -27,7 +27,7 @@ _LONGEST_FORM = 20_000
 #: What the encodings of a character begin with. Text without them can hold a key only as it is, or as base64.
 _ESCAPES = "\\%&"
 #: The token in an address of a browser.
-_TOKEN = re.compile(r"(?i)(jwt(?:=|%3d|\\u003d)[\"']?)[\w.~+/-]+")
+_JWT = r"(?i)(jwt(?:=|%3d|\\u003d)[\"']?)[\w.~+/-]+"
 _HTML_NAMES = {'"': "quot", "'": "apos", "&": "amp", "<": "lt", ">": "gt"}
 
 
@@ -43,7 +43,7 @@ def mask(text: str) -> str:
     JSON, URL or HTML, and in base64. Mask before a text is cut: a cut could leave a part of a key.
     """
     if "jwt" in text.lower():
-        text = _TOKEN.sub(rf"\1{MASK}", text)
+        text = re.sub(_JWT, rf"\1{MASK}", text)
     # The longest first: a key may begin with another one.
     for key in sorted(_keys, key=len, reverse=True):
         text = _keys[key].mask(text)

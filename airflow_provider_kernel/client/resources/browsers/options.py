@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
@@ -23,30 +23,13 @@ REGIONS = ("us-east", "us-west", "eu-west", "ap-southeast")
 MAX_TAGS = 50
 MAX_EXTENSIONS = 20
 
-_NAME = re.compile(r"[a-zA-Z0-9._-]{1,255}")
-_TAG_KEY = re.compile(r"[A-Za-z0-9 _.:/=+@-]{1,128}")
-_TAG_VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{0,256}")
+# Compiled when they are first used: a DAG file that names no profile and no tag does not pay for them.
+_NAME = r"[a-zA-Z0-9._-]{1,255}"
+_TAG_KEY = r"[A-Za-z0-9 _.:/=+@-]{1,128}"
+_TAG_VALUE = r"[A-Za-z0-9 _.:/=+@-]{0,256}"
 
 #: A name, or ``{"id": ...}`` or ``{"name": ...}``.
 Reference = str | Mapping[str, str]
-
-
-class BrowserOptions(TypedDict, total=False):
-    """What a browser is made with; see :func:`browser_body`."""
-
-    headless: bool
-    stealth: bool
-    profile: Reference | None
-    save_profile: bool
-    proxy: Reference | None
-    viewport: Sequence[int] | Mapping[str, int] | None
-    extensions: Sequence[Reference]
-    region: str | None
-    start_url: str | None
-    allowed_hosts: Sequence[str]
-    idle_timeout: float | timedelta
-    tags: Mapping[str, str] | None
-    name: str | None
 
 
 def browser_body(
@@ -144,7 +127,7 @@ def check_reference(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or len(value) != 1 or not _is_text(next(iter(value.values()))):
         raise _refused(what, value, allowed)
     ((kind, text),) = value.items()
-    if kind not in ("name", "id") or (kind == "name" and not _NAME.fullmatch(text)):
+    if kind not in ("name", "id") or (kind == "name" and not re.fullmatch(_NAME, text)):
         raise _refused(what, value, allowed)
     return {kind: text}
 
@@ -216,17 +199,17 @@ def check_tags(what: str, value: Any) -> dict[str, str]:
 
 
 def check_browser_name(what: str, value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
         raise _refused(what, value, 'a name of 1 to 255 of A-Z, a-z, 0-9, "." "_" and "-"')
     return value
 
 
 def is_tag_key(value: Any) -> bool:
-    return isinstance(value, str) and _TAG_KEY.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_TAG_KEY, value) is not None
 
 
 def is_tag_value(value: Any) -> bool:
-    return isinstance(value, str) and _TAG_VALUE.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_TAG_VALUE, value) is not None
 
 
 def _is_text(value: Any) -> bool:
