@@ -14,6 +14,7 @@ from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.browsers.options import (
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_START_TIMEOUT,
+    MAX_TAGS,
     check_boolean,
     check_extensions,
     check_hosts,
@@ -28,8 +29,10 @@ from airflow_provider_kernel.client.resources.browsers.options import (
 )
 from airflow_provider_kernel.client.sanitize import short_repr
 
-#: What the tags of the owner begin with.
+#: What the keys of the tags begin with that say which task owns a browser.
 OWNER_TAG_PREFIX = "airflow_"
+#: How many tags of a user go together with those of the owner.
+MAX_USER_TAGS = MAX_TAGS - 8
 
 
 class BrowserArgument(NamedTuple):
@@ -49,13 +52,21 @@ class BrowserArgument(NamedTuple):
 
 
 def check_user_tags(what: str, value: Any) -> None:
-    """Refuse tags that Kernel cannot take, and those of the owner."""
-    for key in check_tags(what, value):
-        if key.lower().startswith(OWNER_TAG_PREFIX):
-            raise KernelInputError(
-                f"{what} has {short_repr(key)}; names that begin with {OWNER_TAG_PREFIX!r} say which task owns the "
-                "browser. Choose another name"
-            )
+    """
+    Refuse tags that Kernel cannot take, and those that do not go together with those of the owner.
+
+    :raises KernelInputError: for such tags.
+    """
+    tags = check_tags(what, value)
+    if taken := [key for key in tags if key.startswith(OWNER_TAG_PREFIX)]:
+        raise KernelInputError(
+            f"{what} has {short_repr(taken[0])}; keys that begin with {OWNER_TAG_PREFIX} say which task owns the "
+            "browser. Choose another key"
+        )
+    if len(tags) > MAX_USER_TAGS:
+        raise KernelInputError(
+            f"{what} has {len(tags)} entries; it takes {MAX_USER_TAGS} at most beside those of the owner"
+        )
 
 
 BROWSER_ARGUMENTS: dict[str, BrowserArgument] = {

@@ -13,23 +13,19 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.client.resources.browsers.options import MAX_TAGS, is_tag_value
-from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.browser_arguments import OWNER_TAG_PREFIX, check_user_tags
+from airflow_provider_kernel.client.resources.browsers.options import is_tag_value
 from airflow_provider_kernel.lifecycle.resource import StartMark
 from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 
-#: What the keys of all tags of this package begin with.
-TAG_PREFIX = "airflow_"
-
-OWNER = f"{TAG_PREFIX}owner"
-DAG = f"{TAG_PREFIX}dag"
-RUN = f"{TAG_PREFIX}run"
-TASK = f"{TAG_PREFIX}task"
-MAP_INDEX = f"{TAG_PREFIX}map"
-TRY = f"{TAG_PREFIX}try"
-TASK_INSTANCE = f"{TAG_PREFIX}ti"
-START = f"{TAG_PREFIX}start"
+OWNER = f"{OWNER_TAG_PREFIX}owner"
+DAG = f"{OWNER_TAG_PREFIX}dag"
+RUN = f"{OWNER_TAG_PREFIX}run"
+TASK = f"{OWNER_TAG_PREFIX}task"
+MAP_INDEX = f"{OWNER_TAG_PREFIX}map"
+TRY = f"{OWNER_TAG_PREFIX}try"
+TASK_INSTANCE = f"{OWNER_TAG_PREFIX}ti"
+START = f"{OWNER_TAG_PREFIX}start"
 
 _HASHED = "sha256:"
 
@@ -130,25 +126,6 @@ def join_tags(of_user: Mapping[str, str], own: Mapping[str, str]) -> dict[str, s
     """
     check_user_tags("tags", of_user)
     return {**of_user, **own}
-
-
-def check_user_tags(what: str, tags: Mapping[str, Any]) -> None:
-    """
-    Refuse tags of a user that do not go together with those of the mark.
-
-    :raises KernelInputError: for too many, and for keys that begin as those of this package.
-    """
-    if taken := [key for key in tags if str(key).startswith(TAG_PREFIX)]:
-        raise KernelInputError(
-            f"{what} has {short_repr(taken[0])}; keys that begin with {TAG_PREFIX} belong to the provider. Take "
-            "another key"
-        )
-    most = MAX_TAGS - _OWN_TAGS
-    if len(tags) > most:
-        raise KernelInputError(f"{what} has {len(tags)} entries; it takes {most} at most beside those of Airflow")
-
-
-_OWN_TAGS = len((OWNER, DAG, RUN, TASK, MAP_INDEX, TRY, TASK_INSTANCE, START))
 
 
 def _digest(text: str) -> str:

@@ -97,7 +97,7 @@ class TestArguments:
             ("idle_timeout", timedelta(days=4), "whole seconds from 10 to 259200"),
             ("start_timeout", -1, "seconds from 0"),
             ("tags", {"a": "100%"}, 'letters, digits, spaces and "_.:/=+@-"'),
-            ("tags", {"airflow_dag": "x"}, "Choose another name"),
+            ("tags", {"airflow_dag": "x"}, "Choose another key"),
         ],
     )
     def test_wrong_argument_says_what_is_allowed(self, name, value, says):
