@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 #: Timeout of a test in seconds, its fixtures included, in the suites that start processes or a whole Airflow.
 TIMEOUTS = {
     "browser": 900,
+    "chromium": 180,
     "conformance": 900,
     "docs": 300,
     "examples": 600,
