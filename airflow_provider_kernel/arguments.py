@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_kernel import browser_arguments
 from airflow_provider_kernel._compat import AirflowFailException, conf
 from airflow_provider_kernel.argument_checks import (
     Check,
@@ -137,6 +136,7 @@ _END: dict[str, Check] = {
 }
 _ENDS: dict[str, Any] = {"conflicts": (_no_items("a status"),), "joint_checks": (_check_present_id,)}
 
+#: Operators with a browser have their rows in ``browser_arguments.py``: other DAG files need not load them.
 TABLE: dict[str, Arguments] = {
     "KernelInvokeOperator": Arguments(
         {
@@ -185,16 +185,6 @@ TABLE: dict[str, Arguments] = {
             "op_kwargs": leave_to_airflow,
             **_CONNECTION,
         }
-    ),
-    "KernelBrowserTaskOperator": Arguments(
-        {
-            **browser_arguments.CHECKS,
-            "python_callable": leave_to_airflow,
-            "op_args": leave_to_airflow,
-            "op_kwargs": leave_to_airflow,
-            **_CONNECTION,
-        },
-        conflicts=(Conflict(browser_arguments.saves_nothing, browser_arguments.SAVES_NOTHING),),
     ),
     "KernelCancelOrphansOperator": Arguments(
         {

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from airflow_provider_kernel.argument_checks import Check, or_none
+from airflow_provider_kernel.argument_checks import Check, leave_to_airflow, or_none
+from airflow_provider_kernel.arguments import TABLE, Arguments, Conflict
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.browsers.options import (
     DEFAULT_IDLE_TIMEOUT,
@@ -28,6 +29,7 @@ from airflow_provider_kernel.client.resources.browsers.options import (
     check_viewport,
 )
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.validation import check_name
 
 #: What the keys of the tags begin with that say which task owns a browser.
 OWNER_TAG_PREFIX = "airflow_"
@@ -117,15 +119,30 @@ BROWSER_ARGUMENTS: dict[str, BrowserArgument] = {
     ),
 }
 
-CHECKS: dict[str, Check] = {name: argument.check for name, argument in BROWSER_ARGUMENTS.items()}
+_CHECKS: dict[str, Check] = {name: argument.check for name, argument in BROWSER_ARGUMENTS.items()}
 
 #: The template fields that a browser adds to an operator.
 TEMPLATED = tuple(name for name, argument in BROWSER_ARGUMENTS.items() if argument.is_templated)
 
 
-def saves_nothing(values: Mapping[str, Any]) -> bool:
-    """Whether a profile is to be saved, and none is named. The arguments of a mapped task may name it later."""
+def _saves_nothing(values: Mapping[str, Any]) -> bool:
+    # The arguments of a mapped task may name it later.
     return values.get("save_profile") is True and "profile" in values and values["profile"] is None
 
 
-SAVES_NOTHING = "save_profile=True needs a profile: name the one to save to"
+_CONFLICTS = (Conflict(_saves_nothing, "save_profile=True needs a profile: name the one to save to"),)
+
+TABLE.update(
+    {
+        "KernelBrowserTaskOperator": Arguments(
+            {
+                **_CHECKS,
+                "python_callable": leave_to_airflow,
+                "op_args": leave_to_airflow,
+                "op_kwargs": leave_to_airflow,
+                "kernel_conn_id": check_name,
+            },
+            conflicts=_CONFLICTS,
+        ),
+    }
+)

@@ -14,9 +14,10 @@ from airflow_provider_kernel.client.resources.browsers.options import (
     Reference,
     browser_body,
 )
+from airflow_provider_kernel.client.safe_logger import SafeLogMixin
 
 
-class TakesBrowserOptions(BaseOperator):
+class TakesBrowserOptions(SafeLogMixin, BaseOperator):
     """
     Takes the arguments of a browser; :data:`~airflow_provider_kernel.browser_arguments.BROWSER_ARGUMENTS` says what
     each means.

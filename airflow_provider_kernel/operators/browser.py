@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from airflow_provider_kernel.browser.filling import filled_of, filling, refuse_g
 from airflow_provider_kernel.browser_arguments import TEMPLATED
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.browsers.options import check_start_timeout
+from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.operators._browser_options import TakesBrowserOptions
 from airflow_provider_kernel.operators.base import KernelClientMixin
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.browser.handle import KernelBrowser
     from airflow_provider_kernel.browser.page import Connection
+
+
+log = get_logger(__name__)
 
 
 class KernelBrowserTaskOperator(KernelClientMixin, TakesBrowserOptions, PythonOperator):
@@ -226,8 +229,8 @@ def check_function(function: Any) -> None:
             "upgrade Airflow"
         )
     if "page" in filled_of(function) and importlib.util.find_spec("playwright") is None:
-        warnings.warn(
-            f"{function.__name__} takes a page, and Playwright is not installed here. Where the task runs it needs "
-            "it: pip install 'airflow-provider-kernel[playwright]'",
-            stacklevel=2,
+        log.warning(
+            "%s takes a page, and Playwright is not installed here. Where the task runs it needs it: pip install "
+            "'airflow-provider-kernel[playwright]'",
+            function.__name__,
         )

@@ -145,7 +145,7 @@ def luminance(color):
 
 def test_operator_colours_are_unique_and_legible(info):
     operators = {found for found in classes(info, "operators", "sensors") if issubclass(found, BaseOperator)}
-    assert len(operators) == 7
+    assert len(operators) == 8
     assert len({operator.ui_color for operator in operators}) == len(operators)
     for operator in operators:
         contrast = (luminance(operator.ui_color) + 0.05) / (luminance(operator.ui_fgcolor) + 0.05)
@@ -183,7 +183,7 @@ def test_provider_info_names_existing_decorators_and_notifiers(info):
     for path in named:
         module, _, name = path.rpartition(".")
         assert callable(getattr(import_module(module), name))
-    assert [decorator["name"] for decorator in info["task-decorators"]] == ["kernel_invocation"]
+    assert [decorator["name"] for decorator in info["task-decorators"]] == ["kernel_browser", "kernel_invocation"]
 
 
 def test_connection_form_shows_the_defaults_that_apply(info):
