@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
-    KernelAPIError,
     KernelConflictError,
+    KernelConnectionError,
     KernelError,
     KernelInputError,
     KernelNotFoundError,
@@ -31,7 +32,7 @@ from airflow_provider_kernel.client.resources.browsers.errors import (
 )
 from airflow_provider_kernel.client.resources.browsers.models import BrowserSession, CommandResult, ScriptResult
 from airflow_provider_kernel.client.resources.browsers.options import DEFAULT_START_TIMEOUT
-from airflow_provider_kernel.client.retry import may_have_acted, pause_after, was_refused
+from airflow_provider_kernel.client.retry import Resend, may_have_acted, pause_after, was_refused
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import is_unicode
 
@@ -54,7 +55,7 @@ def start_browser(
     on_wait: Callable[[KernelError], None] = lambda error: None,
 ) -> Flow[BrowserSession]:
     """
-    Start a browser, never twice; while Kernel has no place for it, wait.
+    Start a browser, never twice; while Kernel has no place for it, or refuses connections, wait.
 
     A 409 for the body's own ``name`` means that an earlier create was taken whose answer got lost, if the tags of
     the browser that has the name are those of the body. Then that one is returned.
@@ -68,9 +69,11 @@ def start_browser(
     """
     ends_at = time.monotonic() + start_timeout
     pause = _PAUSES[0]
+    # The attempts are made here, within the one limit.
+    request = replace(requests.create_browser(body), resend=Resend.NEVER)
     while True:
         try:
-            return (yield from requests.create_browser(body))
+            return (yield from request)
         except KernelConflictError as error:
             own = yield from _own(body, error)
             if own is not None:
@@ -79,12 +82,12 @@ def start_browser(
         except KernelError as error:
             if may_have_acted(error):
                 raise KernelAmbiguousStartError(f"Whether the browser was started is unknown: {error}") from error
-            if not (isinstance(error, KernelAPIError) and was_refused(error)):
+            if not was_refused(error):
                 raise
             problem = error
         seconds = pause_after(problem, pause)
         if time.monotonic() + seconds > ends_at:
-            if isinstance(problem, KernelConflictError):
+            if isinstance(problem, (KernelConflictError, KernelConnectionError)):
                 raise problem
             raise (yield from _no_place(problem, start_timeout, places)) from problem
         on_wait(problem)
