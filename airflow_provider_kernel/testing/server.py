@@ -51,6 +51,12 @@ class _WebSocket(WebSocketsSansIOProtocol):
         self.conn.debug = False
         self.app_state = {**self.app_state, CONNECTION: self}
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # The handshake was refused; uvicorn would log that it is missing.
+            self.handshake_complete = True
+
     def drop(self, *, reset: bool) -> None:
         _close(self.transport, reset=reset)
 

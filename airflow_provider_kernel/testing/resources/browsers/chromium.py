@@ -73,7 +73,7 @@ class Chromium:
     def __init__(self, host: Host, root: Path, *, downloads: Path, options: Mapping[str, Any]) -> None:
         program = find_chromium()
         self._host = host
-        profile = root / "var/chromium"
+        profile = root / "var/chromium/profile"
         _write_preferences(profile, downloads)
         size = options.get("viewport") or {"width": 1920, "height": 1080}
         command = [
@@ -84,7 +84,7 @@ class Chromium:
             options.get("start_url") or "about:blank",
         ]
         # Its sockets are below TMPDIR; the path of a socket has about a hundred characters at most.
-        env = {"HOME": str(root), "TMPDIR": str(host.folder)}
+        env = {"HOME": str(profile.parent), "TMPDIR": str(host.folder)}
         quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self._process = host.run(command, env=env, cwd=root, **quiet)
         #: Where its DevTools listen.

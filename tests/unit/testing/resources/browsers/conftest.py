@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_kernel.testing.resources.browsers import chromium
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,3 +23,20 @@ def create(client: httpx.Client) -> Callable[..., dict[str, Any]]:
         return created
 
     return create
+
+
+@pytest.fixture
+def machine(client: httpx.Client, create: Callable[..., dict[str, Any]]) -> Callable[..., httpx.Response]:
+    """Create a browser, and send a request to its machine: `machine("GET", "fs/list_files", params=...)`."""
+    session = create()["session_id"]
+
+    def send(method: str, path: str, **arguments: Any) -> httpx.Response:
+        return client.request(method, f"/browsers/{session}/{path}", **arguments)
+
+    return send
+
+
+@pytest.fixture
+def no_chromium(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(chromium.VARIABLE, raising=False)
+    monkeypatch.setattr(chromium, "_PROGRAMS", ())
