@@ -101,6 +101,16 @@ def one_of(*allowed: Any) -> Check:
     return check
 
 
+def some_of(*allowed: str) -> Check:
+    text = f"a list with one or more of {', '.join(map(repr, allowed))}"
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, str) or not isinstance(value, (list, tuple)) or not value or set(value) - {*allowed}:
+            _refuse(name, value, text)
+
+    return check
+
+
 def or_none(check: Check) -> Check:
     def check_unless_none(name: str, value: Any) -> None:
         if value is not None:

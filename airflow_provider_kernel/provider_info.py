@@ -47,6 +47,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_kernel.operators.invocation",
             "airflow_provider_kernel.operators.invocation_task",
             "airflow_provider_kernel.operators.orphans",
+            "airflow_provider_kernel.operators.playwright",
         ],
         "sensors": ["airflow_provider_kernel.sensors.invocation"],
         "triggers": [

@@ -14,10 +14,20 @@ log = get_logger(__name__)
 #: The template fields that hold text or a list of texts, in every class that has them. A DAG with
 #: ``render_template_as_native_obj=True`` renders the other ones natively: "1.10" is a version, and a number there.
 TEXT_FIELDS = frozenset(
-    {"action_name", "app_name", "dag_ids", "invocation_id", "kernel_conn_id", "reason", "status", "version"}
+    {
+        "action_name",
+        "app_name",
+        "code",
+        "dag_ids",
+        "invocation_id",
+        "kernel_conn_id",
+        "reason",
+        "status",
+        "version",
+    }
 )
 #: The template fields that are sent to Kernel as JSON. Functions get their arguments as Airflow hands them over.
-JSON_FIELDS = frozenset({"invocation_output", "output", "payload"})
+JSON_FIELDS = frozenset({"args", "invocation_output", "output", "payload"})
 
 
 class TextRenderingMixin:

@@ -16,8 +16,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.client.json_encoding import Unreadable, is_json, parse_json_exactly, to_json_text
-from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError
+from airflow_provider_kernel.client.json_encoding import (
+    Unreadable,
+    is_json,
+    parse_json_exactly,
+    size_in_bytes,
+    to_json_text,
+)
+from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError, KernelOutputTooLargeError
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 from airflow_provider_kernel.client.validation import is_unicode
 from airflow_provider_kernel.lifecycle.resource import ownership_key, xcom_key
@@ -43,9 +49,9 @@ _LINK_PREFIX = "_link_"
 _RESERVED = {"return_value", xcom_key("invocation"), xcom_key("browser")}
 
 _AS_TEXT = 'Set output_as="json_text" on the task to get the output as JSON text'
-_OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on the task"
+_OTHER_KEYS = "Rename the key in the action or the script, or set multiple_outputs=False on the task"
 _MAPPABLE = (
-    "Map over a list or dict: one that the action returns, or one that a task in between makes of its output"
+    "Map over a list or dict: one that the action or the script returns, or one that a task in between makes of it"
 )
 _OTHER_RETURNED_KEYS = (
     "Return a dict with other keys, or set multiple_outputs=False on the task (a function that is annotated with "
@@ -93,6 +99,46 @@ def _hand_on(invocation: Invocation, *, output_as: str, is_pushed: bool, multipl
     # Airflow pushes no None.
     if multiple_outputs and value is not None and (found := _find_unfit_key(value)) is not None:
         raise _error(invocation, *found, advice=_OTHER_KEYS)
+    return value
+
+
+def hand_on_result(
+    value: Any,
+    *,
+    max_output_bytes: int,
+    output_as: str,
+    is_pushed: bool,
+    multiple_outputs: bool,
+    is_mapped_over: bool = False,
+) -> Any:
+    """
+    Turn what a script has returned into what its task returns. The arguments are those of :func:`hand_on`.
+
+    :param value: any JSON value.
+    :param max_output_bytes: the limit of its JSON text, if it is pushed.
+    :raises KernelOutputError: when XCom would not give it back as it is, or Airflow cannot map over it.
+    """
+    text = to_json_text(value, what="result")
+    if is_pushed and size_in_bytes(text) > max_output_bytes:
+        raise KernelOutputTooLargeError(
+            f"The script succeeded, but its result has {size_in_bytes(text):,} bytes and this task keeps at most "
+            f"{max_output_bytes:,}. Raise max_output_bytes, or let the script return less"
+        )
+    found, advice = None, _AS_TEXT
+    if output_as == "json_text":
+        value = as_json_text(text)
+    elif is_pushed:
+        found = find_unfit(value)
+        if found is None and multiple_outputs and value is not None:
+            found, advice = _find_unfit_key(value), _OTHER_KEYS
+    if found is None and is_mapped_over:
+        found, advice = find_unmappable(value, is_pushed=is_pushed), _MAPPABLE
+    if found is not None:
+        error = KernelOutputError(
+            f"The script succeeded, but its result cannot be put into XCom: {' '.join(found)}"
+        )
+        error.advice = advice
+        raise error
     return value
 
 

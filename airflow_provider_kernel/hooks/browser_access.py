@@ -49,10 +49,18 @@ class BrowserAccess:
         It is ``owner`` in the connection's extra, else ``AIRFLOW_KERNEL_OWNER``, else ``[api] base_url``: what all
         components of an Airflow share.
         """
+        return self._named_owner or UNNAMED_OWNER
+
+    @property
+    def is_owner_named(self) -> bool:
+        """Whether something says which Airflow this is. Else two that share an account have one name."""
+        return bool(self._named_owner)
+
+    @property
+    def _named_owner(self) -> str:
         _ = self.config  # reads the connection
         base_url: str | None = conf.get("api", "base_url", fallback=None)
-        named = self._owner or os.environ.get(OWNER_VARIABLE, "").strip() or (base_url or "").rstrip("/")
-        return named or UNNAMED_OWNER
+        return self._owner or os.environ.get(OWNER_VARIABLE, "").strip() or (base_url or "").rstrip("/")
 
     @contextmanager
     def browser(self, **options: Any) -> Iterator[KernelBrowser]:

@@ -84,13 +84,17 @@ class MarkedBrowser(EndableBrowser):
     A browser whose tags name its owner, for the sweep.
 
     :param owner: names this Airflow; browsers of another one are not listed.
+    :param counts: whether the name is this Airflow's alone; else no tag says whose a browser is.
     """
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, *, counts: bool = True) -> None:
         super().__init__(owner_tags(owner))
+        self._counts = counts
 
     def owner_mark(self, found: BrowserSession) -> Mapping[str, Any]:
-        return read_start_mark(found.tags or {}) if flows.has_tags(found, self._listed_tags) else {}
+        if not self._counts or not flows.has_tags(found, self._listed_tags):
+            return {}
+        return read_start_mark(found.tags or {})
 
 
 class OwnedBrowser(EndableBrowser):

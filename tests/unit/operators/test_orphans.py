@@ -50,7 +50,7 @@ def test_sweep_dry_run_logs_the_orphans_and_ends_none(find_orphans, started, ker
     assert active(kernel_emulator) == orphans | others
     log = capsys.readouterr().out
     assert all(f"Invocation {orphan}" in log for orphan in orphans)
-    assert "would be cancelled" in log
+    assert "would be ended" in log
     assert kernel_emulator.requests("PATCH") == ()
 
 

@@ -24,14 +24,17 @@ from airflow_provider_kernel.client.resources.browsers.models import (
     Replay,
     ScriptResult,
 )
+from airflow_provider_kernel.client.resources.browsers.options import (
+    DEFAULT_SCRIPT_SECONDS as DEFAULT_SCRIPT_SECONDS,
+    MAX_SCRIPT_SECONDS as MAX_SCRIPT_SECONDS,
+    check_code,
+    check_script_seconds,
+)
 from airflow_provider_kernel.client.resources.browsers.requests import browser_path
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.sanitize import short_repr
-from airflow_provider_kernel.client.validation import is_number, is_unicode, is_whole_number
+from airflow_provider_kernel.client.validation import is_unicode, is_whole_number
 
-DEFAULT_SCRIPT_SECONDS = 60
-#: Kernel's own limit of a script.
-MAX_SCRIPT_SECONDS = 300
 #: How long an answer may take beyond the time of the script or command: scripts of a browser wait for each other.
 GRACE_SECONDS = 30.0
 
@@ -189,20 +192,6 @@ def download_replay(session_id: str, replay_id: str) -> Request[bytes | None]:
         return None if response.status_code == 202 else content(response)
 
     return Request("GET", _replay_path(session_id, replay_id), parse)
-
-
-def check_code(what: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not is_unicode(value):
-        raise errors.KernelInputError(f"{what} is {short_repr(value)}; it takes text that can be sent as UTF-8")
-    return value
-
-
-def check_script_seconds(what: str, value: Any) -> int:
-    if not is_number(value) or value != int(value) or not 1 <= value <= MAX_SCRIPT_SECONDS:
-        raise errors.KernelInputError(
-            f"{what} is {short_repr(value)}; Kernel runs a script for whole seconds from 1 to {MAX_SCRIPT_SECONDS}"
-        )
-    return int(value)
 
 
 def check_path(what: str, value: Any) -> str:

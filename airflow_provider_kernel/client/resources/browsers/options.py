@@ -1,5 +1,5 @@
 """
-The arguments of a browser, and the body of the create request that they make.
+The arguments of a browser and of a script in it, and the body of the create request.
 
 A text is a name, ``{"id": "..."}`` an id. Each check says what was given and what is allowed.
 """
@@ -20,6 +20,9 @@ DEFAULT_START_TIMEOUT = 120.0
 #: In seconds; 72 hours at most.
 IDLE_TIMEOUTS = (10, 259_200)
 REGIONS = ("us-east", "us-west", "eu-west", "ap-southeast")
+DEFAULT_SCRIPT_SECONDS = 60
+#: Kernel's own limit of a script.
+MAX_SCRIPT_SECONDS = 300
 MAX_TAGS = 50
 MAX_EXTENSIONS = 20
 
@@ -202,6 +205,20 @@ def check_browser_name(what: str, value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(_NAME, value):
         raise _refused(what, value, 'a name of 1 to 255 of A-Z, a-z, 0-9, "." "_" and "-"')
     return value
+
+
+def check_code(what: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not is_unicode(value):
+        raise KernelInputError(f"{what} is {short_repr(value)}; it takes text that can be sent as UTF-8")
+    return value
+
+
+def check_script_seconds(what: str, value: Any) -> int:
+    if not is_number(value) or value != int(value) or not 1 <= value <= MAX_SCRIPT_SECONDS:
+        raise KernelInputError(
+            f"{what} is {short_repr(value)}; Kernel runs a script for whole seconds from 1 to {MAX_SCRIPT_SECONDS}"
+        )
+    return int(value)
 
 
 def is_tag_key(value: Any) -> bool:
