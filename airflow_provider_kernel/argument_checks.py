@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.client.validation import check_id, is_missing, is_number, is_whole_number
+from airflow_provider_kernel.client.validation import check_id, is_missing, is_number, is_unicode, is_whole_number
 
 #: Refuses a wrong value of an argument of this name.
 Check = Callable[[str, Any], object]
@@ -78,6 +78,21 @@ def check_json(name: str, value: Any) -> None:
         except RecursionError:
             constants = value
         to_json_text(constants, what=name)
+
+
+def check_script_args(name: str, value: Any) -> None:
+    """Refuse what JSON cannot hold, and what a script could not get as it is."""
+    check_json(name, value)
+    if not _is_text_throughout(value):
+        raise KernelInputError(f"{name} holds half of a surrogate pair, which is no character. Leave it out")
+
+
+def _is_text_throughout(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_unicode(value)
+    if isinstance(value, dict):
+        return all(_is_text_throughout(key) and _is_text_throughout(item) for key, item in value.items())
+    return not isinstance(value, (list, tuple)) or all(map(_is_text_throughout, value))
 
 
 def _constants_of(value: Any) -> Any:

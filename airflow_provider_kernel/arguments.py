@@ -31,15 +31,13 @@ from airflow_provider_kernel.argument_checks import (
     leave_to_airflow,
     one_of,
     or_none,
+    some_of,
 )
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.invocations.status import check_final_status
 from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.client.validation import (
-    check_name,
-    is_missing,
-)
+from airflow_provider_kernel.client.validation import check_name, is_missing
 
 #: The arguments by name, as far as they are known.
 Values = Mapping[str, Any]
@@ -107,6 +105,10 @@ def _no_items(result: str) -> Conflict:
     )
 
 
+def _sweeps_no_app(values: Values) -> bool:
+    return values.get("app_name", "") is None and "invocations" in values.get("what", ("invocations",))
+
+
 def _defers_without_a_wait(values: Values) -> bool:
     # Said of this task, and not of all tasks of a DAG or an installation.
     return (
@@ -117,7 +119,7 @@ def _defers_without_a_wait(values: Values) -> bool:
     )
 
 
-_JSON_TEXT_HAS_NO_ITEMS = Conflict(
+JSON_TEXT_HAS_NO_ITEMS = Conflict(
     lambda values: _pushes_items(values) and values.get("output_as") == "json_text",
     "multiple_outputs=True needs output_as='value': JSON text has no items to push",
 )
@@ -126,7 +128,7 @@ _JSON_TEXT_HAS_NO_ITEMS = Conflict(
 # --- the table --------------------------------------------------------------------------------------------------
 
 _CONNECTION: dict[str, Check] = {"kernel_conn_id": check_name}
-_OUTPUT: dict[str, Check] = {"max_output_bytes": check_count, "output_as": one_of("value", "json_text")}
+OUTPUT: dict[str, Check] = {"max_output_bytes": check_count, "output_as": one_of("value", "json_text")}
 _LOG: dict[str, Check] = {"stream_logs": check_flag, "max_log_lines": check_count}
 _END: dict[str, Check] = {
     "invocation_id": leave_to_airflow,  # by _check_present_id
@@ -152,12 +154,12 @@ TABLE: dict[str, Arguments] = {
             "cancel_on_kill": check_flag,
             "durable": check_flag,
             "correlation_key": or_none(check_key),
-            **_OUTPUT,
+            **OUTPUT,
             "live_view_link": check_flag,
             **_CONNECTION,
         },
         conflicts=(
-            _JSON_TEXT_HAS_NO_ITEMS,
+            JSON_TEXT_HAS_NO_ITEMS,
             Conflict(
                 lambda values: _pushes_items(values) and values.get("wait_for_completion") is False,
                 "multiple_outputs=True needs wait_for_completion=True: an id has no items to push",
@@ -188,18 +190,19 @@ TABLE: dict[str, Arguments] = {
     ),
     "KernelCancelOrphansOperator": Arguments(
         {
-            "app_name": check_name,
+            "what": some_of("invocations", "browsers"),
+            "app_name": or_none(check_name),
             "correlation_key": check_key,
             "dag_ids": check_texts,
             "dry_run_only": check_flag,
             "since": check_age,
             **_CONNECTION,
         },
-        conflicts=(_no_items("a list"),),
+        conflicts=(_no_items("a list"), Conflict(_sweeps_no_app, "invocations are swept by app: give app_name")),
     ),
     "KernelInvocationSensor": Arguments(
-        {"invocation_id": check_named_invocation, "deferrable": check_flag, **_LOG, **_OUTPUT, **_CONNECTION},
-        conflicts=(_JSON_TEXT_HAS_NO_ITEMS,),
+        {"invocation_id": check_named_invocation, "deferrable": check_flag, **_LOG, **OUTPUT, **_CONNECTION},
+        conflicts=(JSON_TEXT_HAS_NO_ITEMS,),
     ),
     "KernelInvocationNotifier": Arguments(
         {

@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from airflow_provider_kernel.argument_checks import Check, leave_to_airflow, or_none
-from airflow_provider_kernel.arguments import TABLE, Arguments, Conflict
+from airflow_provider_kernel.argument_checks import (
+    Check,
+    check_count,
+    check_script_args,
+    leave_to_airflow,
+    or_none,
+)
+from airflow_provider_kernel.arguments import JSON_TEXT_HAS_NO_ITEMS, OUTPUT, TABLE, Arguments, Conflict
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.browsers.options import (
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_START_TIMEOUT,
     MAX_TAGS,
     check_boolean,
+    check_code,
     check_extensions,
     check_hosts,
     check_idle_timeout,
     check_proxy,
     check_reference,
     check_region,
+    check_script_seconds,
     check_start_timeout,
     check_start_url,
     check_tags,
@@ -143,6 +151,18 @@ TABLE.update(
                 "kernel_conn_id": check_name,
             },
             conflicts=_CONFLICTS,
+        ),
+        "KernelPlaywrightOperator": Arguments(
+            {
+                "code": check_code,
+                "args": check_script_args,
+                "timeout": check_script_seconds,
+                "max_log_lines": check_count,
+                **OUTPUT,
+                **_CHECKS,
+                "kernel_conn_id": check_name,
+            },
+            conflicts=(JSON_TEXT_HAS_NO_ITEMS, *_CONFLICTS),
         ),
     }
 )
