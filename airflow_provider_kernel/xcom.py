@@ -49,9 +49,9 @@ _LINK_PREFIX = "_link_"
 _RESERVED = {"return_value", xcom_key("invocation"), xcom_key("browser")}
 
 _AS_TEXT = 'Set output_as="json_text" on the task to get the output as JSON text'
-_OTHER_KEYS = "Rename the key in the action or the script, or set multiple_outputs=False on the task"
+_OTHER_KEYS = "Rename the key in the action, or set multiple_outputs=False on the task"
 _MAPPABLE = (
-    "Map over a list or dict: one that the action or the script returns, or one that a task in between makes of it"
+    "Map over a list or dict: one that the action returns, or one that a task in between makes of its output"
 )
 _OTHER_RETURNED_KEYS = (
     "Return a dict with other keys, or set multiple_outputs=False on the task (a function that is annotated with "
@@ -124,15 +124,15 @@ def hand_on_result(
             f"The script succeeded, but its result has {size_in_bytes(text):,} bytes and this task keeps at most "
             f"{max_output_bytes:,}. Raise max_output_bytes, or let the script return less"
         )
-    found, advice = None, _AS_TEXT
+    found, advice = None, _AS_TEXT.replace("output as", "result as")
     if output_as == "json_text":
         value = as_json_text(text)
     elif is_pushed:
         found = find_unfit(value)
         if found is None and multiple_outputs and value is not None:
-            found, advice = _find_unfit_key(value), _OTHER_KEYS
+            found, advice = _find_unfit_key(value), _OTHER_KEYS.replace("action", "script")
     if found is None and is_mapped_over:
-        found, advice = find_unmappable(value, is_pushed=is_pushed), _MAPPABLE
+        found, advice = find_unmappable(value, is_pushed=is_pushed), _MAPPABLE.replace("action", "script")
     if found is not None:
         error = KernelOutputError(
             f"The script succeeded, but its result cannot be put into XCom: {' '.join(found)}"

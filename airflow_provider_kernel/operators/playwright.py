@@ -74,7 +74,7 @@ class KernelPlaywrightOperator(KernelBaseOperator, TakesBrowserOptions):
     template_fields: Sequence[str] = ("code", "args", *TEMPLATED, "kernel_conn_id")
     template_ext: Sequence[str] = (".ts", ".js")
     template_fields_renderers: ClassVar[dict[str, str]] = {"args": "json"}
-    ui_color = "#dbe7f6"
+    ui_color = "#cfe6ea"
 
     def __init__(
         self,

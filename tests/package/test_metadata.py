@@ -145,7 +145,7 @@ def luminance(color):
 
 def test_operator_colours_are_unique_and_legible(info):
     operators = {found for found in classes(info, "operators", "sensors") if issubclass(found, BaseOperator)}
-    assert len(operators) == 8
+    assert len(operators) == 9
     assert len({operator.ui_color for operator in operators}) == len(operators)
     for operator in operators:
         contrast = (luminance(operator.ui_color) + 0.05) / (luminance(operator.ui_fgcolor) + 0.05)

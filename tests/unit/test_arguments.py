@@ -18,6 +18,7 @@ from airflow_provider_kernel.decorators.kernel_invocation import (
     kernel_invocation_task,
 )
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
+from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,
     KernelCompleteInvocationOperator,
@@ -26,6 +27,7 @@ from airflow_provider_kernel.operators.invocation import (
 )
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.operators.playwright import KernelPlaywrightOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.triggers.finished import KernelInvocationFinishedTrigger
 
@@ -40,6 +42,8 @@ GOOD = {
     KernelCancelInvocationOperator: {"task_id": "t", "invocation_id": "inv"},
     KernelInvocationTaskOperator: {"task_id": "t", "python_callable": len},
     KernelCancelOrphansOperator: {"task_id": "t", "app_name": "shop"},
+    KernelBrowserTaskOperator: {"task_id": "t", "python_callable": len},
+    KernelPlaywrightOperator: {"task_id": "t", "code": "return 1"},
     KernelInvocationSensor: {"task_id": "t", "invocation_id": "inv"},
     KernelInvocationNotifier: {},
     KernelInvocationFinishedTrigger: {},
@@ -82,6 +86,30 @@ WRONG = {
     "include_traceback": [("yes", "it takes True or False")],
     "dag_ids": [("etl", "is the text 'etl'; give a list, such as ['etl']"), ([1], "it takes a list of texts")],
     "dry_run_only": [("no", "it takes True or False")],
+    "what": [
+        ("browsers", "it takes a list with one or more of 'invocations', 'browsers'"),
+        (["leases"], "it takes a list with one or more of 'invocations', 'browsers'"),
+        ([], "it takes a list with one or more of 'invocations', 'browsers'"),
+    ],
+    "code": [("", "it takes text that can be sent as UTF-8"), (5, "it takes text that can be sent as UTF-8")],
+    "args": [
+        ({"a": math.nan}, "args['a'] cannot be written as JSON: nan is not a JSON number"),
+        ({"a": ["\ud83d"]}, "args holds half of a surrogate pair"),
+    ],
+    "timeout": [(301, "whole seconds from 1 to 300"), (0, "whole seconds from 1 to 300")],
+    "headless": [("no", "it takes True or False")],
+    "stealth": [("no", "it takes True or False")],
+    "profile": [("a b", "it takes a name"), ({"name": "a", "id": "b"}, "it takes a name")],
+    "save_profile": [("no", "it takes True or False")],
+    "proxy": [({"mode": "fast"}, 'it takes a name, {"id": "..."}, or {"mode": "direct"}')],
+    "viewport": [((1280, 0), "it takes (width, height) in pixels")],
+    "extensions": [("one", 'it takes a list of names or {"id": "..."}')],
+    "region": [("mars", "it takes one of us-east")],
+    "start_url": [("", "it takes an address")],
+    "allowed_hosts": [("*.example.com", "it takes a list of hosts")],
+    "idle_timeout": [(9, "it takes whole seconds from 10 to 259200, or a timedelta")],
+    "tags": [({"a,b": "c"}, "keys take 1 to 128"), ({"airflow_dag": "mine"}, "airflow_")],
+    "start_timeout": [(-1, "it takes seconds from 0, or a timedelta")],
     "since": [("yesterday", "it takes a duration such as '2h'"), (2, "it takes a duration such as '2h'")],
     "output_from": [("", "it must be a name, and not empty, or None")],
 }
