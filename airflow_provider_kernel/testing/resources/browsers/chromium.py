@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +100,15 @@ class Chromium:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes connections; one that was killed may be there for a moment, and take none."""
+        try:
+            socket.create_connection(("127.0.0.1", urlsplit(self.address).port or 0)).close()
+        except OSError:
+            return False
+        return self.is_running
 
     def kill(self) -> None:
         """End its processes."""

@@ -106,7 +106,10 @@ class Machine:
         """
         with self._lock:
             root = self._made_root()
-            if self._chromium is None or not self._chromium.is_running:
+            if self._chromium is not None and not self._chromium.answers:
+                self._chromium.kill()  # it has crashed; what is left of it
+                self._chromium = None
+            if self._chromium is None:
                 downloads = root / DOWNLOADS.lstrip("/")
                 self._chromium = Chromium(self.host, root, downloads=downloads, options=self._options)
             return self._chromium
