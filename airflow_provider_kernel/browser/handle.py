@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_kernel._compat import mask_secrets
 from airflow_provider_kernel.client.errors import KernelError
@@ -178,8 +178,7 @@ def _restored(session_id: str, kernel_conn_id: str) -> KernelBrowser:
 
 
 def mask_address(address: str) -> None:
-    """Let Airflow mask an address with its token, and the token alone, in the logs of this process."""
+    """Let Airflow mask the token of an address in the logs of this process; without a token, all of it."""
     tokens = [part.partition("=")[2] for part in urlsplit(address).query.split("&") if part.startswith("jwt=")]
-    mask_secrets(
-        [form for text in (address, *tokens) if text for form in dict.fromkeys((text, quote(text, safe="")))]
-    )
+    # Few texts: with each one, Airflow compiles its pattern anew.
+    mask_secrets(list(dict.fromkeys(form for text in tokens or [address] for form in (text, unquote(text)))))

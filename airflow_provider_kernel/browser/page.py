@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
 
-from airflow_provider_kernel.browser.handle import DOWNLOADS
+from airflow_provider_kernel.browser.handle import DOWNLOADS, mask_address
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelConnectionError
 from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import sanitize_line
@@ -40,29 +40,23 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self._before: set[Any] = set()
-        self._drivers: list[Any] = []
         self._remote: Any = None
-        #: Playwright's page, of either API; ``None`` before it is there.
-        self.page: Any = None
 
     @property
     def is_open(self) -> bool:
         return self._remote is None or bool(self._remote.is_connected())
 
     def end(self) -> None:
-        """End Playwright's process. For a signal handler, too: it takes no lock and waits for nothing."""
-        for driver in self._drivers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                driver.kill()
+        """
+        End the processes of Playwright that this one has started.
 
-    def will_start(self) -> None:
-        """Note which processes there are before Playwright starts its own."""
-        self._before = set(psutil.Process().children())
-
-    def has_started(self) -> None:
-        """Find the process that Playwright has started."""
-        self._drivers = [each for each in psutil.Process().children() if each not in self._before and _drives(each)]
+        For a signal handler, too: it takes no lock and waits for nothing. They are looked for only now: to go
+        through the processes of a machine takes longer than to connect.
+        """
+        for process in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):  # it may have ended already
+                if "run-driver" in process.cmdline():
+                    process.kill()
 
     def has_connected(self, remote: Any) -> None:
         self._remote = remote
@@ -87,46 +81,45 @@ def require_playwright() -> None:
 
 
 @contextmanager
-def connected(browser: KernelBrowser, connection: Connection) -> Iterator[Any]:
+def connected(browser: KernelBrowser, connection: Connection, *, address: str | None = None) -> Iterator[Any]:
     """
     Connect Playwright to a browser, and give its page.
 
     It is the page that the browser has, with the logins of its profile: a new context would have none of them.
 
+    :param address: where to connect, if that is known: then Kernel is not asked.
     :raises KernelBrowserGoneError: when the browser has ended.
     :raises KernelConnectionError: when it cannot be reached.
     """
     from playwright.sync_api import Error, sync_playwright
 
-    address = browser.cdp_url
+    address = _masked(address) or browser.cdp_url
     manager = sync_playwright()
-    connection.will_start()
     playwright = manager.start()
-    connection.has_started()
     try:
         try:
             remote = playwright.chromium.connect_over_cdp(address)
             connection.has_connected(remote)
             remote.new_browser_cdp_session().send("Browser.setDownloadBehavior", _DOWNLOADS)
             context = remote.contexts[0]
-            connection.page = context.pages[0] if context.pages else context.new_page()
+            page = context.pages[0] if context.pages else context.new_page()
         except Error as error:
             raise _unreachable(browser, error) from None
-        yield connection.page
+        yield page
     finally:
         with contextlib.suppress(Error):  # its process may have been ended
             playwright.stop()
 
 
 @asynccontextmanager
-async def aconnected(browser: KernelBrowser, connection: Connection) -> AsyncIterator[Any]:
+async def aconnected(
+    browser: KernelBrowser, connection: Connection, *, address: str | None = None
+) -> AsyncIterator[Any]:
     """Do what :func:`connected` does, with Playwright's API for event loops."""
     from playwright.async_api import Error, async_playwright
 
-    address = browser.cdp_url
-    connection.will_start()
+    address = _masked(address) or browser.cdp_url
     playwright = await async_playwright().start()
-    connection.has_started()
     try:
         try:
             remote = await playwright.chromium.connect_over_cdp(address)
@@ -134,10 +127,10 @@ async def aconnected(browser: KernelBrowser, connection: Connection) -> AsyncIte
             session = await remote.new_browser_cdp_session()
             await session.send("Browser.setDownloadBehavior", _DOWNLOADS)
             context = remote.contexts[0]
-            connection.page = context.pages[0] if context.pages else await context.new_page()
+            page = context.pages[0] if context.pages else await context.new_page()
         except Error as error:
             raise _unreachable(browser, error) from None
-        yield connection.page
+        yield page
     finally:
         with contextlib.suppress(Error):  # its process may have been ended
             await playwright.stop()
@@ -148,11 +141,10 @@ def is_playwright_error(error: BaseException) -> bool:
     return any(cls.__module__.startswith("playwright.") for cls in type(error).__mro__)
 
 
-def _drives(process: Any) -> bool:
-    try:
-        return "run-driver" in process.cmdline()
-    except psutil.Error:  # it has ended already
-        return False
+def _masked(address: str | None) -> str | None:
+    if address:
+        mask_address(address)
+    return address
 
 
 def _unreachable(browser: KernelBrowser, error: BaseException) -> KernelConnectionError:

@@ -124,7 +124,8 @@ class KernelBrowserTaskOperator(KernelClientMixin, TakesBrowserOptions, PythonOp
                     self, context, self.browser_body(), start_timeout=timeout, on_killed=[connection.end]
                 ) as owned:
                     browser = KernelBrowser(owned.session.session_id, self.hook, check=owned.owner.check)
-                    self._use = _Use(browser, connection, is_killed=lambda: owned.was_killed)
+                    address = owned.session.cdp_ws_url
+                    self._use = _Use(browser, connection, address, is_killed=lambda: owned.was_killed)
                     if self._takes_page and not self._is_async:
                         with self._use.page():
                             return super().execute(context)
@@ -165,12 +166,21 @@ class _Use:
     """
     The use of a browser by a function: fills its parameters, and says what its errors mean.
 
+    :param address: where to connect, as the answer to the create says.
     :param is_killed: whether the task was killed: then its end says enough.
     """
 
-    def __init__(self, browser: KernelBrowser, connection: Connection, *, is_killed: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        browser: KernelBrowser,
+        connection: Connection,
+        address: str | None,
+        *,
+        is_killed: Callable[[], bool],
+    ) -> None:
         self._browser = browser
         self._connection = connection
+        self._address = address
         self._is_killed = is_killed
 
     @contextmanager
@@ -179,7 +189,7 @@ class _Use:
         from airflow_provider_kernel.browser.page import connected
         from airflow_provider_kernel.browser.report import PageReport
 
-        with connected(self._browser, self._connection) as page:
+        with connected(self._browser, self._connection, address=self._address) as page:
             report = PageReport(page)
             try:
                 with filling(browser=self._browser, page=page):
@@ -197,7 +207,7 @@ class _Use:
         from airflow_provider_kernel.browser.page import aconnected
         from airflow_provider_kernel.browser.report import PageReport
 
-        async with aconnected(self._browser, self._connection) as page:
+        async with aconnected(self._browser, self._connection, address=self._address) as page:
             report = PageReport(page)
             try:
                 with filling(browser=self._browser, page=page):
