@@ -24,6 +24,8 @@ MISSING = f"No Chromium is installed: run apt-get install chromium, or set {VARI
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _START_SECONDS = 30.0
+#: A lower window leaves no room for a page, and a picture of it never comes.
+_MIN_HEIGHT = 200
 _ARGUMENTS = (
     "--headless=new",
     "--remote-debugging-port=0",
@@ -82,7 +84,7 @@ class Chromium:
             program,
             *_ARGUMENTS,
             f"--user-data-dir={profile}",
-            f"--window-size={int(size['width'])},{int(size['height'])}",
+            f"--window-size={int(size['width'])},{max(int(size['height']), _MIN_HEIGHT)}",
             options.get("start_url") or "about:blank",
         ]
         # Its sockets are below TMPDIR; the path of a socket has about a hundred characters at most.
