@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -36,6 +38,9 @@ class Example:
     :param caller: the action of an invocation that the demo starts first, and whose ID it passes to the DAG run: it
         waits for an answer. It is one of ``actions``.
     :param answer: the expected status and output of that invocation.
+    :param conf: the conf of the DAG run.
+    :param browsers: how many browsers of their own its tasks start. They need Chromium and Playwright here.
+    :param not_run: why the demo only loads it.
     """
 
     shows: str
@@ -44,6 +49,18 @@ class Example:
     kill: bool = False
     caller: str | None = None
     answer: tuple[str, Any] | None = None
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    browsers: int = 0
+    not_run: str | None = None
+
+
+def _page(*quotes: tuple[str, str]) -> str:
+    """Make the address of a page whose script writes quotes, as that of the public page does: author and text."""
+    rows = [
+        f"<div class=quote><span class=text>{text}</span> by <small class=author>{author}</small></div>"
+        for author, text in quotes
+    ]
+    return f"data:text/html,<script>{json.dumps(rows)}.forEach(row => document.write(row))</script>"
 
 
 _Task = ExpectedTask
@@ -52,6 +69,7 @@ _CLOSED = {"error": "The shop is closed"}
 _MOVED = {"error": "The page has moved", "see": "https://example.com"}
 _TIMED_OUT = {"error": "The Airflow task ended early: AirflowTaskTimeout"}
 _KILLED = {"error": "The Airflow task was killed"}
+_QUOTES = (("Jane Austen", "There is nothing like a good novel"), ("Marie Curie", "Nothing is to be feared"))
 
 EXAMPLES = {
     "example_kernel_invoke": Example(
@@ -151,5 +169,33 @@ EXAMPLES = {
             _Task("finished_ids", "success", None, []),
             _Task("outputs", "success", None, []),
         ),
+    ),
+    "example_kernel_browser": Example(
+        "a page behind JavaScript becomes rows",
+        (),
+        (
+            _Task("quotes", "success", None, [{"author": author, "text": text} for author, text in _QUOTES]),
+            _Task("authors", "success", None, ["Jane Austen", "Marie Curie"]),
+        ),
+        conf={"url": _page(*_QUOTES)},
+        browsers=1,
+    ),
+    "example_kernel_browser_mapped": Example(
+        "one browser for each page",
+        (),
+        (
+            _Task("pages", "success", None, [_page(quote) for quote in _QUOTES]),
+            _Task("first_author[0]", "success", None, "Jane Austen"),
+            _Task("first_author[1]", "success", None, "Marie Curie"),
+            _Task("authors", "success", None, ["Jane Austen", "Marie Curie"]),
+        ),
+        conf={"urls": [_page(quote) for quote in _QUOTES]},
+        browsers=2,
+    ),
+    "example_kernel_profile": Example(
+        "a profile that stays logged in",
+        (),
+        (),
+        not_run="the emulator's profiles keep no cookies",
     ),
 }

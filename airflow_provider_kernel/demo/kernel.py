@@ -14,6 +14,7 @@ from airflow_provider_kernel.client.resources.invocations.status import FINAL_ST
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.testing import KernelEmulator
+    from airflow_provider_kernel.testing.resources.browsers.record import BrowserRecord
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class DemoKernel:
             )
             for record in self._emulator.invocations
         ]
+
+    def browsers(self) -> tuple[BrowserRecord, ...]:
+        """Return all browsers that tasks have started, oldest first."""
+        return self._emulator.browsers
 
     def invoke(self, action: str) -> str:
         """

@@ -50,18 +50,30 @@ class Outcome:
 
     :param tasks: its task instances.
     :param invocations: the invocations that were started.
-    :param browsers: number of their browsers that are still open.
+    :param browsers: number of browsers, of invocations and of tasks, that are still open.
+    :param started_browsers: number of browsers that its tasks have started.
     :param error: why the example could not be run.
+    :param not_run: why the demo has not tried to.
     """
 
     tasks: tuple[TaskOutcome, ...] = ()
     invocations: tuple[ObservedInvocation, ...] = ()
     browsers: int = 0
+    started_browsers: int = 0
     error: str | None = None
+    not_run: str | None = None
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells of its rows in the table."""
+        if self.not_run is not None:
+            return [("", "", "not run", self.not_run)]
+        return abridged(self.tasks)
 
 
 def differences(example: Example, outcome: Outcome) -> list[str]:
     """Return a line for each difference between expectations and outcome."""
+    if outcome.not_run is not None:
+        return []
     found = [outcome.error] if outcome.error else []
     expected = {task.name: task for task in example.tasks}
     names = {task.name for task in outcome.tasks}
@@ -82,6 +94,8 @@ def differences(example: Example, outcome: Outcome) -> list[str]:
     ends = [(invocation.status, invocation.output) for invocation in outcome.invocations]
     if example.answer is not None and example.answer not in ends:
         found.append(f"answer: the caller got {ends}, expected {example.answer}")
+    if outcome.started_browsers != example.browsers:
+        found.append(f"browsers: started {outcome.started_browsers}, expected {example.browsers}")
     if outcome.browsers:
         found.append(f"browsers: {outcome.browsers} left open")
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel.demo import environment
+from airflow_provider_kernel.demo.browsers import what_is_missing
 from airflow_provider_kernel.demo.expected import Example
-from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, abridged, differences
+from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, differences
 from airflow_provider_kernel.demo.watch import Watcher
 from airflow_provider_kernel.handoff import CONF_KEY
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.demo.kernel import DemoKernel, ObservedInvocation
     from airflow_provider_kernel.demo.terminal import Terminal
+    from airflow_provider_kernel.testing.resources.browsers.record import BrowserRecord
 
 # Common to all DAG IDs; the table abbreviates it to leave more width for the outputs.
 _PREFIX = "example_kernel_"
@@ -79,22 +81,35 @@ class Show:
                 why = errors.get(f"{dag_id}.py", "there is no such DAG").strip()
                 self._outcomes[dag_id] = Outcome(error=f"could not be loaded: {why}")
                 continue
+            if (reason := example.not_run or (what_is_missing() if example.browsers else None)) is not None:
+                self._screen.event(f"  not run: {reason}")
+                self._outcomes[dag_id] = Outcome(not_run=reason)
+                continue
             with interrupt.recorded():
                 self._outcomes[dag_id] = self._run_example(example, dags[dag_id], watcher)
             interrupt.check()
 
     def _run_example(self, example: Example, dag: DAG, watcher: Watcher) -> Outcome:
         watcher.begin(kill=example.kill)
+        before = len(self._kernel.browsers())
         try:
-            conf = {CONF_KEY: self._kernel.invoke(example.caller)} if example.caller else None
+            conf = dict(example.conf)
+            if example.caller:
+                conf[CONF_KEY] = self._kernel.invoke(example.caller)
             dag_run = dag.test(run_conf=conf, **self._date)
-            return self._outcome(example, dag_run, watcher.end())
+            return self._outcome(example, dag_run, watcher.end(), self._kernel.browsers()[before:])
         except Exception as problem:  # noqa: BLE001 (the other examples run in any case)
             return Outcome(error=f"could not be run: {type(problem).__name__}: {problem}")
         finally:
             watcher.disarm()
 
-    def _outcome(self, example: Example, dag_run: object, invocations: list[ObservedInvocation]) -> Outcome:
+    def _outcome(
+        self,
+        example: Example,
+        dag_run: object,
+        invocations: list[ObservedInvocation],
+        browsers: Sequence[BrowserRecord],
+    ) -> Outcome:
         from airflow_provider_kernel.demo.runs import task_runs
 
         by_id = {invocation.id: invocation for invocation in invocations}
@@ -104,8 +119,9 @@ class Show:
             tasks.append(TaskOutcome(task.name, task.state, about, about.output if about else task.returned))
         order = {task.name: position for position, task in enumerate(example.tasks)}
         tasks.sort(key=lambda task: (order.get(task.name, len(order)), task.name))
-        browsers = sum(self._kernel.count_browsers(invocation.id) for invocation in invocations)
-        return Outcome(tuple(tasks), tuple(invocations), browsers)
+        left = sum(self._kernel.count_browsers(invocation.id) for invocation in invocations)
+        left += sum(browser.is_active for browser in browsers)
+        return Outcome(tuple(tasks), tuple(invocations), left, len(browsers))
 
     def _end_leftovers(self, watcher: Watcher) -> None:
         for left in watcher.left_active():
@@ -116,7 +132,7 @@ class Show:
         rows = [
             ("" if number else dag_id.replace(_PREFIX, "…_"), *row)
             for dag_id, outcome in self._outcomes.items()
-            for number, row in enumerate(abridged(outcome.tasks))
+            for number, row in enumerate(outcome.rows())
         ]
         self._screen.say()
         self._screen.table(_COLUMNS, rows)
@@ -129,9 +145,10 @@ class Show:
         for difference in found:
             self._screen.say(f"  NOT AS EXPECTED  {difference}")
         counts = {
-            "DAGs": len(self._outcomes),
+            "DAGs": sum(outcome.not_run is None for outcome in self._outcomes.values()),
             "tasks": sum(len(outcome.tasks) for outcome in self._outcomes.values()),
             "invocations": sum(len(outcome.invocations) for outcome in self._outcomes.values()),
+            "browsers": sum(outcome.started_browsers for outcome in self._outcomes.values()),
             "seconds": round(self._screen.seconds),
         }
         summary = f"Not as expected in {len(found)} points" if found else "All as expected"

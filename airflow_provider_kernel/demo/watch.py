@@ -42,6 +42,7 @@ class Watcher:
         self._observed: dict[str, ObservedInvocation] = {}
         self._of_example: set[str] = set()
         self._printed: set[str] = set()  # only the first few invocations of an example
+        self._browsers: dict[str, str] = {}
         self._armed = False
         self._awaited_since: float | None = None
         self._killed_at: float | None = None
@@ -111,6 +112,11 @@ class Watcher:
             if new and (found.id in self._printed or len(self._printed) < MOST_INSTANCES):
                 self._printed.add(found.id)
                 self._terminal.event(f"  invocation {found.id} ({found.action}): {', '.join(new)}")
+        for browser in self._kernel.browsers():
+            state = "started" if browser.is_active else f"ended ({browser.end_cause})"
+            if self._browsers.get(browser.session_id) != state:
+                self._browsers[browser.session_id] = state
+                self._terminal.event(f"  browser {browser.session_id}: {state}")
 
     def _kill_when_ready(self) -> None:
         now = time.monotonic()

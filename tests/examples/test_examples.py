@@ -9,13 +9,25 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from airflow_provider_kernel.demo.browsers import what_is_missing
 from airflow_provider_kernel.demo.expected import EXAMPLES
 from airflow_provider_kernel.operators import invocation as operators
 
 FOLDER = Path(__file__).parents[2] / "dags_examples"
 FILES = sorted(path.name for path in FOLDER.glob("*.py"))
-#: An example that answers an invocation starts none.
-WITHOUT_AN_APP = ("example_kernel_answer.py",)
+#: An example that answers an invocation starts none, and a browser needs no app.
+WITHOUT_AN_APP = (
+    "example_kernel_answer.py",
+    "example_kernel_browser.py",
+    "example_kernel_browser_mapped.py",
+    "example_kernel_profile.py",
+)
+#: Why the demo does not run examples here, by DAG ID.
+NOT_RUN = {
+    dag_id: reason
+    for dag_id, example in EXAMPLES.items()
+    if (reason := example.not_run or (what_is_missing() if example.browsers else None)) is not None
+}
 
 #: Two ways to break the promise that no invocation outlives its task.
 BREAK_IT = """
@@ -127,7 +139,7 @@ class TestLoading:
     def test_examples_use_all_operators(self, dag_bag):
         used = {task.task_type for dag in dag_bag.dags.values() for task in dag.tasks}
         assert used >= {name for name in vars(operators) if re.fullmatch(r"Kernel(?!Base)\w+Operator", name)}
-        assert len(used) == 7  # these four, the sensor, @task and @task.kernel_invocation
+        assert len(used) == 8  # these four, the sensor, @task, @task.kernel_invocation and @task.kernel_browser
 
     @pytest.mark.parametrize("file", FILES)
     def test_example_runs_with_another_app(self, file):
@@ -144,6 +156,10 @@ class TestRunning:
     def test_example_ends_as_expected(self, demo, file):
         result, _ = demo
         dag_id = Path(file).stem
+        if dag_id in NOT_RUN:
+            assert rows(result.stdout, dag_id)[0][0] == "not run"
+            assert f"  not run: {NOT_RUN[dag_id]}\n" in result.stdout
+            return
         assert [line for line in result.stdout.splitlines() if f"NOT AS EXPECTED  {dag_id}:" in line] == []
         shown = [(row[0], next(cell for cell in row[1:] if cell)) for row in rows(result.stdout, dag_id)]
         expected = [task.name for task in EXAMPLES[dag_id].tasks]
@@ -155,11 +171,15 @@ class TestRunning:
         result, home = demo
         assert result.returncode == 0, result
         assert result.stderr == ""
-        tasks = sum(len(example.tasks) for example in EXAMPLES.values())
-        invocations = sum(len(example.actions) for example in EXAMPLES.values())
-        assert (
-            f"All as expected (DAGs: {len(EXAMPLES)}, tasks: {tasks}, invocations: {invocations}," in result.stdout
-        )
+        run = [example for dag_id, example in EXAMPLES.items() if dag_id not in NOT_RUN]
+        counts = {
+            "DAGs": len(run),
+            "tasks": sum(len(example.tasks) for example in run),
+            "invocations": sum(len(example.actions) for example in run),
+            "browsers": sum(example.browsers for example in run),
+        }
+        shown = ", ".join(f"{what}: {count}" for what, count in counts.items())
+        assert f"All as expected ({shown}," in result.stdout
         assert "was left" not in result.stdout
         assert f"Airflow's logs: {home / 'demo.log'}" in result.stdout
 
@@ -182,6 +202,16 @@ class TestRunning:
         log = (home / "demo.log").read_text()
         assert "Invoking demo/echo, version latest" in log
         assert "sk-emulator" not in log
+
+    def test_demo_says_what_a_browser_needs_and_runs_the_rest(self, demo):
+        _, home = demo
+        dags = ("example_kernel_browser", "example_kernel_invoke")
+        done = run(command("--home", home, *dags), KERNEL_EMULATOR_CHROMIUM="no-such-chromium")
+        assert done.returncode == 0, done
+        reason = "KERNEL_EMULATOR_CHROMIUM names no program that can be run: no-such-chromium"
+        assert f"  not run: {reason}\n" in done.stdout
+        assert rows(done.stdout, "example_kernel_browser")[0][0] == "not run"
+        assert "All as expected (DAGs: 1, tasks: 2, invocations: 1, browsers: 0," in done.stdout
 
     def test_demo_reuses_its_home(self, demo):
         _, home = demo
