@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 CONTENTS = {
-    "Start": ("quickstart", "from-nothing", "connection", "modes", "examples"),
+    "Start": ("quickstart", "browser-tutorial", "from-nothing", "connection", "modes", "examples"),
     "What there is": (
+        "operators/browser",
+        "operators/playwright",
         "operators/invoke",
         "operators/sensor",
         "operators/complete",

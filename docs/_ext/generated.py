@@ -29,6 +29,14 @@ from option_outcomes import (
     WHY_NO_MODE,
 )
 
+from airflow_provider_kernel.arguments import TABLE
+from airflow_provider_kernel.browser_arguments import (
+    BROWSER_ARGUMENTS,
+    MAX_USER_TAGS,
+    OWNER_TAG_PREFIX,
+)
+from airflow_provider_kernel.operators._browser_options import TakesBrowserOptions
+
 DOCS = Path(__file__).parents[1]
 
 
@@ -53,12 +61,29 @@ def arguments(dotted: str) -> str:
     """List the arguments of an operator or a trigger, ``module.Class``."""
     cls = load(dotted)
     templated = set(getattr(cls, "template_fields", ()))
+    # Those of a browser have a table of their own.
+    elsewhere = BROWSER_ARGUMENTS if issubclass(cls, TakesBrowserOptions) else {}
     rows = []
     for name, text in documented(cls).items():
+        if name in elsewhere:
+            continue
         default = shown_default(default_of(cls, name), text)
         marked = f"``{name}``" + (" (templated)" if name in templated else "")
         rows.append([marked, default, sentence(text.replace("(templated)", ""))])
     return table(["Argument", "Default", "What it is"], rows)
+
+
+def browser_arguments() -> str:
+    """List the arguments of a browser, and what excludes what."""
+    rows = []
+    for name, argument in BROWSER_ARGUMENTS.items():
+        marked = f"``{name}``" + (" (templated)" if argument.is_templated else "")
+        rows.append([marked, argument.type, f"``{argument.default!r}``", f"{sentence(argument.meaning)}."])
+    excluded = [f"- {conflict.says}." for conflict in TABLE["KernelBrowserTaskOperator"].conflicts]
+    excluded.append(
+        f"- Keys of ``tags`` may not begin with ``{OWNER_TAG_PREFIX}``, and there may be {MAX_USER_TAGS}."
+    )
+    return "\n".join([table(["Argument", "Type", "Default", "What it is"], rows), "", *map(_markdown, excluded)])
 
 
 def connection_fields() -> str:
@@ -212,6 +237,7 @@ def _modes(columns: list[str], every: dict[str, str]) -> str:
 
 GENERATED: dict[str, Callable[..., str]] = {
     "arguments": arguments,
+    "browser-arguments": browser_arguments,
     "connection-fields": connection_fields,
     "error-facts": error_facts,
     "error-outcomes": error_outcomes,
