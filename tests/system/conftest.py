@@ -16,6 +16,7 @@ from airflow_stack.services import MissingServiceError
 from airflow_stack.stack import AirflowStack
 from system.scenario import Matrix, Run
 from system.table import as_markdown, as_text, failures_as_markdown
+from system.under_test.browser_variants import browser_dag_ids
 from system.under_test.notices import GATE, NOTICES
 from system.under_test.variants import dag_ids
 
@@ -107,7 +108,7 @@ def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             pytest.fail(str(missing), pytrace=False)
         try:
             stack.start()
-            stack.wait_for_dags(dag_ids())
+            stack.wait_for_dags(dag_ids() | browser_dag_ids())
             matrix = request.config.stash[_MATRIX] = Matrix(stack, kernel, folder, patience=0.6 if naive else 1.0)
             yield matrix
             if not naive:
