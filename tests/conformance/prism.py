@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OPENAPI = Path(__file__).parent / "openapi"
 KERNEL = OPENAPI / "kernel-openapi.yaml"
+BROWSERS = OPENAPI / "kernel-browsers-openapi.yaml"
 PATCH = OPENAPI / "patch-invocation.openapi.yaml"
 
 _NOT_THERE = (

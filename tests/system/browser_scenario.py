@@ -65,11 +65,12 @@ class BrowserRun(Run):
         for record in self.browsers:
             assert record.session_id not in self._victims or record.end_cause == "deleted", record
 
-    def expect_unwound(self, within: float = 1.0) -> None:
-        """Expect that the function has stopped soon after ``on_kill`` was called."""
+    def expect_unwound(self, within: float = 1.0) -> float:
+        """Expect that the function has stopped soon after ``on_kill`` was called, and return after how long."""
         unwound = self.until_noted("unwound")
         seconds = unwound["at"] - self.until_noted("operator.on_kill")["at"]
         assert seconds < within, f"the function went on for {seconds:.2f} s after on_kill"
+        return float(seconds)
 
     def expect_going_on(self, started: int | None = None) -> None:
         assert [record.session_id for record in self.active] == list(self._victims), self._texts()

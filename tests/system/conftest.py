@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--full", action="store_true", help="outages of a minute, of every kind, in place of short ones of one kind"
     )
+    group.addoption("--count", type=int, default=0, help="how often to kill a task with a page, again and again")
     group.addoption("--table", type=Path, help="a file to write the table to, as Markdown")
 
 
@@ -53,13 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "row(number, title, celery=False, naive_fails=()): the row of the kill matrix; whether it involves a "
         "worker, and so runs on Celery as well; the modes in which a naive operator fails it",
     )
-    config.addinivalue_line("markers", "modes(*modes): how the task waits, one test each")
+    config.addinivalue_line(
+        "markers", "modes(*modes, full=()): how the task waits, one test each; the others with --full only"
+    )
+    config.addinivalue_line("markers", "again: only with --count, and as often")
+    config.addinivalue_line("markers", "full: only with --full")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     modes = metafunc.definition.get_closest_marker("modes")
     if modes is not None:
-        metafunc.parametrize("mode", modes.args)
+        more = modes.kwargs.get("full", ()) if metafunc.config.getoption("--full") else ()
+        metafunc.parametrize("mode", [*modes.args, *more])
     if "outage" in metafunc.fixturenames:
         # The kinds share the work: it is the same for each.
         short = {"local": "error", "celery": "hang"}[metafunc.config.getoption("--executor")]
@@ -79,6 +85,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
+    if item.get_closest_marker("again") and not config.getoption("--count"):
+        return False
+    if item.get_closest_marker("full") and not config.getoption("--full"):
+        return False
     row = item.get_closest_marker("row")
     if row is None:
         return config.getoption("--executor") == "local" and config.getoption("--operator") == "ours"

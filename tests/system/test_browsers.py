@@ -43,7 +43,7 @@ def expect_killed(run, state):
 
 
 @pytest.mark.row("1", "marked failed", celery=True)
-@pytest.mark.modes(PAGE, CHECKS, CODE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_marked_failed(scenario):
     run = scenario("plain").until_waiting()
     run.mark("failed")
@@ -63,7 +63,7 @@ def test_marked_failed_while_kernel_keeps_the_connection_open(scenario, kernel):
 
 
 @pytest.mark.row("1", "DAG run marked failed")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(CHECKS, full=(PAGE, CODE))
 def test_dag_run_marked_failed(scenario):
     run = scenario("plain").until_waiting()
     run.mark_run("failed")
@@ -71,7 +71,7 @@ def test_dag_run_marked_failed(scenario):
 
 
 @pytest.mark.row("1", "dagrun_timeout")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_dagrun_timeout(scenario):
     run = scenario("dagrun_timeout").until_waiting()
     run.act(at=run.started_at + DAGRUN_TIMEOUT)
@@ -82,7 +82,7 @@ def test_dagrun_timeout(scenario):
 
 
 @pytest.mark.row("2", "marked success")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_marked_success(scenario):
     run = scenario("plain").until_waiting()
     run.mark("success")
@@ -90,7 +90,7 @@ def test_marked_success(scenario):
 
 
 @pytest.mark.row("2", "DAG run marked success")
-@pytest.mark.modes(CODE)
+@pytest.mark.modes(CODE, full=(PAGE, CHECKS))
 def test_dag_run_marked_success(scenario):
     run = scenario("plain").until_waiting()
     run.mark_run("success")
@@ -98,7 +98,7 @@ def test_dag_run_marked_success(scenario):
 
 
 @pytest.mark.row("3", "cleared")
-@pytest.mark.modes(PAGE, CODE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_cleared(scenario):
     run = scenario("plain").until_waiting()
     run.clear()
@@ -109,7 +109,7 @@ def test_cleared(scenario):
 
 
 @pytest.mark.row("3", "cleared after its success")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_cleared_after_its_success(scenario):
     run = scenario("plain")
     run.expect_success()
@@ -121,7 +121,7 @@ def test_cleared_after_its_success(scenario):
 
 
 @pytest.mark.row("4", "task instance deleted")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_task_instance_deleted(scenario):
     run = scenario("plain").until_waiting()
     run.delete_task_instance()
@@ -134,7 +134,7 @@ def test_task_instance_deleted(scenario):
 
 
 @pytest.mark.row("5", "execution_timeout")
-@pytest.mark.modes(PAGE, CODE)
+@pytest.mark.modes(CODE, full=(PAGE, CHECKS))
 def test_execution_timeout(scenario):
     run = scenario("timeout").until_waiting()
     run.act(at=run.until_noted("execute")["at"] + EXECUTION_TIMEOUT)
@@ -145,7 +145,7 @@ def test_execution_timeout(scenario):
 
 
 @pytest.mark.row("8", "SIGTERM to the task, retries left")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_sigterm_to_the_task(scenario):
     run = scenario("retries").until_waiting()
     run.kill(signal.SIGTERM)
@@ -156,7 +156,7 @@ def test_sigterm_to_the_task(scenario):
 
 
 @pytest.mark.row("8", "SIGTERM to its supervisor")
-@pytest.mark.modes(CHECKS)
+@pytest.mark.modes(CHECKS, full=(PAGE, CODE))
 def test_sigterm_to_the_supervisor(scenario):
     run = scenario("plain").until_waiting()
     run.kill(signal.SIGTERM, task=False, supervisor=True)
@@ -164,7 +164,7 @@ def test_sigterm_to_the_supervisor(scenario):
 
 
 @pytest.mark.row("9", "SIGINT to the task")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_sigint(scenario):
     run = scenario("net").until_waiting()
     run.kill(signal.SIGINT)
@@ -175,7 +175,7 @@ def test_sigint(scenario):
 
 
 @pytest.mark.row("10", "SIGKILL to the task, retries left", celery=True)
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_sigkill_with_retries(scenario):
     run = scenario("retries").until_waiting()
     run.kill(signal.SIGKILL)
@@ -186,7 +186,7 @@ def test_sigkill_with_retries(scenario):
 
 
 @pytest.mark.row("11", "SIGKILL to the task, no retry left")
-@pytest.mark.modes(CODE)
+@pytest.mark.modes(CODE, full=(PAGE, CHECKS))
 def test_sigkill_without_retries(scenario):
     run = scenario("net").until_waiting()
     run.kill(signal.SIGKILL)
@@ -216,7 +216,7 @@ def test_sigkill_without_a_net_leaves_the_browser_to_its_idle_limit(scenario, ke
 
 
 @pytest.mark.row("12", "worker lost, no retry left")
-@pytest.mark.modes(CODE)
+@pytest.mark.modes(CODE, full=(PAGE, CHECKS))
 def test_worker_lost_without_retries(scenario):
     run = scenario("net").until_waiting()
     run.kill(signal.SIGKILL, supervisor=True)
@@ -227,7 +227,7 @@ def test_worker_lost_without_retries(scenario):
 
 
 @pytest.mark.row("16", "DAG paused")
-@pytest.mark.modes(CODE)
+@pytest.mark.modes(CODE, full=(CHECKS,))
 def test_dag_paused(scenario, stack):
     run = scenario("plain").until_waiting()
     run.act()
@@ -255,7 +255,7 @@ def test_marked_failed_while_queued(scenario, frozen_workers):
 
 
 @pytest.mark.row("19", "killed during the create, answered late")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_killed_during_the_create_that_is_answered(scenario, kernel):
     create = kernel.add_fault(Fault("POST", "/browsers", hold=True))
     run = scenario("plain")
@@ -270,7 +270,7 @@ def test_killed_during_the_create_that_is_answered(scenario, kernel):
 
 
 @pytest.mark.row("19", "killed during the create, never answered")
-@pytest.mark.modes(CODE)
+@pytest.mark.modes(CODE, full=(PAGE, CHECKS))
 def test_killed_during_the_create_that_is_never_answered(scenario, kernel):
     create = kernel.add_fault(Fault("POST", "/browsers", hold=True))
     run = scenario("plain")
@@ -284,7 +284,7 @@ def test_killed_during_the_create_that_is_never_answered(scenario, kernel):
 
 
 @pytest.mark.row("20", "succeeds", celery=True)
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_success(scenario):
     run = scenario("plain")
     run.expect_success()
@@ -317,7 +317,7 @@ def test_function_raises(scenario):
 
 
 @pytest.mark.row("22", "marked failed while Kernel is down")
-@pytest.mark.modes(PAGE)
+@pytest.mark.modes(PAGE, full=(CHECKS, CODE))
 def test_marked_failed_while_kernel_is_down(scenario, kernel, outage):
     kind, _ = outage
     run = scenario("net").until_waiting()
@@ -330,11 +330,10 @@ def test_marked_failed_while_kernel_is_down(scenario, kernel, outage):
     run.end()
 
 
+@pytest.mark.full
 @pytest.mark.row("14c", "API server away for 45 s")
 @pytest.mark.modes(CODE)
-def test_api_server_away(scenario, api_server_away, is_full):
-    if not is_full:
-        pytest.skip("takes two minutes: with --full")
+def test_api_server_away(scenario, api_server_away):
     run = scenario("patient").until_waiting()
     run.act()
     with api_server_away:
@@ -342,6 +341,35 @@ def test_api_server_away(scenario, api_server_away, is_full):
     run.expect_new_one()
     run.expect_started(2)
     run.end()
+
+
+#: How many at once: two cores start no more tasks and Chromiums in good time.
+_AT_ONCE = 5
+
+
+@pytest.mark.again
+@pytest.mark.row("1", "marked failed, again and again")
+@pytest.mark.modes(PAGE)
+@pytest.mark.parametrize("stays_open", [False, True], ids=["closes", "stays open"])
+def test_marked_failed_again_and_again(scenario, kernel, request, stays_open, tell):
+    kernel.switches.cdp_open_after_delete = stays_open
+    count = request.config.getoption("--count")
+    seconds = []
+    try:
+        for first in range(0, count, _AT_ONCE):
+            runs = [scenario("plain") for _ in range(min(_AT_ONCE, count - first))]
+            for run in runs:
+                run.until_waiting(timeout=180)
+            for run in runs:
+                run.mark("failed")
+            for run in runs:
+                run.expect_cancelled()
+                seconds.append(run.expect_unwound())
+                run.until_state("failed")
+                run.expect_started(1)
+    finally:
+        kernel.switches.cdp_open_after_delete = False
+    tell(f"{len(seconds)} of {count} killed: deleted and unwound within {max(seconds):.2f} s of on_kill")
 
 
 def test_no_chromium_is_left(matrix):

@@ -31,6 +31,7 @@ class Request(Generic[T]):
     :param about: fields of the answer, and the values that they must have if they are there. An answer with other
         values belongs to another request.
     :param content_type: of the body.
+    :param accept: the media type of a success, beside JSON for an error.
     :param read_timeout: how long the server may work before it answers, in seconds; the client's own limit counts
         if it is longer.
     """
@@ -43,6 +44,7 @@ class Request(Generic[T]):
     resend: Resend = Resend.ALWAYS
     about: tuple[tuple[str, str], ...] = ()
     content_type: str = JSON
+    accept: str = JSON
     read_timeout: float = 0.0
 
     def __str__(self) -> str:

@@ -116,9 +116,11 @@ class Transport:
     def build(self, request: Request[Any], *, idle_timeout: float | None = None) -> httpx.Request:
         """Build what httpx sends; with ``idle_timeout``, in seconds, the request for an event stream."""
         headers = self._headers if request.body is None else self._headers_with_body
-        if request.content_type != JSON:
+        if request.content_type != JSON or request.accept != JSON:
             headers = headers.copy()
-            headers["Content-Type"] = request.content_type
+            if request.body is not None:
+                headers["Content-Type"] = request.content_type
+            headers["Accept"] = JSON if request.accept == JSON else f"{request.accept}, {JSON};q=0.9"
         timeout = self._timeout
         if request.read_timeout > self.config.read_timeout:
             timeout = {**timeout, "read": request.read_timeout}

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.request import (
+    JSON,
     Request,
     json_body,
     path_segment,
@@ -106,7 +107,7 @@ def exec_command(
 
 def read_file(session_id: str, path: str) -> Request[bytes]:
     """``GET /browsers/{id}/fs/read_file``: the contents of a file."""
-    return _file_request("GET", session_id, "read_file", path, content)
+    return _file_request("GET", session_id, "read_file", path, content, accept=_BINARY)
 
 
 def write_file(session_id: str, path: str, data: bytes) -> Request[None]:
@@ -122,7 +123,7 @@ def list_files(session_id: str, path: str) -> Request[list[FileInfo]]:
 
 def download_folder(session_id: str, path: str) -> Request[bytes]:
     """``GET /browsers/{id}/fs/download_dir_zip``: a folder, as a ZIP file."""
-    return _file_request("GET", session_id, "download_dir_zip", path, content)
+    return _file_request("GET", session_id, "download_dir_zip", path, content, accept="application/zip")
 
 
 def upload_files(session_id: str, files: Mapping[str, bytes]) -> Request[None]:
@@ -154,7 +155,9 @@ def upload_files(session_id: str, files: Mapping[str, bytes]) -> Request[None]:
 
 def take_screenshot(session_id: str) -> Request[bytes]:
     """``POST /browsers/{id}/computer/screenshot``: the screen, as a PNG."""
-    return Request("POST", f"{browser_path(session_id)}/computer/screenshot", content, body=json_body({}))
+    return Request(
+        "POST", f"{browser_path(session_id)}/computer/screenshot", content, body=json_body({}), accept="image/png"
+    )
 
 
 def start_replay(
@@ -191,7 +194,7 @@ def download_replay(session_id: str, replay_id: str) -> Request[bytes | None]:
     def parse(response: Response) -> bytes | None:
         return None if response.status_code == 202 else content(response)
 
-    return Request("GET", _replay_path(session_id, replay_id), parse)
+    return Request("GET", _replay_path(session_id, replay_id), parse, accept="video/mp4")
 
 
 def check_path(what: str, value: Any) -> str:
@@ -201,9 +204,11 @@ def check_path(what: str, value: Any) -> str:
     return value
 
 
-def _file_request(method: str, session_id: str, call: str, path: str, parse: Any) -> Request[Any]:
+def _file_request(
+    method: str, session_id: str, call: str, path: str, parse: Any, *, accept: str = JSON
+) -> Request[Any]:
     where, query = _file_place(session_id, call, path)
-    return Request(method, where, parse, query=query)
+    return Request(method, where, parse, query=query, accept=accept)
 
 
 def _file_place(session_id: str, call: str, path: str) -> tuple[str, tuple[tuple[str, str], ...]]:
