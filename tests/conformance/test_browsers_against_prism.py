@@ -56,8 +56,8 @@ OPERATIONS = {
     ("get", "/browsers/{id_or_name}/replays/{replay_id}"): lambda: machine.download_replay(ID, "r1"),
     ("post", "/browsers/{id_or_name}/replays/{replay_id}/stop"): lambda: machine.stop_replay(ID, "r1"),
 }
-#: Those that Prism can judge: it does not read the names of the parts of an upload, ``files[0][file]``. The official
-#: SDK sends the same ones in ``tests/contract``.
+#: Those that Prism can judge: it does not read the names of the parts of an upload, ``files[0][file]``. The
+#: official SDK sends the same ones in ``tests/contract``.
 READ = [each for each in OPERATIONS if not each[1].endswith("/fs/upload")]
 
 
