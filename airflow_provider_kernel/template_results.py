@@ -22,8 +22,8 @@ _READ_LIMIT = 100_000
 #: How many places a message names.
 _MAX_NAMED = 5
 #: Begins the text of a dict or list whose first item or key is text.
-_PYTHON_START = re.compile(r"[\[({]*'")
-_NONE = re.compile(r"\bNone\b")
+_PYTHON_START = r"[\[({]*'"
+_NONE = r"\bNone\b"
 
 _INSTEAD = (
     "Give the other task's result itself, as task.output, or set render_template_as_native_obj=True in the DAG; "
@@ -109,19 +109,19 @@ def _text_of(text: str) -> str | None:
         return None
     what = "a dict" if brackets == "{}" else "a list"
     if len(text) > _READ_LIMIT:
-        return what if _PYTHON_START.match(text) else None
+        return what if re.match(_PYTHON_START, text) else None
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         # With a date or another object in it, Python cannot read it back.
-        return what if _PYTHON_START.match(text) else None
+        return what if re.match(_PYTHON_START, text) else None
     # JSON, which an app may want, is written in another way, unless it holds only numbers.
     return what if isinstance(value, (dict, list)) and str(value) == text else None
 
 
 def _text_within(template: str, rendered: str) -> str | None:
     """Say what stands as text among other text, and not in the template."""
-    if len(_NONE.findall(rendered)) > len(_NONE.findall(template)):
+    if len(re.findall(_NONE, rendered)) > len(re.findall(_NONE, template)):
         return "None"
     for start, what in (("[{'", "a list"), ("['", "a list"), ("{'", "a dict")):
         if rendered.count(start) > template.count(start):

@@ -76,6 +76,10 @@ if TYPE_CHECKING:
         Replay as Replay,
         ScriptResult as ScriptResult,
     )
+    from airflow_provider_kernel.client.resources.invocations.browser_models import (
+        Browser as Browser,
+        BrowserList as BrowserList,
+    )
     from airflow_provider_kernel.client.resources.invocations.errors import (
         KernelInvocationFailedError as KernelInvocationFailedError,
         KernelInvocationFinishedError as KernelInvocationFinishedError,
@@ -91,11 +95,7 @@ if TYPE_CHECKING:
         StreamError as StreamError,
         UnknownEvent as UnknownEvent,
     )
-    from airflow_provider_kernel.client.resources.invocations.models import (
-        Browser as Browser,
-        BrowserList as BrowserList,
-        Invocation as Invocation,
-    )
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation as Invocation
     from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus as InvocationStatus
     from airflow_provider_kernel.client.resources.limits import OrgLimits as OrgLimits
     from airflow_provider_kernel.client.retry import (
@@ -131,7 +131,8 @@ _PUBLIC = {
         "KernelOutputError KernelOutputTooLargeError"
     ),
     "resources.invocations.event_models": "Event Heartbeat LogLine StateChange StreamError UnknownEvent",
-    "resources.invocations.models": "Browser BrowserList Invocation",
+    "resources.invocations.browser_models": "Browser BrowserList",
+    "resources.invocations.models": "Invocation",
     "resources.invocations.status": "InvocationStatus",
     "resources.limits": "OrgLimits",
     "retry": "Resend RetryPolicy",

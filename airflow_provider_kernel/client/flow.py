@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying
@@ -57,21 +56,21 @@ E = TypeVar("E")
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 
 
-@dataclass(frozen=True, eq=False)
+# Plain classes: a task loads this module, and a dataclass takes ten times as long to define.
 class Sleep:
     """A pause before the next request; the driver may end it early."""
 
-    seconds: float
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
-@dataclass(frozen=True, eq=False)
 class Emit(Generic[ItemT_co]):
     """Items of a stream, for its reader."""
 
-    items: Iterable[ItemT_co]
+    def __init__(self, items: Iterable[ItemT_co]) -> None:
+        self.items = items
 
 
-@dataclass(eq=False)
 class EventStream(Generic[E]):
     """
     An event stream. Yielding it reads its next event; the first time, the driver opens it.
@@ -79,11 +78,12 @@ class EventStream(Generic[E]):
     :param idle_timeout: seconds without a sign of life after which the stream counts as dead.
     """
 
-    request: StreamRequest[E]
-    idle_timeout: float
-    #: Whether anything has come, if only a comment; the driver sets it.
-    is_alive: bool = field(default=False, init=False)
-    _opened: float = field(default_factory=time.monotonic)
+    def __init__(self, request: StreamRequest[E], idle_timeout: float) -> None:
+        self.request = request
+        self.idle_timeout = idle_timeout
+        #: Whether anything has come, if only a comment; the driver sets it.
+        self.is_alive = False
+        self._opened = time.monotonic()
 
     def next_event(self) -> Generator[EventStream[E], E | None, E | None]:
         """Read the next event, or ``None`` at the end of the stream, which may come early."""

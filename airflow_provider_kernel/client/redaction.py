@@ -26,7 +26,7 @@ _ESCAPE = rf"(?:\\{{1,8}}|(?:{_URL_BACKSLASH}){{1,8}}|(?:{_HTML_BACKSLASH}){{1,8
 _LONGEST_FORM = 20_000
 #: What the encodings of a character begin with. Text without them can hold a key only as it is, or as base64.
 _ESCAPES = "\\%&"
-#: The token in an address of a browser.
+#: The token in an address of a browser. As text: every task loads this module, and few texts hold one.
 _JWT = r"(?i)(jwt(?:=|%3d|\\u003d)[\"']?)[\w.~+/-]+"
 _HTML_NAMES = {'"': "quot", "'": "apos", "&": "amp", "<": "lt", ">": "gt"}
 

@@ -51,7 +51,8 @@ def escape_untrusted(text: str) -> str:
         text = "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
     if not text.isascii():
         text = re.sub(_INVISIBLE, lambda found: _escape(found[0]), text)
-    text = re.sub(_COMMAND, lambda found: f"\\x{ord(found[0]):02x}", text)
+    if "::" in text or "#" in text:
+        text = re.sub(_COMMAND, lambda found: f"\\x{ord(found[0]):02x}", text)
     return f"{text}… ({left_out} more characters)" if left_out > 0 else text
 
 

@@ -17,7 +17,7 @@ from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.resources.invocations import flows, requests
-from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES, InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
@@ -41,6 +41,7 @@ from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.apps import AppVersion
+    from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.client.resources.invocations.event_models import LogLine, StreamError
 
 
@@ -255,6 +256,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
         deadline: float | None = None,
         is_new: bool = False,
         on_browser: Callable[[Invocation, Browser], None] | None = None,
+        client: KernelClient | None = None,
     ) -> Invocation:
         """
         Poll an invocation until it has ended, and never cancel it.
@@ -267,6 +269,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
             comes after a short pause, too.
         :param on_browser: called once, with its first browser, if one is found while it runs. Without it, browsers
             are not fetched. If it fails, that is logged, and the wait goes on.
+        :param client: sends the polls in place of the hook's own client, which would open another connection.
         :return: the invocation, succeeded or failed.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
         :raises KernelLostContactError: when the key was refused for five minutes; without a deadline also when no
@@ -283,7 +286,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
             on_poll_error=lambda error: self.log.warning("%s; polling again", error),
             on_browser=on_browser,
         )
-        return self.get_conn().run(flow)
+        return (client or self.get_conn()).run(flow, sleep=self._sleep)
 
     def _log_status(self, invocation: Invocation) -> None:
         if not invocation.is_final:  # the caller gets that, and logs what it makes of it

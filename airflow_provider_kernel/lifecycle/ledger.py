@@ -15,9 +15,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import parse_timestamp
@@ -33,8 +32,7 @@ RECORD_VERSION = 1
 _NO_TIME = "1970-01-01T00:00:00+00:00"
 
 
-@dataclass(frozen=True)
-class StartRecord:
+class StartRecord(NamedTuple):
     """
     One start, as the task state store holds it. A stored value has the type of its field's default.
 
@@ -73,19 +71,18 @@ class StartRecord:
         """Read a stored record. One that cannot be read is no reason to start a second object: its id counts."""
         stored = stored if isinstance(stored, Mapping) else {}
         is_complete = all(
-            field.name in stored
-            and isinstance(stored[field.name], (str, type(None)) if field.default is None else type(field.default))
-            for field in fields(cls)
+            name in stored and isinstance(stored[name], (str, type(None)) if default is None else type(default))
+            for name, default in cls._field_defaults.items()
         )
         if is_complete and stored["version"] == RECORD_VERSION:
-            record = cls(**{field.name: stored[field.name] for field in fields(cls)})
+            record = cls(**{name: stored[name] for name in cls._fields})
             if parse_timestamp(record.intended_at) is not None:
                 return record
         external_id = stored.get("external_id")
         return cls(version=0, external_id=external_id if isinstance(external_id, str) and external_id else None)
 
     def with_id(self, external_id: str) -> StartRecord:
-        return replace(self, external_id=external_id)
+        return self._replace(external_id=external_id)
 
     @property
     def is_readable(self) -> bool:
@@ -191,8 +188,8 @@ class Ledger:
     def record_start(self, record: StartRecord, external_id: str) -> StartRecord:
         """Store what was started or found. It is this try's from now on."""
         return self._write(
-            replace(
-                record.with_id(external_id),
+            record._replace(
+                external_id=external_id,
                 try_number=self._ti.try_number,
                 max_tries=self._ti.max_tries,
                 clear_number=self._clear_number,
@@ -213,8 +210,8 @@ class Ledger:
                 return
             if may_run_on is None or (may_run_on and record.is_closed):
                 may_run_on = record.may_run_on
-            closed = replace(
-                record, external_id=record.external_id or external_id, is_closed=True, may_run_on=may_run_on
+            closed = record._replace(
+                external_id=record.external_id or external_id, is_closed=True, may_run_on=may_run_on
             )
             if closed != record:
                 self._write(closed)
@@ -223,7 +220,7 @@ class Ledger:
 
     def _write(self, record: StartRecord) -> StartRecord:
         if self._store is not None:
-            self._store.set(self._key, asdict(record))
+            self._store.set(self._key, record._asdict())
             self._was_held = True
         self._record = record  # not before: else what is stored is still an earlier try's
         return record

@@ -84,7 +84,8 @@ class Owner(Generic[R]):
         self._kill = SignalSafeEvent()
         self._answered = SignalSafeEvent()
         self._answered.set()
-        self._client = KernelClient(config, sleep=self._pause_start)
+        #: For the main thread, too, until :meth:`close`: no request of a signal handler goes through it.
+        self.client = KernelClient(config, sleep=self._pause_start)
         self._sender = EndSender(config, fence=fence, is_taken_over=lambda: self.was_taken_over)
         self._requests = WorkerThread("kernel-owner-requests")
         self._overtaking_requests = WorkerThread("kernel-owner-urgent-requests")
@@ -336,7 +337,7 @@ class Owner(Generic[R]):
     def _shut_down(self) -> None:
         if self._fence is not None:
             self._fence.close()
-        self._requests.submit(self._client.close)
+        self._requests.submit(self.client.close)
         self._requests.submit(self._sender.close)
         self._overtaking_requests.submit(self._sender.close_overtaking)
         self._requests.close()
@@ -348,7 +349,7 @@ class Owner(Generic[R]):
         outcome: R | BaseException
         try:
             self.check()
-            outcome = self._client.run(flow)
+            outcome = self.client.run(flow)
             record = record.with_id(self.resource.external_id(outcome))
             event = Event.KNOWN
         except BaseException as error:  # noqa: BLE001 (the main thread raises it)

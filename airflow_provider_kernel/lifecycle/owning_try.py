@@ -119,7 +119,7 @@ class OwningTry(Generic[R]):
         :param on_start: called before a new one is started.
         """
         self._resource.create(StartMark.of(self._ti, token=""))  # raises at once for what cannot work
-        starter = ExactlyOnceStarter(self.owner, ledger=self._ledger, client=self._hook.get_conn(), ti=self._ti)
+        starter = ExactlyOnceStarter(self.owner, ledger=self._ledger, open_client=self._hook.get_conn, ti=self._ti)
         record = starter.run(self._last, is_owned=self._owns_last(), on_start=on_start)
         self._check_present()
         self._publisher.publish(record)

@@ -36,14 +36,16 @@ class ExactlyOnceStarter(Generic[R]):
 
     For the main thread of a task process; it asks Airflow.
 
-    :param client: sends what is not a start; a kill wakes up its backoff.
+    :param open_client: makes what sends searches, which most starts do not need; a kill wakes up its backoff.
     """
 
-    def __init__(self, owner: Owner[R], *, ledger: Ledger, client: KernelClient, ti: Any) -> None:
+    def __init__(
+        self, owner: Owner[R], *, ledger: Ledger, open_client: Callable[[], KernelClient], ti: Any
+    ) -> None:
         self._owner = owner
         self._resource = owner.resource
         self._ledger = ledger
-        self._client = client
+        self._open_client = open_client
         self._ti = ti
 
     def run(
@@ -189,4 +191,4 @@ class ExactlyOnceStarter(Generic[R]):
             longest=self._resource.lifetime_seconds,
             on_error=lambda error: log.warning("%s; trying again", error),
         )
-        return self._client.run(persist(attempt, outage, repeats=repeats))
+        return self._open_client().run(persist(attempt, outage, repeats=repeats))

@@ -28,7 +28,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 S = TypeVar("S")
 
-_MAPPED = re.compile(r"(.+)_(\d+)")
+_MAPPED = r"(.+)_(\d+)"
 
 _is_preloaded = False
 
@@ -155,7 +155,7 @@ def group_by_task(states: Mapping[str, S]) -> Iterator[tuple[str, dict[int, S]]]
     """
     mapped: dict[str, dict[int, S]] = {}
     for name, state in states.items():
-        if (match := _MAPPED.fullmatch(name)) is not None and match.group(1) not in states:
+        if (match := re.fullmatch(_MAPPED, name)) is not None and match.group(1) not in states:
             mapped.setdefault(match.group(1), {})[int(match.group(2))] = state
     yield from mapped.items()
     for name, state in states.items():

@@ -26,12 +26,7 @@ from airflow_provider_kernel.lifecycle.resource import (
     xcom_key,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
-from airflow_provider_kernel.operators._limits import (
-    backstop,
-    first_limit,
-    kernel_seconds,
-    limits_of,
-)
+from airflow_provider_kernel.operators._limits import backstop, first_limit, kernel_seconds, limits_of
 from airflow_provider_kernel.operators._partial import LinksProperty, shown_links
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.operators.end_invocation import (
@@ -51,7 +46,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_kernel.client.http.request import Request
-    from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+    from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
     from airflow_provider_kernel.lifecycle.owner import Owner
     from airflow_provider_kernel.lifecycle.owning_try import OwningTry
     from airflow_provider_kernel.owned.invocation import OwnedInvocation
@@ -64,7 +60,7 @@ __all__ = [
 ]
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
-FIRST_POLL_SECONDS = 0.6
+FIRST_POLL_SECONDS = 0.5
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -306,7 +302,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _wait(self, owner: Owner[Invocation], invocation_id: str, context: Context) -> Invocation:
         """Wait on the worker, or defer unless the invocation is over at once."""
-        poll = partial(self._poll, invocation_id, ti=context["ti"])
+        poll = partial(self._poll, owner, invocation_id, ti=context["ti"])
         if self.deferrable:
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
 
@@ -359,7 +355,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         log = InvocationLog(self.log, invocation_id, max_lines=self.max_log_lines)
         return LogStream(self.hook.config, invocation_id, log=log, on_end=owner.wake)
 
-    def _poll(self, invocation_id: str, deadline: float, *, ti: Any) -> Invocation:
+    def _poll(self, owner: Owner[Invocation], invocation_id: str, deadline: float, *, ti: Any) -> Invocation:
         def show(invocation: Invocation, browser: Browser) -> None:
             self.show_dashboard(ti, invocation.id, app_name=self.app_name, session_id=browser.session_id)
             if self.live_view_link:
@@ -372,6 +368,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             deadline=deadline,
             is_new=True,
             on_browser=show if shows_browser else None,
+            client=owner.client,
         )
 
     # --- the end ------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from airflow_provider_kernel.client.dashboard import dashboard_link, needs_brows
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.log_group import use_own_log
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.wait import (
     held_delays,
@@ -38,6 +38,7 @@ from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.task_log.afollow import AsyncLogStream
     from airflow_provider_kernel.triggers._polling import SharedPoller
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +27,6 @@ PAGE_SIZE = 100
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True, eq=False)
 class UnreadableRow:
     """
     A row of a list that is there, and cannot be read: unknown is not absent.
@@ -36,11 +35,14 @@ class UnreadableRow:
     :param document: the row as it was sent; ``None`` for one that is too large.
     """
 
-    problem: str
-    document: Any = field(default=None, repr=False)
+    def __init__(self, problem: str, document: Any = None) -> None:
+        self.problem = problem
+        self.document = document
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.problem!r})"
 
 
-@dataclass(frozen=True, eq=False)
 class Page(Generic[T]):
     """
     One page of a list.
@@ -52,12 +54,21 @@ class Page(Generic[T]):
     :param size: of the answer, in bytes.
     """
 
-    items: tuple[T, ...]
-    next_offset: int | None
-    server_time: datetime | None = None
-    unreadable: tuple[UnreadableRow, ...] = ()
-    has_paging: bool = True
-    size: int = 0
+    def __init__(
+        self,
+        items: tuple[T, ...],
+        next_offset: int | None,
+        server_time: datetime | None = None,
+        unreadable: tuple[UnreadableRow, ...] = (),
+        has_paging: bool = True,
+        size: int = 0,
+    ) -> None:
+        self.items = items
+        self.next_offset = next_offset
+        self.server_time = server_time
+        self.unreadable = unreadable
+        self.has_paging = has_paging
+        self.size = size
 
     @property
     def row_count(self) -> int:

@@ -20,7 +20,8 @@ E = TypeVar("E")
 JSON = "application/json"
 
 
-@dataclass(frozen=True, eq=False)
+# Nothing changes a request: ``replace`` makes another one. To define a frozen dataclass takes twice as long.
+@dataclass(eq=False)
 class Request(Generic[T]):
     """
     One call of the API.
@@ -78,7 +79,7 @@ class Request(Generic[T]):
                 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class StreamRequest(Request[None], Generic[E]):
     """A request that is answered with server-sent events."""
 

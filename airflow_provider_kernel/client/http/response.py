@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -25,13 +24,13 @@ M = TypeVar("M", bound=ApiModel)
 _FOREIGN_CHARACTERS = 150
 
 
-@dataclass(frozen=True, eq=False)
 class Response:
     """An answer as it came: header names in lower case, the body without transfer and content encodings."""
 
-    status_code: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    def __init__(self, status_code: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from airflow_provider_kernel.client import AsyncKernelClient, Flow, Invocation, KernelConfig, Request
 from airflow_provider_kernel.client.errors import KernelError, KernelTimeoutError
 from airflow_provider_kernel.client.resources.invocations.bulk_status import MIN_LISTED, poll_list
-from airflow_provider_kernel.client.resources.invocations.wait import Poll, poll_request
+from airflow_provider_kernel.client.resources.invocations.wait import Poll
 from airflow_provider_kernel.client.retry import MAX_RETRY_AFTER_SECONDS, requested_pause
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.triggers._polling.rate_budget import SHARE, RateBudget
@@ -220,7 +220,7 @@ class SharedPoller:
         if self._budget.is_paused(self.now()):
             return None
         try:
-            return await self.client.send(poll_request(invocation_id))
+            return await self.client.send(Poll(invocation_id))
         except KernelError as error:
             self._obey_retry_after(error)
             return None
@@ -284,7 +284,7 @@ class SharedPoller:
 
     async def _fetch(self, invocation_id: str) -> bool:
         try:
-            self.publish(await self.client.send(poll_request(invocation_id)), is_whole=True)
+            self.publish(await self.client.send(Poll(invocation_id)), is_whole=True)
         except Exception as error:  # noqa: BLE001 (a subscription always gets an answer, also after a bug)
             self._obey_retry_after(error)
             self._fail({invocation_id}, error)

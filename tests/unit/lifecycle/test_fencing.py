@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -173,7 +172,7 @@ def store_intent(ledger, store):
 
 
 def find(ledger, store):
-    store.held = asdict(OBJECT)
+    store.held = OBJECT._asdict()
     ledger.last()
 
 

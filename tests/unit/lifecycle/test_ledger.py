@@ -1,23 +1,20 @@
 """What a task remembers of a start, and what a record of another version is worth."""
 
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_kernel.lifecycle.ledger import RECORD_VERSION, Ledger, StartRecord
 
-RECORD = asdict(
-    StartRecord(
-        input_fingerprint="f",
-        token="t",
-        intended_at="2026-01-01T00:00:00.000001+00:00",
-        try_number=1,
-        max_tries=3,
-        external_id="abc",
-        predecessor_id="xyz",
-    )
-)
+RECORD = StartRecord(
+    input_fingerprint="f",
+    token="t",
+    intended_at="2026-01-01T00:00:00.000001+00:00",
+    try_number=1,
+    max_tries=3,
+    external_id="abc",
+    predecessor_id="xyz",
+)._asdict()
 
 
 class Store(dict):

@@ -117,7 +117,9 @@ class Try:
         )
         self.ledger = Ledger(resource.kind, store, ti)
         self.owner = Owner(resource, config, ownership=Ownership.TASK)
-        self._starter = ExactlyOnceStarter(self.owner, ledger=self.ledger, client=KernelClient(config), ti=ti)
+        self._starter = ExactlyOnceStarter(
+            self.owner, ledger=self.ledger, open_client=lambda: KernelClient(config), ti=ti
+        )
 
     def start(self):
         last = self.ledger.last()

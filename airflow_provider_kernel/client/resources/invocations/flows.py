@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.errors import (
     KernelAmbiguousStartError,
@@ -88,8 +88,7 @@ def answer_invocation(invocation_id: str, output: Any = UNSET) -> Flow[Invocatio
     return (yield from update_invocation(invocation_id, InvocationStatus.SUCCEEDED, output))
 
 
-@dataclass(frozen=True)
-class Cancellation:
+class Cancellation(NamedTuple):
     """
     The result of a cancel, with the invocation's state afterwards.
 

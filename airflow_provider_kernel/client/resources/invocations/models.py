@@ -1,7 +1,7 @@
 """
-The models of invocations and their browsers.
+The model of invocations. Those of their browsers are in ``browser_models.py``.
 
-They are lenient: unknown fields are kept, few fields are required, and timestamps stay text (the API writes nine
+It is lenient: unknown fields are kept, few fields are required, and timestamps stay text (the API writes nine
 fraction digits, which ``datetime`` cannot hold).
 """
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from airflow_provider_kernel.client.http.model import ApiModel, JSONText, Name, Rows
+from airflow_provider_kernel.client.http.model import ApiModel, JSONText, Name
 from airflow_provider_kernel.client.json_encoding import parse_json_leniently
 from airflow_provider_kernel.client.resources.invocations.status import FINAL_STATUSES, STATUSES, InvocationStatus
 from airflow_provider_kernel.client.timestamps import parse_timestamp
@@ -69,23 +69,3 @@ class Invocation(ApiModel):
     def parsed_output(self) -> Any:
         """Read ``output``: the JSON value, the text itself when it is not JSON, ``None`` when there is none."""
         return None if self.output is None else parse_json_leniently(self.output)
-
-
-class Browser(ApiModel):
-    """A browser session of an invocation. The URLs carry access tokens: they are kept out of the ``repr``."""
-
-    session_id: str = Field(min_length=1)
-    name: str | None = None
-    created_at: str | None = None
-    headless: bool | None = None
-    stealth: bool | None = None
-    timeout_seconds: int | None = None
-    cdp_ws_url: str | None = Field(default=None, repr=False)
-    webdriver_ws_url: str | None = Field(default=None, repr=False)
-    browser_live_view_url: str | None = Field(default=None, repr=False)
-
-
-class BrowserList(ApiModel):
-    """The body of ``GET /invocations/{id}/browsers``."""
-
-    browsers: Rows[Browser]

@@ -19,14 +19,14 @@ from airflow_provider_kernel.client.http.request import (
     path_segment,
     query_parameters,
 )
-from airflow_provider_kernel.client.http.response import json_of, nothing
+from airflow_provider_kernel.client.http.response import Response, json_of, nothing
 from airflow_provider_kernel.client.json_encoding import (
     PAYLOAD_MAX_BYTES,
     PAYLOAD_WARN_BYTES,
     size_in_bytes,
     to_json_text,
 )
-from airflow_provider_kernel.client.resources.invocations.models import Browser, BrowserList, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus, check_final_status
 from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
 from airflow_provider_kernel.client.retry import Resend
@@ -35,12 +35,12 @@ from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import check_name
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.client.resources.invocations.event_models import Event
 
 log = get_logger(__name__)
 
 _invocation = json_of(Invocation)
-_browsers = json_of(BrowserList)
 _invocations = page_of(Invocation)
 
 
@@ -130,12 +130,18 @@ def list_invocations(
     )
 
 
+def _browsers(response: Response) -> list[Browser]:
+    from airflow_provider_kernel.client.resources.invocations.browser_models import BrowserList
+
+    return json_of(BrowserList)(response).browsers
+
+
 def list_invocation_browsers(invocation_id: str) -> Request[list[Browser]]:
     """``GET /invocations/{id}/browsers``: the browsers of an invocation that are alive."""
     return Request(
         "GET",
         f"{_invocation_path(invocation_id)}/browsers",
-        lambda response: _browsers(response).browsers,
+        _browsers,
     )
 
 

@@ -11,7 +11,8 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.flow import Flow, Sleep
@@ -19,11 +20,14 @@ from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.outage import Outage
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
 from airflow_provider_kernel.client.retry import Resend
 from airflow_provider_kernel.client.safe_logger import get_logger, only_informs
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
 
 log = get_logger(__name__)
 
@@ -33,17 +37,14 @@ _FIRST_SECONDS = 0.5
 MAX_BROWSER_POLLS = 20
 
 
-@dataclass(frozen=True, eq=False)
 class Poll(Request[Invocation]):
     """One poll of a waiting flow; the shared poller answers it from a list."""
 
-    invocation_id: str = field(kw_only=True)
-
-
-def poll_request(invocation_id: str) -> Poll:
-    get = requests.get_invocation(invocation_id)
-    # Never resent: the next poll is the next attempt.
-    return Poll(get.method, get.path, get.parse, resend=Resend.NEVER, about=get.about, invocation_id=invocation_id)
+    def __init__(self, invocation_id: str) -> None:
+        get = requests.get_invocation(invocation_id)
+        # Never resent: the next poll is the next attempt.
+        super().__init__(get.method, get.path, get.parse, resend=Resend.NEVER, about=get.about)
+        self.invocation_id = invocation_id
 
 
 def wait_for_invocation(
@@ -81,7 +82,7 @@ def wait_for_invocation(
         fails for good, and when what was started stays "not found".
     """
     on_change = only_informs(on_change, "A callback failed", log)
-    poll = poll_request(invocation_id)
+    poll = Poll(invocation_id)
     longest = None if deadline is None else deadline - time.time()
     until = None if longest is None else time.monotonic() + longest
     pauses = iter(poll_delays(poll_interval) if delays is None else delays)

@@ -18,7 +18,8 @@ from airflow_provider_kernel.client.http.response import (
 )
 from airflow_provider_kernel.client.resources.apps import AppVersion
 from airflow_provider_kernel.client.resources.auth import AuthContext
-from airflow_provider_kernel.client.resources.invocations.models import BrowserList, Invocation
+from airflow_provider_kernel.client.resources.invocations.browser_models import BrowserList
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 API_ERROR = {
     "code": "bad_request",

@@ -12,8 +12,12 @@ import pytest
 from airflow_provider_kernel.client import resources
 from airflow_provider_kernel.client.http.model import ApiModel
 from airflow_provider_kernel.client.http.request import Request
-from airflow_provider_kernel.client.resources.invocations import event_models
+from airflow_provider_kernel.client.resources.browsers import models
+from airflow_provider_kernel.client.resources.invocations import browser_models, event_models
 from airflow_provider_kernel.client.resources.invocations.requests import update_invocation
+
+#: Models that a module imports only when it needs them.
+LATE = {**vars(browser_models), **vars(event_models), **vars(models)}
 
 
 def functions_about_one_object():
@@ -22,8 +26,7 @@ def functions_about_one_object():
         module = importlib.import_module(info.name)
         for function in vars(module).values():
             if inspect.isfunction(function) and function.__module__ == info.name:
-                # Events are imported by those who follow a stream.
-                returned = get_type_hints(function, localns=vars(event_models)).get("return")
+                returned = get_type_hints(function, localns=LATE).get("return")
                 answer = next(iter(get_args(returned)), None)
                 is_model = inspect.isclass(answer) and issubclass(answer, ApiModel)
                 if get_origin(returned) is Request and is_model and "id" in answer.model_fields:

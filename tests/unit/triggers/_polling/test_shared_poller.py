@@ -10,7 +10,7 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.resources.invocations.completions import CompletionPoller
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.wait import poll_request, wait_for_invocation
+from airflow_provider_kernel.client.resources.invocations.wait import Poll, wait_for_invocation
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.testing import Fault
@@ -270,7 +270,7 @@ class TestErrors:
         kernel_emulator.add_fault(Fault("GET", ONE, status=429, headers={"Retry-After": "1"}))
         with poller.subscribe(id_, interval=60) as subscription:
             with pytest.raises(errors.KernelRateLimitError):
-                await subscription.send(poll_request(id_))
+                await subscription.send(Poll(id_))
             assert await status_of(wait_for(id_)) == "succeeded"
         refused, answered = kernel_emulator.requests("GET", ONE)
         assert answered.received_at - refused.received_at >= 0.99
@@ -291,10 +291,10 @@ class TestPollNow:
             for _ in range(5):
                 stack.enter_context(poller.subscribe(start(), interval=3600))
             subscription = stack.enter_context(poller.subscribe(id_ := start(), interval=3600))
-            assert (await subscription.send(poll_request(id_))).status == "running"
+            assert (await subscription.send(Poll(id_))).status == "running"
             pages = count_of(LIST)
             await subscription.sleep(3600)
-            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            answer = asyncio.create_task(subscription.send(Poll(id_)))
             await asyncio.sleep(0)
             kernel_emulator.finish(id_)
             subscription.poll_now()
@@ -306,14 +306,14 @@ class TestPollNow:
         id_ = start()
         hold = kernel_emulator.add_fault(Fault("GET", ONE, hold=True))
         with poller.subscribe(id_, interval=3600) as subscription:
-            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            answer = asyncio.create_task(subscription.send(Poll(id_)))
             await asyncio.to_thread(hold.wait_until_held)
             subscription.poll_now()
             hold.release()
             await asyncio.wait_for(answer, 20)
             kernel_emulator.finish(id_)
             await subscription.sleep(3600)
-            assert (await asyncio.wait_for(subscription.send(poll_request(id_)), 20)).status == "succeeded"
+            assert (await asyncio.wait_for(subscription.send(Poll(id_)), 20)).status == "succeeded"
             assert count_of(ONE) == 2
 
     async def test_retry_after_delays_it(self, start, poller, kernel_emulator):
@@ -321,11 +321,11 @@ class TestPollNow:
         kernel_emulator.add_fault(Fault("GET", ONE, status=429, headers={"Retry-After": "1"}))
         with poller.subscribe(id_, interval=3600) as subscription:
             with pytest.raises(errors.KernelRateLimitError):
-                await subscription.send(poll_request(id_))
+                await subscription.send(Poll(id_))
             kernel_emulator.finish(id_)
             subscription.poll_now()
             await subscription.sleep(3600)
-            assert (await asyncio.wait_for(subscription.send(poll_request(id_)), 20)).status == "succeeded"
+            assert (await asyncio.wait_for(subscription.send(Poll(id_)), 20)).status == "succeeded"
         refused, answered = kernel_emulator.requests("GET", ONE)
         assert answered.received_at - refused.received_at >= 0.99
 
@@ -338,9 +338,9 @@ class TestFreshAnswers:
             wait_for(start(), 0.3)
         await requested(LIST, 1)
         with poller.subscribe(id_ := start(), interval=3600) as subscription:
-            await subscription.send(poll_request(id_))
+            await subscription.send(Poll(id_))
             await subscription.sleep(2)
-            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            answer = asyncio.create_task(subscription.send(Poll(id_)))
             await requested(LIST, 2)
             due_at = subscription.due_at
             await requested(LIST, 2)
@@ -351,9 +351,9 @@ class TestFreshAnswers:
 
     async def test_a_poll_of_asset_watchers_answers_subscriptions(self, start, poller, kernel_emulator, count_of):
         with poller.subscribe(id_ := start(), interval=3600) as subscription:
-            assert (await subscription.send(poll_request(id_))).status == "running"
+            assert (await subscription.send(Poll(id_))).status == "running"
             await subscription.sleep(3600)
-            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            answer = asyncio.create_task(subscription.send(Poll(id_)))
             kernel_emulator.finish(id_)
             await poller.run(CompletionPoller().poll(utc_now(), on_row=poller.publish))
             assert (await asyncio.wait_for(answer, 20)).status == "succeeded"
@@ -364,16 +364,16 @@ class TestFreshAnswers:
         for _ in range(3):
             wait_for(start(), 0.05)
         with poller.subscribe(id_ := start(), interval=3600) as subscription:
-            assert (await subscription.send(poll_request(id_))).status == "queued"
+            assert (await subscription.send(Poll(id_))).status == "queued"
             await subscription.sleep(3600)
-            answer = await asyncio.wait_for(subscription.send(poll_request(id_)), 20)
+            answer = await asyncio.wait_for(subscription.send(Poll(id_)), 20)
             assert answer.status == "running"
 
     async def test_a_single_subscription_is_polled_once_a_pause(self, poller, start):
         with poller.subscribe(id_ := start(), interval=10) as subscription:
-            assert (await subscription.send(poll_request(id_))).status == "running"
+            assert (await subscription.send(Poll(id_))).status == "running"
             await subscription.sleep(9.1)
-            answer = asyncio.create_task(subscription.send(poll_request(id_)))
+            answer = asyncio.create_task(subscription.send(Poll(id_)))
             await asyncio.sleep(0)
             assert subscription.due_at - asyncio.get_running_loop().time() == pytest.approx(9.1, abs=0.1)
             answer.cancel()
@@ -399,6 +399,6 @@ class TestFetchOfAnEndedInvocation:
                     poller.subscribe(id_, interval=5, on_end=lambda e: ends.update({e.id: e.output}))
                 )
                 kernel_emulator.finish(id_, output={"a": 1})
-            poller.publish(await poller.client.send(poll_request(ids[0])))
-            poller.publish(await poller.client.send(poll_request(ids[1])), is_whole=True)
+            poller.publish(await poller.client.send(Poll(ids[0])))
+            poller.publish(await poller.client.send(Poll(ids[1])), is_whole=True)
         assert ends == {ids[1]: '{"a": 1}'}

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_kernel.client.resources.apps import AppVersion
 from airflow_provider_kernel.client.resources.auth import AuthContext
-from airflow_provider_kernel.client.resources.invocations.models import Browser, BrowserList, Invocation
+from airflow_provider_kernel.client.resources.invocations.browser_models import Browser, BrowserList
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.timestamps import parse_timestamp
 from airflow_provider_kernel.client.unset import UNSET, Unset

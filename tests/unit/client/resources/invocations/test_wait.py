@@ -8,8 +8,9 @@ from airflow_provider_kernel.client import errors, outage
 from airflow_provider_kernel.client.flow import Sleep
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.resources.invocations import wait
+from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
-from airflow_provider_kernel.client.resources.invocations.models import Browser, Invocation
+from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.resources.invocations.time_limits import LONGEST_LIFE_SECONDS
 from airflow_provider_kernel.client.resources.invocations.wait import wait_for_invocation
 from airflow_provider_kernel.client.retry import Resend
