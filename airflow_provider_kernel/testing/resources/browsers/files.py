@@ -43,7 +43,10 @@ async def write_file(request: Request, session: Session) -> Response:
     place = _place(request, session)
     mode = request.query_params.get("mode", "644")
     _MODE("mode", mode)
-    _write(place, await request.body())
+    data = await request.body()
+    if not data and "content-type" not in request.headers:
+        raise invalid("A body is required")
+    _write(place, data)
     place.chmod(int(mode, 8) & 0o777 | 0o600)
     return Response(status_code=201)
 
@@ -72,7 +75,7 @@ async def create_directory(request: Request, session: Session) -> Response:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise invalid(f"path: {error.strerror}") from error
+        raise ApiError(403, "forbidden", f"the folder cannot be made: {error.strerror}") from error
     place.chmod(int(body.get("mode", "755"), 8) & 0o777 | 0o700)
     return Response(status_code=201)
 
@@ -161,7 +164,7 @@ def _write(place: Path, data: bytes) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
     except OSError as error:
-        raise invalid(f"the file cannot be written: {error.strerror}") from error
+        raise ApiError(403, "forbidden", f"the file cannot be written: {error.strerror}") from error
 
 
 def _absent() -> ApiError:

@@ -155,6 +155,8 @@ class Browsers(Room):
     async def update(self, request: Request) -> Response:
         """Answer `PATCH /browsers/{id_or_name}`."""
         session = self.session(request)
+        if not await request.body():
+            raise invalid("A body is required")
         body = await self._body(request, bodies.UPDATE)
         bodies.check_update("", body)
         if "profile" in body and session.profile is not None:
@@ -167,9 +169,11 @@ class Browsers(Room):
             if "profile" in body:
                 session.profile = self.store.profiles.find(body["profile"])
                 session.options["profile"] = body["profile"]
-            for name in ("proxy", "start_url", "network"):
+            for name in ("proxy", "start_url"):
                 if name in body:
                     session.shown[name] = body[name]
+            if "allowed_hosts" in body.get("network", {}):
+                session.set_allowed_hosts(body["network"]["allowed_hosts"])
             if "viewport" in body:
                 session.shown["viewport"] = {k: v for k, v in body["viewport"].items() if k != "force"}
             self.backend.signal.notify()
@@ -219,10 +223,10 @@ def _tags(request: Request) -> dict[str, str]:
     tags: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         match = _TAG.fullmatch(name)
-        if match:
+        if match and match[1] not in tags:
             tags[match[1]] = value
-        elif name == "tags":
-            raise invalid("tags must be given as tags[key]=value")
+        elif match or name == "tags":
+            raise invalid("tags must be given as tags[key]=value, each key once")
     return tags
 
 

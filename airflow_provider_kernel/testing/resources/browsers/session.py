@@ -84,6 +84,11 @@ class Session:
             return None
         return self.quiet_since + (self.clock.real(STANDBY_SECONDS + self.timeout_seconds) or 0.0)
 
+    def set_allowed_hosts(self, hosts: list[str] | None) -> None:
+        """Change the only hosts that it may reach; nothing checks them. Without any, it may reach all."""
+        network = {**self.shown.get("network", {}), "allowed_hosts": hosts}
+        self.shown["network"] = {name: value for name, value in network.items() if value}
+
     def enter(self) -> None:
         """Note that something begins to use it."""
         self._settle_uptime(time.monotonic())
