@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from websockets.exceptions import WebSocketException
+
+from airflow_provider_kernel.client.safe_logger import get_logger
+from airflow_provider_kernel.testing.resources.browsers import devtools
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,6 +29,11 @@ MISSING = f"No Chromium is installed: run apt-get install chromium, or set {VARI
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _START_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
+#: Holds the cookies that last as long as the browser: Chromium does not keep those.
+_COOKIES = "kernel-emulator-cookies.json"
+_NOT_SAVED = shutil.ignore_patterns("Singleton*", "DevToolsActivePort", "*Cache*", "Crash*")
+_LOGGER = get_logger(__name__)
 #: A lower window leaves no room for a page, and a picture of it never comes.
 _MIN_HEIGHT = 200
 _ARGUMENTS = (
@@ -71,13 +81,25 @@ class Chromium:
     :param root: the folder of its machine.
     :param downloads: where it puts downloads that no client places elsewhere.
     :param options: what the browser was made with.
+    :param saved_profile: where the profile is that it begins with; there may be none yet.
     :raises MissingChromiumError: if none is installed.
     """
 
-    def __init__(self, host: Host, root: Path, *, downloads: Path, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        root: Path,
+        *,
+        downloads: Path,
+        options: Mapping[str, Any],
+        saved_profile: Path | None = None,
+    ) -> None:
         program = find_chromium()
         self._host = host
         profile = root / "var/chromium/profile"
+        self._profile = profile
+        if saved_profile is not None and saved_profile.exists():
+            shutil.copytree(saved_profile, profile, symlinks=True, dirs_exist_ok=True)
         _write_preferences(profile, downloads)
         size = options.get("viewport") or {"width": 1920, "height": 1080}
         command = [
@@ -93,6 +115,9 @@ class Chromium:
         self._process = host.run(command, env=env, cwd=root, **quiet)
         #: Where its DevTools listen.
         self.address = self._wait_for_address(profile / "DevToolsActivePort")
+        cookies = profile / _COOKIES
+        if cookies.exists():
+            devtools.set_cookies(self.address, json.loads(cookies.read_text()))
 
     @property
     def pid(self) -> int:
@@ -111,6 +136,21 @@ class Chromium:
         except OSError:
             return False
         return self.is_running
+
+    def save_profile(self, saved_profile: Path) -> None:
+        """
+        Close it, so that it writes its profile, and keep that in place of what was kept before.
+
+        One that does not close in time, or has crashed, saves what it has written so far.
+        """
+        try:
+            (self._profile / _COOKIES).write_text(json.dumps(devtools.cookies_at_the_end(self.address)))
+            self._process.wait(_CLOSE_SECONDS)
+        except (OSError, WebSocketException, devtools.DevToolsError, subprocess.TimeoutExpired) as error:
+            _LOGGER.warning("The profile of a browser may be incomplete: %s", error)
+        self.kill()
+        shutil.rmtree(saved_profile, ignore_errors=True)
+        shutil.copytree(self._profile, saved_profile, symlinks=True, ignore=_NOT_SAVED)
 
     def kill(self) -> None:
         """End its processes."""

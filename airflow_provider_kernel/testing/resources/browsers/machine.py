@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Mapping
@@ -30,10 +31,16 @@ class Machine:
 
     :param host: starts its processes.
     :param options: what the browser was made with.
+    :param profile_id: the profile that its Chromium begins with.
+    :param saves_profile: whether its end saves that profile.
     """
 
-    def __init__(self, host: Host, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, host: Host, options: Mapping[str, Any], *, profile_id: str | None = None, saves_profile: bool = False
+    ) -> None:
         self.host = host
+        self.profile_id = profile_id
+        self.saves_profile = saves_profile
         self._options = options
         self._lock = threading.Lock()
         self._root: Path | None = None
@@ -111,8 +118,17 @@ class Machine:
                 self._chromium = None
             if self._chromium is None:
                 downloads = root / DOWNLOADS.lstrip("/")
-                self._chromium = Chromium(self.host, root, downloads=downloads, options=self._options)
+                saved = self._saved_profile()
+                self._chromium = Chromium(
+                    self.host, root, downloads=downloads, options=self._options, saved_profile=saved
+                )
             return self._chromium
+
+    def _saved_profile(self) -> Path | None:
+        """Return where its profile is kept between browsers."""
+        if self.profile_id is None:
+            return None
+        return self.host.folder / "profiles" / hashlib.sha256(self.profile_id.encode(errors="replace")).hexdigest()
 
     def on_end(self, callback: Callable[[], object]) -> Callable[[], None]:
         """
@@ -144,6 +160,9 @@ class Machine:
         if has_ended:
             return
         if self._chromium is not None:
+            saved = self._saved_profile()
+            if self.saves_profile and saved is not None:
+                self._chromium.save_profile(saved)
             self._chromium.kill()
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The profiles that browsers are made with; the emulator makes any that a request names."""
+"""The profiles that browsers are made with: their records. The emulator makes any that a request names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_kernel.testing.clock import Clock, format_time
 
 class Profiles:
     """
-    All profiles; they hold nothing.
+    All profiles. What a Chromium keeps in one is in a folder of the host, until the emulator stops.
 
     :param clock: for the times of the records.
     """

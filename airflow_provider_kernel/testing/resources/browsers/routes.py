@@ -167,8 +167,7 @@ class Browsers(Room):
             if "tags" in body:
                 session.tags = dict(body["tags"] or {})
             if "profile" in body:
-                session.profile = self.store.profiles.find(body["profile"])
-                session.options["profile"] = body["profile"]
+                self.store.load_profile(session, body["profile"])
             for name in ("proxy", "start_url"):
                 if name in body:
                     session.shown[name] = body[name]

@@ -77,6 +77,7 @@ class SessionStore:
                 profile=self.profiles.find(options.get("profile")),
                 machine=Machine(self.host, options),
             )
+            self._give_profile(session)
             self._sessions[session.id] = session
             if run is not None:
                 self._tied[session.id] = (run, session.json(netloc))
@@ -247,6 +248,7 @@ class SessionStore:
                 if session.is_active:
                     teardowns.append(self._start_teardown(session.machine))
                     session.machine = Machine(self.host, session.options)
+                    self._give_profile(session)
         for teardown in teardowns:
             teardown.join()
         self.host.close()
@@ -274,6 +276,18 @@ class SessionStore:
         thread = threading.Thread(target=run, name="kernel-emulator-teardown", daemon=True)
         thread.start()
         return thread
+
+    @staticmethod
+    def _give_profile(session: Session) -> None:
+        if session.profile is not None:
+            session.machine.profile_id = session.profile["id"]
+            session.machine.saves_profile = session.saves_profile
+
+    def load_profile(self, session: Session, wanted: dict[str, Any]) -> None:
+        """Give a session a profile, as PATCH does; a Chromium that runs already only saves it."""
+        session.profile = self.profiles.find(wanted)
+        session.options["profile"] = wanted
+        self._give_profile(session)
 
     def _real(self, seconds: float) -> float:
         real = self._clock.real(seconds)
