@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -14,7 +15,6 @@ from urllib.parse import urlsplit
 
 from websockets.exceptions import WebSocketException
 
-from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.testing.resources.browsers import devtools
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _CLOSE_SECONDS = 5.0
 #: Holds the cookies that last as long as the browser: Chromium does not keep those.
 _COOKIES = "kernel-emulator-cookies.json"
 _NOT_SAVED = shutil.ignore_patterns("Singleton*", "DevToolsActivePort", "*Cache*", "Crash*")
-_LOGGER = get_logger(__name__)
+_LOGGER = logging.getLogger(__name__)
 #: A lower window leaves no room for a page, and a picture of it never comes.
 _MIN_HEIGHT = 200
 _ARGUMENTS = (
