@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kernel._compat import conf
+from airflow_provider_kernel.client.safe_logger import get_logger, side_information
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.browser.handle import KernelBrowser
     from airflow_provider_kernel.client.client import KernelClient
     from airflow_provider_kernel.client.config import KernelConfig
     from airflow_provider_kernel.hooks.browsers import KernelBrowsers
+
+log = get_logger(__name__)
 
 #: Says which Airflow this is, where the connection does not.
 OWNER_VARIABLE = "AIRFLOW_KERNEL_OWNER"
@@ -77,11 +80,15 @@ class BrowserAccess:
 
         :param options: the arguments of :meth:`~airflow_provider_kernel.hooks.browsers.KernelBrowsers.create`.
         :raises KernelBrowserLimitError: when Kernel had no place for it within ``start_timeout``.
+        :raises KernelError: when it could not be ended after a block that raised nothing.
         """
         from airflow_provider_kernel.browser.handle import KernelBrowser
 
-        session = self.browsers.create(**options)
+        session_id = self.browsers.create(**options).session_id
         try:
-            yield KernelBrowser(session.session_id, self)  # type: ignore[arg-type]
-        finally:
-            self.browsers.delete_by_id(session.session_id)
+            yield KernelBrowser(session_id, self)  # type: ignore[arg-type]
+        except BaseException:
+            with side_information(f"Browser {session_id} could not be ended", log):
+                self.browsers.delete_by_id(session_id)
+            raise
+        self.browsers.delete_by_id(session_id)
