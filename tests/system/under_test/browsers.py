@@ -29,8 +29,10 @@ class BrowserOperator(KernelBrowserTaskOperator):
 
 
 def blocked_in_its_page(page: Any, browser: Any) -> Any:
-    """Stay in the page until somebody ends that, unless the gate is open."""
+    """Stay in the page until somebody ends that, in the first try; later ones wait for the gate."""
     ti = _begin(browser)
+    while ti.try_number > 1 and not _is_open(ti):
+        page.wait_for_timeout(50)
     if not _is_open(ti):
         try:
             page.wait_for_timeout(600_000)
