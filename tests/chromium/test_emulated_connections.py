@@ -15,7 +15,7 @@ DOWNLOADS = "/home/kernel/Downloads"
 LINK = "data:text/html,<a download=bill.txt href='data:text/plain,paid'>bill</a>"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright():
     with sync_playwright() as playwright:
         yield playwright

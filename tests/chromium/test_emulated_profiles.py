@@ -7,7 +7,7 @@ from support.emulated_browser import EmulatedBrowser
 LOG_IN = "document.cookie = 'kept=1; max-age=9999'; document.cookie = 'session=2'; localStorage.seen = 'yes'"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright():
     with sync_playwright() as playwright:
         yield playwright

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from airflow_provider_kernel.testing.errors import ApiError
 from airflow_provider_kernel.testing.resources.browsers.chromium import MissingChromiumError
@@ -37,6 +37,8 @@ _PATHS = {
     "DOM.setFileInputFiles": "files",
     "Page.handleFileChooser": "files",
 }
+#: How a connection to Chromium fails.
+_UNREACHABLE = (WebSocketException, EOFError, OSError)
 _LOGGER = logging.getLogger("airflow_provider_kernel.testing.relay")
 _LOGGER.setLevel(logging.WARNING)
 
@@ -62,23 +64,41 @@ async def _relay(websocket: WebSocket, session: Session, closed: asyncio.Event) 
 
     :return: close code and reason for the client, if it has not left.
     """
-    machine = session.machine
     try:
-        chromium = await in_thread(machine.chromium, "chromium")
+        async with await _connect(session.machine) as devtools:
+            if await _Relay(websocket, devtools, session).run(closed):
+                return _FAILED, "Chromium has ended; connect again for another one"
     except MissingChromiumError as error:
         return _FAILED, str(error)
     except EndedError:
         return _ENDED, "The browser session has ended"
-    try:
-        async with connect(
-            chromium.address, max_size=None, compression=None, ping_interval=None, logger=_LOGGER
-        ) as devtools:
-            if await _Relay(websocket, devtools, session).run(closed):
-                return _FAILED, "Chromium has ended; connect again for another one"
-    except (ConnectionClosed, OSError) as error:
+    except _UNREACHABLE as error:
         if session.is_active:
             return _FAILED, f"Chromium cannot be reached: {error}"
     return _ENDED, "The connection was closed" if session.is_active else "The browser session has ended"
+
+
+async def _connect(machine: Machine) -> ClientConnection:
+    """
+    Connect to the Chromium of a machine.
+
+    One that has just been killed may be there for a moment; then there is another one.
+
+    :raises MissingChromiumError: without a Chromium on this host.
+    :raises EndedError: if the machine has ended.
+    """
+    tries = 5
+    while True:
+        chromium = await in_thread(machine.chromium, "chromium")
+        try:
+            return await connect(
+                chromium.address, max_size=None, compression=None, ping_interval=None, logger=_LOGGER
+            )
+        except _UNREACHABLE:
+            tries -= 1
+            if not tries:
+                raise
+            await asyncio.sleep(0.1)
 
 
 class _Relay:
