@@ -12,10 +12,11 @@ from airflow_provider_kernel.client.resources.browsers.models import BrowserSess
 from airflow_provider_kernel.client.resources.browsers.options import DEFAULT_START_TIMEOUT
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.owning_try import OwningTry
 from airflow_provider_kernel.lifecycle.resource import xcom_key
-from airflow_provider_kernel.owned.browser import OwnedBrowser
+from airflow_provider_kernel.owned.browser import LAG_SECONDS, OwnedBrowser
 from airflow_provider_kernel.owned.browser_mark import BrowserMark
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ class BrowserTask:
         self._run = operator._run
         self._hook = operator.hook
         self._resource = OwnedBrowser(
-            body, BrowserMark.of(context["ti"], self._hook.owner), start_timeout=start_timeout
+            body,
+            BrowserMark.of(context["ti"], self._hook.owner),
+            start_timeout=start_timeout,
+            former_patience=_former_patience(context),
         )
         self._try: OwningTry[BrowserSession] = OwningTry(
             self._resource, self._hook, context, cancel_on_kill=True, durable=True
@@ -181,3 +185,15 @@ class BrowserTask:
                 call()
             except Exception as error:  # noqa: BLE001 (logged later: a log call may be what the signal interrupted)
                 self._failed_on_kill.append(error)
+
+
+def _former_patience(context: Context) -> float:
+    """
+    Return for how long a former try's browser may be missing from Kernel's list, in seconds.
+
+    Airflow's task state store names what a former try has started; without it, only the list does.
+    """
+    ti: Any = context["ti"]
+    if ti.try_number <= 1 or context.get("task_state_store") is not None or ti.start_date is None:
+        return 0.0
+    return max(0.0, LAG_SECONDS - (utc_now() - ti.start_date).total_seconds())

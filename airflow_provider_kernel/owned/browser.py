@@ -107,6 +107,7 @@ class OwnedBrowser(EndableBrowser):
     :param body: of :func:`~airflow_provider_kernel.client.resources.browsers.options.browser_body`, without a name.
     :param mark: whose it is.
     :param start_timeout: for how long to wait while Kernel has no place for it, in seconds.
+    :param former_patience: for how long what a former try has left may be missing from the list, in seconds.
     """
 
     listing_lag_seconds: ClassVar[float] = LAG_SECONDS
@@ -114,9 +115,15 @@ class OwnedBrowser(EndableBrowser):
     can_be_taken_over: ClassVar[bool] = False
 
     def __init__(
-        self, body: Mapping[str, Any], mark: BrowserMark, *, start_timeout: float = DEFAULT_START_TIMEOUT
+        self,
+        body: Mapping[str, Any],
+        mark: BrowserMark,
+        *,
+        start_timeout: float = DEFAULT_START_TIMEOUT,
+        former_patience: float = 0.0,
     ) -> None:
         super().__init__(mark.task_tags)
+        self._former_patience = former_patience
         self._body = dict(body)
         self._mark = mark
         self._start_timeout = start_timeout
@@ -161,7 +168,9 @@ class OwnedBrowser(EndableBrowser):
         return False
 
     def _create(self, body: Mapping[str, Any], token: str) -> Flow[BrowserSession]:
-        yield from self._end_former(token)
+        ends_at = time.monotonic() + self._former_patience
+        while not (yield from self._end_former(token)) and time.monotonic() < ends_at:
+            yield Sleep(_PAUSE_SECONDS)
         yield Sleep(0.0)  # a kill that came meanwhile abandons the start here
         try:
             session = yield from flows.start_browser(
@@ -173,12 +182,14 @@ class OwnedBrowser(EndableBrowser):
         self.session = session
         return session
 
-    def _end_former(self, token: str) -> Flow[None]:
+    def _end_former(self, token: str) -> Flow[bool]:
         """
         End the browsers of former tries.
 
+        :return: whether there were any.
         :raises KernelTaskKilledError: when a later try has started one. It must not be ended.
         """
+        were_there = False
         for found in (yield from _listed(self._mark.task_tags)):
             tags = found.tags or {}
             if tags.get(START) == token:
@@ -190,6 +201,8 @@ class OwnedBrowser(EndableBrowser):
                 )
             log.info("Ending browser %s, which a former try of this task has left", found.session_id)
             yield from flows.end_browser(found.session_id)
+            were_there = True
+        return were_there
 
     def _find(self, token: str) -> Flow[BrowserSession | None]:
         wanted = {START: token}

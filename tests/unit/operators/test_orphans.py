@@ -8,7 +8,9 @@ from support.dag_callbacks import ownership
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.owned.browser_mark import BrowserMark
 from airflow_provider_kernel.testing import Fault
+from airflow_provider_kernel.testing.resources.limits import Limits
 
 
 @pytest.fixture
@@ -164,3 +166,77 @@ def test_sweep_logs_how_many_it_could_not_decide(find_orphans, started, capsys):
     log = capsys.readouterr().out
     assert "Of 2 of the 4 active invocations it is unknown whose they are, or whether that is over" in log
     assert all(invocation_id in log for invocation_id in undecided)
+
+
+# --- browsers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser_of(kernel_emulator, kernel_connection):
+    """Start a browser as a task does; of a run, and of an Airflow."""
+
+    def browser_of(run_id, *, owner="https://airflow.example", dag_id="d", **tags):
+        mark = BrowserMark(owner, dag_id, run_id, "t", -1, 1, "1")
+        with KernelHook() as hook:
+            return hook.browsers.create(tags={**mark.task_tags, **tags}).session_id
+
+    return browser_of
+
+
+def active_browsers(kernel):
+    return {browser.session_id for browser in kernel.browsers if browser.is_active}
+
+
+@pytest.fixture
+def named_airflow(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_KERNEL_OWNER", "https://airflow.example")
+
+
+@pytest.mark.usefixtures("named_airflow")
+def test_sweep_ends_orphaned_browsers_and_nothing_else(
+    make_task, execution_api, browser_of, kernel_emulator, started
+):
+    execution_api.dag_run_states = {"over": "success", "failed": "failed", "going on": "running"}
+    kernel_emulator.room(Limits).max_concurrent_sessions = 20
+    orphans = {browser_of("over"), browser_of("failed")}
+    others = {
+        browser_of("going on"),
+        browser_of("not known here"),
+        browser_of("over", owner="https://another.example"),
+        browser_of("a,b"),  # only the hash of its name is in the tag
+    }
+    with KernelHook() as hook:
+        others |= {hook.browsers.create(tags={"team": "x"}).session_id, hook.browsers.create().session_id}
+    invocation = started("over")
+    result = make_task(KernelCancelOrphansOperator, what=["browsers"], dry_run_only=False).run()
+    assert result.state == "success", result.error
+    assert set(execution_api.xcoms["return_value"]) == orphans
+    assert active_browsers(kernel_emulator) == others
+    assert active(kernel_emulator) == {invocation}
+
+
+@pytest.mark.usefixtures("named_airflow")
+def test_sweep_of_both_kinds_finds_both_and_a_dry_run_ends_none(
+    make_task, execution_api, browser_of, kernel_emulator, started
+):
+    execution_api.dag_run_states = {"over": "success"}
+    orphans = {browser_of("over"), started("over")}
+    what = ["invocations", "browsers"]
+    assert make_task(KernelCancelOrphansOperator, what=what, app_name="demo").run().state == "success"
+    assert set(execution_api.xcoms["return_value"]) == orphans
+    assert active_browsers(kernel_emulator) | active(kernel_emulator) == orphans
+
+
+def test_sweep_of_an_airflow_that_nothing_names_leaves_browsers_alone(
+    make_task, execution_api, browser_of, kernel_emulator, capsys
+):
+    execution_api.dag_run_states = {"over": "success"}
+    browser = browser_of("over", owner="airflow")
+    assert make_task(KernelCancelOrphansOperator, what=["browsers"], dry_run_only=False).run().state == "success"
+    assert active_browsers(kernel_emulator) == {browser}
+    assert "Nothing says which Airflow this is" in capsys.readouterr().out
+
+
+def test_sweep_of_invocations_needs_an_app():
+    with pytest.raises(KernelInputError, match="give app_name"):
+        KernelCancelOrphansOperator(task_id="t")
