@@ -196,4 +196,5 @@ def _former_patience(context: Context) -> float:
     ti: Any = context["ti"]
     if ti.try_number <= 1 or context.get("task_state_store") is not None or ti.start_date is None:
         return 0.0
-    return max(0.0, LAG_SECONDS - (utc_now() - ti.start_date).total_seconds())
+    since_start: float = (utc_now() - ti.start_date).total_seconds()
+    return max(0.0, LAG_SECONDS - since_start)
