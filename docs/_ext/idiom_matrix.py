@@ -57,6 +57,9 @@ TASKS = {
     "cancel": ("KernelCancelInvocationOperator", "operators.invocation.KernelCancelInvocationOperator"),
     "update": ("KernelUpdateInvocationOperator", "operators.invocation.KernelUpdateInvocationOperator"),
     "sweep": ("KernelCancelOrphansOperator", "operators.orphans.KernelCancelOrphansOperator"),
+    "browser_operator": ("KernelBrowserTaskOperator", "operators.browser.KernelBrowserTaskOperator"),
+    "browser_decorator": ("@task.kernel_browser", "decorators.kernel_browser.kernel_browser_task"),
+    "playwright": ("KernelPlaywrightOperator", "operators.playwright.KernelPlaywrightOperator"),
 }
 
 #: The parts that are no tasks.
@@ -92,6 +95,10 @@ _OF_ROTATION_MEANWHILE = {
     ),
     **dict.fromkeys(("task_operator", "decorator"), f"{_ROTATION}test_answering_task_goes_on_with_a_replaced_key"),
     "sweep": f"{_ROTATION}test_sweep_ends_with_a_replaced_key",
+    **dict.fromkeys(
+        ("browser_operator", "browser_decorator", "playwright"),
+        f"{_ROTATION}test_task_ends_its_browser_with_a_replaced_key",
+    ),
 }
 
 _CALLBACK = "It is a callback, and no task"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.airflow_home import make_home
 
-from airflow_provider_kernel.testing import KernelEmulator
+from airflow_provider_kernel.testing import Fault, KernelEmulator
 
 DAGS = Path(__file__).parent / "dags"
 APP, VERSION = "2048", "1.10"
@@ -26,6 +26,10 @@ def kernel():
         emulator.register(APP, "7", ends_when_polled, VERSION)
         emulator.register(APP, "replaces_the_key", lambda ctx: emulator.replace_key(NEW_KEY), VERSION)
         emulator.register(APP, "waits", lambda ctx: ctx.wait(), VERSION)
+        # Scripts need a Chromium; what they do is tested elsewhere.
+        emulator.add_fault(
+            Fault("POST", "/browsers/*/playwright/execute", nth=None, body={"success": True, "result": {"n": 0}})
+        )
         yield emulator
 
 

@@ -97,6 +97,10 @@ def test_task_in_idiom(part, idiom, run_of, kernel):
     if idiom in ("output", "output_of_mapped") and part.startswith("invoke"):
         # What the next task has read is what the part has returned.
         assert run["xcoms"][f"read_{part}.-1.return_value"] == run["xcoms"][f"{part}.-1.return_value"]
+    if part.startswith(("browser", "playwright")):
+        of_part = {"airflow_dag": SAME_RUN.get(idiom, idiom), "airflow_task": part}
+        browsers = [browser for browser in kernel.browsers if browser.tags.items() >= of_part.items()]
+        assert [browser.end_cause for browser in browsers] == ["deleted"] * count
     if part.startswith(("invoke", "complete")):
         links = [value for key, value in run["xcoms"].items() if key.startswith(f"{part}.") and "_link_" in key]
         assert links == []  # no page of an invocation is known

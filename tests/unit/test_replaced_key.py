@@ -13,12 +13,15 @@ from support.triggerer import Supervisor, task_instance as instance
 from airflow_provider_kernel.callbacks import cancel_kernel_invocations
 from airflow_provider_kernel.client.errors import KernelError, KernelTaskKilledError
 from airflow_provider_kernel.client.resources.invocations.requests import get_invocation
+from airflow_provider_kernel.decorators.kernel_browser import KernelBrowserDecoratedOperator
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
+from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.operators.playwright import KernelPlaywrightOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.testing import Fault
 from airflow_provider_kernel.triggers._polling import shared_poller
@@ -129,6 +132,25 @@ def test_answering_task_goes_on_with_a_replaced_key(run, rotation, waiting, kern
 
     assert run(KernelInvocationTaskOperator, python_callable=function, invocation_id=waiting).state == "success"
     assert kernel_emulator.invocation(waiting).output_json == "answer"
+
+
+@pytest.mark.parametrize("part", ["operator", "decorator", "script"])
+def test_task_ends_its_browser_with_a_replaced_key(part, run, rotation, kernel_emulator):
+    def function(browser):
+        rotation.now()
+        return browser.session_id
+
+    if part == "script":
+        kernel_emulator.add_fault(Fault("POST", "/browsers/*/playwright/execute", body={"success": True}))
+        rotation.after("POST", "/browsers/*/playwright/execute")
+        result = run(KernelPlaywrightOperator, code="return 1")
+    else:
+        cls = {"operator": KernelBrowserTaskOperator, "decorator": KernelBrowserDecoratedOperator}[part]
+        result = run(cls, python_callable=function)
+    assert result.state == "success"
+    (browser,) = kernel_emulator.browsers
+    assert browser.end_cause == "deleted"
+    assert [request.status for request in kernel_emulator.requests("DELETE")] == [401, 204]
 
 
 def test_log_stream_goes_on_with_a_replaced_key(run, rotation, kernel_emulator, capsys):

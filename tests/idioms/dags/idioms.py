@@ -16,6 +16,7 @@ from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
+from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.invocation import (
     KernelCancelInvocationOperator,
     KernelCompleteInvocationOperator,
@@ -24,6 +25,7 @@ from airflow_provider_kernel.operators.invocation import (
 )
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.operators.playwright import KernelPlaywrightOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 
 VALUES = [{"n": 0}, {"n": 1}]
@@ -36,6 +38,11 @@ SENSOR = {"poke_interval": 0.1, "timeout": 30}
 
 def answer(value):
     return value
+
+
+def answer_with_a_browser(value, browser):
+    browser.check_active()
+    return value if isinstance(value, dict) else list(value)  # a @task cannot return a lazy sequence either
 
 
 def items(values):
@@ -63,12 +70,26 @@ PARTS = {
         "invocation_id",
     ),
     "sweep": (KernelCancelOrphansOperator, {}, "app_name"),
+    "browser_operator": (
+        KernelBrowserTaskOperator,
+        {"python_callable": answer_with_a_browser, "op_kwargs": {"value": VALUES[0]}},
+        "profile",
+    ),
+    "browser_decorator": (None, {}, "profile"),
+    "playwright": (KernelPlaywrightOperator, {"code": "return args"}, "args"),
+}
+#: The decorator of a part, and its function.
+DECORATORS = {
+    "decorator": (task.kernel_invocation, answer),
+    "browser_decorator": (task.kernel_browser, answer_with_a_browser),
 }
 #: What takes a value of any shape, and so the output of a mapped task as a whole.
 ANY_VALUE = {
     "invoke_blocking": lambda value: {"payload": value},
     "invoke_deferrable": lambda value: {"payload": value},
     "task_operator": lambda value: {"op_kwargs": {"value": value}},
+    "browser_operator": lambda value: {"op_kwargs": {"value": value}},
+    "playwright": lambda value: {"args": value},
     "complete": lambda value: {"invocation_output": value},
     "update": lambda value: {"invocation_output": value},
     "sweep": lambda value: {"dag_ids": value},
@@ -80,7 +101,7 @@ def value_of(part, index):
     argument = PARTS[part][2]
     if argument == "invocation_id":
         return f"{{{{ dag_run.conf['{part}'][{index}] }}}}"
-    return "2048" if argument == "app_name" else VALUES[index]
+    return {"app_name": "2048", "profile": f"profile-{index}"}.get(argument, VALUES[index])
 
 
 def make(part, value=None, **more):
@@ -89,7 +110,8 @@ def make(part, value=None, **more):
     value = value_of(part, 0) if value is None else value
     if cls is None:
         passed = more.pop("passed", VALUES[0])
-        return task.kernel_invocation(task_id=part, invocation_id=value, **more)(answer)(passed).operator
+        decorator, function = DECORATORS[part]
+        return decorator(task_id=part, **{argument: value}, **more)(function)(passed).operator
     return cls(**{"task_id": part, **arguments, argument: value, **more})
 
 
@@ -98,19 +120,26 @@ def partial(part):
     return cls.partial(task_id=part, **arguments), argument
 
 
+def of_each_index(part):
+    """Decorate the function of a part, for mapped tasks."""
+    decorator, function = DECORATORS[part]
+    own = {
+        "decorator": {"invocation_id": "{{ dag_run.conf['decorator'][ti.map_index] }}"},
+        "browser_decorator": {"profile": "profile-{{ ti.map_index }}"},
+    }
+    return decorator(task_id=part, **own[part])(function)
+
+
 def expand(part, values=None):
-    if part == "decorator":
-        ids = "{{ dag_run.conf['decorator'][ti.map_index] }}"
-        return task.kernel_invocation(task_id=part, invocation_id=ids)(answer).expand(value=VALUES).operator
+    if part in DECORATORS:
+        return of_each_index(part).expand(value=VALUES).operator
     mapped, argument = partial(part)
     return mapped.expand(**{argument: values or [value_of(part, 0), value_of(part, 1)]})
 
 
 def expand_kwargs(part):
-    if part == "decorator":
-        ids = "{{ dag_run.conf['decorator'][ti.map_index] }}"
-        function = task.kernel_invocation(task_id=part, invocation_id=ids)(answer)
-        return function.expand_kwargs([{"value": value} for value in VALUES]).operator
+    if part in DECORATORS:
+        return of_each_index(part).expand_kwargs([{"value": value} for value in VALUES]).operator
     mapped, argument = partial(part)
     return mapped.expand_kwargs([{argument: value_of(part, index)} for index in (0, 1)])
 
@@ -130,7 +159,7 @@ def of_mapped_output(part):
         values = ["a", "b"] if part == "sweep" else VALUES
         source = task(answer, task_id=f"source_{part}").expand(value=values)
         operator = make(part, **ANY_VALUE[part](source))
-    elif part == "decorator":
+    elif part in DECORATORS:
         operator = make(part, passed=task(answer, task_id=f"source_{part}").expand(value=VALUES))
     else:
         source = task(answer, task_id=f"source_{part}").expand(value=[value_of(part, 0), value_of(part, 1)])
@@ -144,9 +173,11 @@ def native(part):
         more = {**NUMBERS, "payload": "{{ {'n': 0} }}"}
     elif part in ("complete", "update"):
         more = {"invocation_output": "{{ {'n': 0} }}"}
-    elif part == "task_operator":
+    elif part in ("task_operator", "browser_operator"):
         more = {"op_kwargs": {"value": "{{ {'n': 0} }}"}}
-    elif part == "decorator":
+    elif part == "playwright":
+        more = {"args": "{{ {'n': 0} }}"}
+    elif part in DECORATORS:
         more = {"passed": "{{ {'n': 0} }}"}
     elif part == "sweep":
         return make(part, "{{ '2048' }}")
