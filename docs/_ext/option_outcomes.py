@@ -48,6 +48,7 @@ COLUMNS = {
     "sensor_after": "Sensor after a deferral",
     "answer": "Answering task",
     "request": "Operators of one request",
+    "browser": "Task with a browser",
 }
 
 #: The parts of the package.
@@ -56,6 +57,7 @@ PARTS = {
     "sensor": "Sensor",
     "answer": "Answering task",
     "request": "Operators of one request",
+    "browser": "Task with a browser",
 }
 
 #: What their names stand for.
@@ -67,6 +69,7 @@ CLASSES = {
         *("KernelUpdateInvocationOperator", "KernelCompleteInvocationOperator"),
         *("KernelCancelInvocationOperator", "KernelCancelOrphansOperator"),
     ],
+    "browser": ["KernelBrowserTaskOperator", "@task.kernel_browser", "KernelPlaywrightOperator"],
 }
 
 #: Why a part lacks modes.
@@ -74,6 +77,7 @@ WHY_NO_MODE = {
     "invoke": "only sensors poke; the operator waits on its worker, or in the triggerer with ``deferrable=True``",
     "answer": "its function works on the worker, and nothing is left to wait for",
     "request": "they wait for nothing",
+    "browser": "its function or its script runs while it has the browser, and nothing is left to wait for",
 }
 
 #: What chooses a mode that a part does not have, by part: argument and value. Airflow refuses it.
@@ -81,6 +85,7 @@ NO_SUCH_MODE = {
     "invoke": [("mode", "poke"), ("mode", "reschedule")],
     "answer": [("mode", "poke"), ("mode", "reschedule"), ("deferrable", True)],
     "request": [("mode", "poke"), ("mode", "reschedule"), ("deferrable", True)],
+    "browser": [("mode", "poke"), ("mode", "reschedule"), ("deferrable", True)],
 }
 
 O = Outcome  # noqa: E741 (the tables are read as tables)
@@ -97,7 +102,7 @@ def _row(*cells: Outcome | str) -> dict[str, Outcome | str]:
 
 
 def _sensor(poke: Outcome | str, reschedule: Outcome | str, first: Outcome | str, after: Outcome | str) -> dict:
-    return _row(*(O.NO_SENSOR,) * 3, poke, reschedule, first, after, *(O.NO_SENSOR,) * 2)
+    return _row(*(O.NO_SENSOR,) * 3, poke, reschedule, first, after, *(O.NO_SENSOR,) * 3)
 
 
 #: By option and case, and by column: the outcome, or why the cell cannot occur.
@@ -126,37 +131,37 @@ OUTCOMES: dict[tuple[str, str], dict[str, Outcome | str]] = {
     ("exponential_backoff=True, max_wait", "the invocation runs"): _sensor(*(O.GROWING,) * 4),
     ("poke_interval=0", "the invocation runs"): _sensor(O.AT_ONCE, O.AT_ONCE, O.EVERY_SECOND, O.EVERY_SECOND),
     ("poke_interval as a timedelta", "the invocation runs"): _sensor(*(O.SECONDS,) * 4),
-    ("do_xcom_push=False", "the task succeeds"): _row(*(O.NO_RESULT,) * 9),
-    ("multiple_outputs=True", "the task succeeds"): _row(*(O.ITEMS,) * 8, O.NO_ITEMS),
-    ("multiple_outputs=True", "the output is no JSON object"): _row(*(O.FAILED,) * 8, O.NO_ITEMS),
-    ("@result, DAG.add_result (Airflow 3.3)", "the task succeeds"): _row(*(O.DAG_RESULT,) * 9),
+    ("do_xcom_push=False", "the task succeeds"): _row(*(O.NO_RESULT,) * 10),
+    ("multiple_outputs=True", "the task succeeds"): _row(*(O.ITEMS,) * 8, O.NO_ITEMS, O.ITEMS),
+    ("multiple_outputs=True", "the output is no JSON object"): _row(*(O.FAILED,) * 8, O.NO_ITEMS, O.RETRIED),
+    ("@result, DAG.add_result (Airflow 3.3)", "the task succeeds"): _row(*(O.DAG_RESULT,) * 10),
     ("retries", "an error that may pass"): _row(
-        *(O.RETRIED,) * 3, *(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED), O.RETRIED, O.RETRIED
+        *(O.RETRIED,) * 3, *(O.RETRIED, O.RETRIED, _NOT_FIRST, O.RETRIED), *(O.RETRIED,) * 3
     ),
     ("retries", "the trigger crashes"): _row(
-        *(_NO_TRIGGER, _NO_TRIGGER, O.RETRIED), *(_NO_TRIGGER,) * 3, O.RETRIED, _NO_TRIGGER, _NO_TRIGGER
+        *(_NO_TRIGGER, _NO_TRIGGER, O.RETRIED), *(_NO_TRIGGER,) * 3, O.RETRIED, *(_NO_TRIGGER,) * 3
     ),
-    ("retries", "an error that will not pass"): _row(*(O.FAILED,) * 9),
+    ("retries", "an error that will not pass"): _row(*(O.FAILED,) * 10),
     ("retry_policy (Airflow 3.3) that says fail", "an error that may pass"): _row(
-        *(O.FAILED,) * 3, *(O.FAILED, O.FAILED, _NOT_FIRST, O.FAILED), O.FAILED, O.FAILED
+        *(O.FAILED,) * 3, *(O.FAILED, O.FAILED, _NOT_FIRST, O.FAILED), *(O.FAILED,) * 3
     ),
     ("[operators] default_deferrable", "the invocation runs"): _row(
-        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), O.NO_WAIT, O.NO_WAIT
+        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), *(O.NO_WAIT,) * 3
     ),
     ("deferrable=True in default_args", "the invocation runs"): _row(
-        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), O.NO_WAIT, O.NO_WAIT
+        *(O.RETURNS_ID, O.DEFERS, O.ENDS), *(O.DEFERS, O.DEFERS, O.DEFERS, O.ENDS), *(O.NO_WAIT,) * 3
     ),
     ("pre_execute, on_execute_callback", "the task succeeds"): _row(
-        *(O.ONCE, O.ONCE, O.TWICE), *(O.ONCE, O.EACH_POKE, O.ONCE, O.TWICE), O.ONCE, O.ONCE
+        *(O.ONCE, O.ONCE, O.TWICE), *(O.ONCE, O.EACH_POKE, O.ONCE, O.TWICE), *(O.ONCE,) * 3
     ),
-    ("post_execute, on_success_callback", "the task succeeds"): _row(*(O.ONCE,) * 9),
+    ("post_execute, on_success_callback", "the task succeeds"): _row(*(O.ONCE,) * 10),
     ("on_retry_callback", "an error that may pass"): _row(
-        *(O.ONCE,) * 3, *(O.ONCE, O.ONCE, _NOT_FIRST, O.ONCE), O.ONCE, O.ONCE
+        *(O.ONCE,) * 3, *(O.ONCE, O.ONCE, _NOT_FIRST, O.ONCE), *(O.ONCE,) * 3
     ),
-    ("on_failure_callback", "an error that will not pass"): _row(*(O.ONCE,) * 9),
-    ("on_skipped_callback", "the task is skipped"): _row(*(_NEVER_SKIPS,) * 3, *(O.ONCE,) * 6),
-    ("outlets", "the task succeeds"): _row(*(O.ONCE,) * 9),
-    ("map_index_template", "the task succeeds"): _row(*(O.ONCE,) * 9),
+    ("on_failure_callback", "an error that will not pass"): _row(*(O.ONCE,) * 10),
+    ("on_skipped_callback", "the task is skipped"): _row(*(_NEVER_SKIPS,) * 3, *(O.ONCE,) * 7),
+    ("outlets", "the task succeeds"): _row(*(O.ONCE,) * 10),
+    ("map_index_template", "the task succeeds"): _row(*(O.ONCE,) * 10),
 }
 
 #: Options that no code of the package can meet: what applies them instead, and which ones.

@@ -23,6 +23,7 @@ ONE = "/invocations/*"
 #: What the supervisor grants a task after its SIGTERM; 5 s otherwise, which those that own nothing use up.
 GRACE_SECONDS = 0.5
 ENDED = {Outcome.KILLED: True, Outcome.KILLED_ALONE: False, Outcome.KILLED_ANSWER: True}
+ENDED[Outcome.KILLED_BROWSER] = True
 
 
 @pytest.fixture(autouse=True)
@@ -37,18 +38,22 @@ def short_grace(monkeypatch):
     [cell for cell in OUTCOMES["dagrun_timeout"].items() if not cell[0].endswith("deferrable")],
 )
 def test_dagrun_timeout_does_what_the_docs_say(column, outcome, execution_api, kernel_emulator, kernel_connection):
-    if column != "invoke_blocking":
+    if column not in ("invoke_blocking", "browser"):
         with KernelHook() as hook:
             execution_api.conf = {"kernel_invocation_id": hook.invoke("demo", "hang").id}
     if column in ("sensor_reschedule", "request"):
         kernel_emulator.add_fault(Fault("GET", ONE, hold=True))
 
     def act(task):
-        kernel_emulator.wait_for("GET", ONE, timeout=30)
+        kernel_emulator.wait_for("GET", "/browsers/*" if column == "browser" else ONE, timeout=30)
         execution_api.task_state = "skipped"
         execution_api.stopped = True
 
     run_task(execution_api, column, dag_id="limits", file="limits.py", act=act)
-    (invocation,) = kernel_emulator.invocations
     assert execution_api.states == []  # it stays skipped
+    if column == "browser":
+        (browser,) = kernel_emulator.browsers
+        assert (browser.end_cause == "deleted") is ENDED[outcome]
+        return
+    (invocation,) = kernel_emulator.invocations
     assert invocation.finished is ENDED[outcome]

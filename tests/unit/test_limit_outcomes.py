@@ -15,6 +15,7 @@ from support.triggerer import Triggerer, task_instance as triggerers_task_instan
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle import trigger as owning_trigger
 from airflow_provider_kernel.operators import invocation as invoke
+from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
@@ -29,6 +30,7 @@ CLASSES = {
     "sensor": KernelInvocationSensor,
     "answer": KernelInvocationTaskOperator,
     "request": KernelCompleteInvocationOperator,
+    "browser": KernelBrowserTaskOperator,
 }
 #: What a task ended with: error, state of the task, whether the invocation was ended by it.
 MEANINGS = {
@@ -39,6 +41,7 @@ MEANINGS = {
     ("KernelInvocationFailedError", "up_for_retry", False): O.KERNEL_RETRIED,
     ("AirflowFailException", "failed", False): O.KERNEL_FINAL,
 }
+BROWSER_MEANINGS = {("AirflowTaskTimeout", "up_for_retry"): O.BROWSER_ENDED}
 SHORT, LONG = 0.5, 60
 #: Emulated seconds in a real one, at which Kernel's shortest limit takes 0.6 s.
 SCALE = 16.0
@@ -69,6 +72,8 @@ class Play:
     def task(self, column, **arguments):
         part, _, mode = column.partition("_")
         arguments["kernel_conn_id"] = "kernel_default"
+        if part == "browser":
+            return self.make_task(CLASSES[part], python_callable=self.use, **arguments)
         if mode == "deferrable":
             arguments["deferrable"] = True
         if part == "invoke":
@@ -93,6 +98,10 @@ class Play:
         while time.monotonic() < deadline and not self.kernel.invocations[0].finished:
             time.sleep(0.02)
 
+    def use(self, browser):
+        """Take a second."""
+        time.sleep(1)
+
     def run(self, column, **arguments):
         """Run the task to its end, over a deferral."""
         seconds = arguments.get("async_timeout_seconds")
@@ -111,6 +120,10 @@ class Play:
         return self.outcome(result)
 
     def outcome(self, result):
+        if self.kernel.browsers:
+            (browser,) = self.kernel.browsers
+            assert browser.end_cause == "deleted"
+            return BROWSER_MEANINGS[type(result.error).__name__, result.state]
         (invocation,) = self.kernel.invocations
         ended = bool(self.kernel.requests("PATCH")) and invocation.finished
         return MEANINGS[type(result.error).__name__, result.state, ended]

@@ -14,12 +14,15 @@ from airflow.sdk import Asset, BaseOperator, BaseSensorOperator
 
 from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.client.errors import KernelInputError
+from airflow_provider_kernel.decorators.kernel_browser import KernelBrowserDecoratedOperator
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.resource import ownership_key
 from airflow_provider_kernel.operators import invocation as invoke
+from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.operators.playwright import KernelPlaywrightOperator
 from airflow_provider_kernel.owned.carried_result import MAX_CARRIED_BYTES
 from airflow_provider_kernel.sensors import invocation as sensors
 from airflow_provider_kernel.testing import Fault, KernelEmulator
@@ -94,6 +97,7 @@ def classes():
         "sensor": sensors.KernelInvocationSensor,
         "answer": KernelInvocationTaskOperator,
         "request": KernelCompleteInvocationOperator,
+        "browser": KernelBrowserTaskOperator,
     }
 
 
@@ -102,6 +106,7 @@ REQUIRED = {
     "sensor": {"invocation_id": "i"},
     "answer": {"invocation_id": "i", "python_callable": dict},
     "request": {"invocation_id": "i"},
+    "browser": {"python_callable": lambda: 1},
 }
 
 
@@ -113,6 +118,14 @@ OF_ONE_REQUEST = {
     ),
     "KernelCancelInvocationOperator": partial(invoke.KernelCancelInvocationOperator, invocation_id="i"),
     "KernelCancelOrphansOperator": partial(KernelCancelOrphansOperator, app_name="demo"),
+}
+
+
+#: A task of each class with a browser.
+WITH_A_BROWSER = {
+    "KernelBrowserTaskOperator": partial(KernelBrowserTaskOperator, python_callable=lambda: 1),
+    "@task.kernel_browser": partial(KernelBrowserDecoratedOperator, python_callable=lambda: 1),
+    "KernelPlaywrightOperator": partial(KernelPlaywrightOperator, code="return 1"),
 }
 
 
@@ -225,6 +238,15 @@ class Play:
 
         return self.task("answer", **{"invocation_id": self.id, "python_callable": function, **arguments}).run()
 
+    def browser(self, stage, **arguments):
+        def function(browser):
+            browser.check_active()
+            if isinstance(self.returned, BaseException):
+                raise self.returned
+            return self.returned
+
+        return self.task("browser", **{"python_callable": function, **arguments}).run()
+
     def request(self, stage, **arguments):
         self.start()
         return self.task("request", **{"invocation_id": self.id, **arguments}).run()
@@ -310,6 +332,8 @@ def will_not_pass(play, column, arguments):
         failed(play, column, arguments)
     elif column == "request":
         arguments["invocation_id"] = "nonexistent"
+    elif column == "browser":
+        arguments["region"] = "{{ 'the moon' }}"
     else:
         unfit(play, column, arguments)
 
@@ -425,6 +449,7 @@ RECORDS = {
     "sensor": set(),
     "answer": {ownership_key("response")},
     "request": set(),
+    "browser": {"browser_id", ownership_key("browser")},
 }
 
 
@@ -553,7 +578,8 @@ PLAYS = {
 
 def makers(part):
     """What makes a task of each class of a part."""
-    return OF_ONE_REQUEST.values() if part == "request" else [partial(classes()[part], **REQUIRED[part])]
+    every = {"request": OF_ONE_REQUEST, "browser": WITH_A_BROWSER}.get(part)
+    return [partial(classes()[part], **REQUIRED[part])] if every is None else every.values()
 
 
 @pytest.mark.parametrize(
@@ -596,3 +622,4 @@ def test_tables_have_every_option_of_the_base_classes():
     assert {name for name in taken if name not in played} <= applied
     assert all(list(row) == list(COLUMNS) for row in OUTCOMES.values())
     assert set(CLASSES["request"]) == set(OF_ONE_REQUEST)
+    assert set(CLASSES["browser"]) == set(WITH_A_BROWSER)

@@ -23,4 +23,12 @@ with DAG("limits", schedule=None):
         while True:
             time.sleep(60)
 
+    @task.kernel_browser
+    def browser(browser):
+        """Never return."""
+        while True:
+            browser.check_active()
+            time.sleep(0.1)
+
     answer()
+    browser()
