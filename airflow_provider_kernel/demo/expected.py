@@ -40,7 +40,7 @@ class Example:
     :param answer: the expected status and output of that invocation.
     :param conf: the conf of the DAG run.
     :param browsers: how many browsers of their own its tasks start. They need Chromium and Playwright here.
-    :param not_run: why the demo only loads it.
+    :param needs_site: whether it gets the address of a small site on this machine, as ``site`` in the conf.
     """
 
     shows: str
@@ -51,7 +51,7 @@ class Example:
     answer: tuple[str, Any] | None = None
     conf: Mapping[str, Any] = field(default_factory=dict)
     browsers: int = 0
-    not_run: str | None = None
+    needs_site: bool = False
 
 
 def _page(*quotes: tuple[str, str]) -> str:
@@ -195,7 +195,11 @@ EXAMPLES = {
     "example_kernel_profile": Example(
         "a profile that stays logged in",
         (),
-        (),
-        not_run="the emulator's profiles keep no cookies",
+        (
+            _Task("log_in", "success", None, None),
+            _Task("read", "success", None, {"logged_in": True}),
+        ),
+        browsers=2,
+        needs_site=True,
     ),
 }

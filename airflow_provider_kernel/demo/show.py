@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from airflow_provider_kernel.demo import environment
 from airflow_provider_kernel.demo.browsers import what_is_missing
 from airflow_provider_kernel.demo.expected import Example
 from airflow_provider_kernel.demo.outcome import Outcome, TaskOutcome, differences
+from airflow_provider_kernel.demo.site import serving_site
 from airflow_provider_kernel.demo.watch import Watcher
 from airflow_provider_kernel.handoff import CONF_KEY
 
@@ -81,7 +83,7 @@ class Show:
                 why = errors.get(f"{dag_id}.py", "there is no such DAG").strip()
                 self._outcomes[dag_id] = Outcome(error=f"could not be loaded: {why}")
                 continue
-            if (reason := example.not_run or (what_is_missing() if example.browsers else None)) is not None:
+            if (reason := what_is_missing() if example.browsers else None) is not None:
                 self._screen.event(f"  not run: {reason}")
                 self._outcomes[dag_id] = Outcome(not_run=reason)
                 continue
@@ -92,11 +94,14 @@ class Show:
     def _run_example(self, example: Example, dag: DAG, watcher: Watcher) -> Outcome:
         watcher.begin(kill=example.kill)
         before = len(self._kernel.browsers())
+        conf = dict(example.conf)
         try:
-            conf = dict(example.conf)
-            if example.caller:
-                conf[CONF_KEY] = self._kernel.invoke(example.caller)
-            dag_run = dag.test(run_conf=conf, **self._date)
+            with serving_site() if example.needs_site else nullcontext() as site:
+                if site:
+                    conf["site"] = site
+                if example.caller:
+                    conf[CONF_KEY] = self._kernel.invoke(example.caller)
+                dag_run = dag.test(run_conf=conf, **self._date)
             return self._outcome(example, dag_run, watcher.end(), self._kernel.browsers()[before:])
         except Exception as problem:  # noqa: BLE001 (the other examples run in any case)
             return Outcome(error=f"could not be run: {type(problem).__name__}: {problem}")

@@ -26,7 +26,7 @@ WITHOUT_AN_APP = (
 NOT_RUN = {
     dag_id: reason
     for dag_id, example in EXAMPLES.items()
-    if (reason := example.not_run or (what_is_missing() if example.browsers else None)) is not None
+    if (reason := what_is_missing() if example.browsers else None) is not None
 }
 
 #: Two ways to break the promise that no invocation outlives its task.
