@@ -8,6 +8,13 @@ import pytest
 from airflow_provider_kernel import client
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.errors import Attempts, ConnectionProblem
+from airflow_provider_kernel.client.resources.browsers.errors import (
+    KernelBrowserGoneError,
+    KernelBrowserLimitError,
+    KernelCommandTimeoutError,
+    KernelScriptError,
+)
+from airflow_provider_kernel.client.resources.browsers.models import BrowserSession, ScriptResult
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationFinishedError,
@@ -66,6 +73,10 @@ ONE_OF_EACH = [
     errors.KernelAmbiguousStartError("unknown"),
     KernelOutputError("no"),
     KernelOutputTooLargeError("too large"),
+    KernelBrowserGoneError("s1", BrowserSession(session_id="s1", deleted_at="2026-01-01T00:00:00Z")),
+    KernelBrowserLimitError("no place", used=5, allowed=5),
+    KernelCommandTimeoutError("too long"),
+    KernelScriptError(ScriptResult(success=False, error="it threw", stderr="stack")),
 ]
 
 
@@ -134,6 +145,10 @@ class TestPermanent:
             (errors.KernelAmbiguousStartError, True),
             (KernelOutputError, True),
             (KernelOutputTooLargeError, True),
+            (KernelBrowserGoneError, False),
+            (KernelBrowserLimitError, False),
+            (KernelCommandTimeoutError, False),
+            (KernelScriptError, False),
         ],
     )
     def test_permanent_flag_of_each_error_class(self, kind, permanent):
