@@ -123,6 +123,7 @@ def _no_place(
             used, allowed = yield from places()
         except KernelError:
             used = allowed = None  # it only informs: what failed is the create
+    problem.advice = None  # that of every other 429 or 529: the limit's own says more
     known = "" if used is None or allowed is None else f"; {used} of {allowed} sessions are in use"
     return KernelBrowserLimitError(
         f"Kernel had no place for a browser within {start_timeout:g} s{known}: {problem}",

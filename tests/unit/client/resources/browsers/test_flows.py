@@ -69,6 +69,7 @@ class TestStart:
         with pytest.raises(KernelBrowserLimitError, match=r"within 0 s; 1 of 1 sessions are in use") as error:
             start(start_timeout=0.0)
         assert (error.value.used, error.value.allowed, error.value.permanent) == (1, 1, False)
+        assert "invocations" not in str(error.value)  # the advice of every other 429
 
     def test_no_capacity_in_time_is_the_same_error(self, kernel_emulator, start):
         kernel_emulator.switches.capacity_exhausted = True
