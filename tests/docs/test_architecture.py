@@ -20,8 +20,10 @@ def test_architecture_page_names_only_rooms_and_modules_that_exist():
     named = set(re.findall(r"(?<![\w(.])[a-z_]+/(?:[a-z_]+/)*(?:[a-z_]+\.py)?", PAGE)) - {
         "airflow_provider_kernel/"
     }
-    named = {f"client/{path}" if path in ("resources/", "http/", "invocations/") else path for path in named}
-    named = {path.replace("client/invocations", "client/resources/invocations") for path in named}
+    named = {
+        f"client/{path}" if path in ("resources/", "http/", "invocations/", "browsers/") else path for path in named
+    }
+    named = {re.sub(r"^client/(invocations|browsers)", r"client/resources/\1", path) for path in named}
     assert len(named) > 20
     assert sorted(path for path in named if not (PACKAGE / path).exists()) == []
 
