@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sys
 import traceback
 from pathlib import Path
@@ -17,9 +18,11 @@ from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.utils.db import initdb
 
 from airflow_provider_kernel._compat import load_dag_folder
+from airflow_provider_kernel.browser.handle import KernelBrowser
 from airflow_provider_kernel.client import outage
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.http import response
+from airflow_provider_kernel.client.resources.browsers import requests as browser_requests
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.find_started import StartCriteria
 from airflow_provider_kernel.handoff import check_output
@@ -73,6 +76,7 @@ def things(bag, bought):
     """What the objects of this package show of themselves."""
     payload, output = {"card": PAYLOAD}, {"receipt": OUTPUT}
     with KernelHook() as hook:
+        session = hook.browsers.create(headless=False)
         create = requests.create_invocation("shop", "buy", payload=payload)
         operator = KernelInvokeOperator(task_id="t", app_name="shop", action_name="buy", payload=payload)
         shown = [
@@ -98,6 +102,16 @@ def things(bag, bought):
                 hook.config, bought, ti=None, retries_left=False, kernel_conn_id=hook.kernel_conn_id
             ),
             operator,
+            session,
+            [session],
+            hook.browsers,
+            hook.browsers.retrieve(session.session_id),
+            list(hook.browsers.list()),
+            browser_requests.get_browser(session.session_id),
+            response.Response(200, {}, json.dumps({"cdp_ws_url": session.cdp_ws_url}).encode()),
+            KernelBrowser(session.session_id, hook),
+            vars(KernelBrowser(session.session_id, hook)),
+            pickle.dumps(KernelBrowser(session.session_id, hook)),
             KernelInvocationTrigger(invocation_id=bought),
             KernelInvocationTrigger(invocation_id=bought).serialize(),
             *bag.dags["goes_well"].tasks,
@@ -125,6 +139,9 @@ def errors():
             lambda: hook.complete_invocation("no-such-id", {"receipt": ANSWER}),
             lambda: hook.complete_invocation("abc", [ANSWER, object()]),
             lambda: check_output(ANSWER, 3),
+            lambda: echo.browsers.create(),
+            lambda: echo.browsers.retrieve("abc"),
+            lambda: hook.browsers.retrieve("no-such-id"),
         ]
         shown = [echo.test_connection()[1]]
         for attempt in attempts:

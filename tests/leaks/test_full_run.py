@@ -1,10 +1,11 @@
 """
-One run with everything in it, and a search of all that is left of it: no key anywhere, no payload and no output but
-where they belong.
+One run with everything in it, and a search of all that is left of it: no key and no address of a browser anywhere,
+no payload and no output but where they belong.
 
 Everything: each operator, the sensor, the trigger, callbacks and notifier, well and badly, with a server that shows
 the key in its errors; with logging at DEBUG and without Airflow's own masking. ``dag.test()`` has a database and
-writes to stdout what would be the tasks' logs; the log files of a whole Airflow are searched by tests/browser.
+writes to stdout what would be the tasks' logs; the log files of a whole Airflow are searched by tests/browser, and
+by tests/system/test_page.py after a task with the page of a real Chromium.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def deploy(emulator):
 def kernel():
     with KernelEmulator(api_key=KEY) as emulator:
         deploy(emulator)
+        emulator.add_fault(Fault("GET", "/browser/*/cdp", nth=None, **ECHO))
         yield emulator
 
 
@@ -226,6 +228,8 @@ def test_full_run_did_everything(left, kernel, echo):
     # Kernel has refused all that was asked of the others.
     running = [invocation.action_name for invocation in kernel.invocations if not invocation.finished]
     assert sorted(running) == ["refuse_looks", "refuse_looks", "wait"]
+    # That of the hook belongs to no task.
+    assert [browser.end_cause for browser in kernel.browsers] == ["deleted"] * 5 + [None]
 
 
 def test_key_was_shown_in_answers(left, echo):
@@ -240,6 +244,17 @@ def test_key_was_shown_in_answers(left, echo):
 def test_key_is_nowhere(text, found):
     # With this message a task tells Airflow what to hide. Only the supervisor of dag.test() logs it.
     assert found(text) == {"message MaskSecret"}
+
+
+def test_addresses_of_browsers_are_nowhere(found, kernel):
+    # Playwright was given one, and has told it in its error.
+    assert kernel.requests("GET", "/browser/*/cdp")
+    assert found("jwt=") == set()
+    # With this message a task tells Airflow what to hide, as for the key.
+    assert found(kernel.browsers[0].token) == {"message MaskSecret"}
+    for browser in kernel.browsers:
+        for text in (browser.token, browser.token[: len(browser.token) // 2], browser.token[-40:]):
+            assert found(text) <= {"message MaskSecret"}
 
 
 def test_payload_is_only_in_rendered_template_fields(found):

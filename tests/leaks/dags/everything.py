@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 
 from airflow.sdk import DAG, BaseOperator, Variable, task
 
@@ -16,6 +17,7 @@ from airflow_provider_kernel.operators.invocation import (
     KernelUpdateInvocationOperator,
 )
 from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperator
+from airflow_provider_kernel.operators.playwright import KernelPlaywrightOperator
 from airflow_provider_kernel.sensors.invocation import KernelInvocationSensor
 from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
@@ -39,6 +41,15 @@ def start_orphan(ti=None):
     mark = {**names, "map_index": -1, "try_number": 1, "token": "t"}
     with KernelHook() as hook:
         hook.invoke("shop", "wait", {"_airflow": mark})
+
+
+def show(browser):
+    """Let a browser show itself in every way in which it may be logged or kept."""
+    browser.check_active()
+    addresses = [browser.cdp_url, browser.live_view_url]
+    log = logging.getLogger("airflow_provider_kernel.show")
+    log.debug("%s %r %s %s", browser, browser, vars(browser), pickle.dumps(browser))
+    return {"session": browser.session_id, "addresses": len(addresses)}
 
 
 with DAG("goes_well", schedule=None, on_success_callback=KernelInvocationNotifier(output=ANSWER)):
@@ -66,6 +77,12 @@ with DAG("goes_well", schedule=None, on_success_callback=KernelInvocationNotifie
     )
     KernelCancelInvocationOperator(task_id="cancel", invocation_id="{{ dag_run.conf['waiting'][2] }}")
     task.kernel_invocation(invocation_id="{{ dag_run.conf['waiting'][3] }}")(answer)()
+
+    @task.kernel_browser(headless=False)
+    def browser_shows_itself(browser):
+        return show(browser)
+
+    browser_shows_itself()
 
 with DAG(
     "goes_badly",
@@ -96,7 +113,38 @@ with DAG(
     def answer_is_not_json():
         return [answer(), object()]
 
-    KernelCancelOrphansOperator(task_id="orphans", app_name="shop", dry_run_only=False)
+    @task.kernel_browser(headless=False)
+    def function_with_a_browser_fails(browser):
+        raise RuntimeError(f"{browser!r} {show(browser)}")
+
+    @task.kernel_browser
+    def download_is_not_there(browser):
+        browser.download("none.txt", ".", timeout=0.1)
+
+    @task.kernel_browser
+    def browser_has_ended(browser):
+        with KernelHook() as hook:
+            hook.browsers.delete_by_id(browser.session_id)
+        browser.execute("return 1")
+
+    @task.kernel_browser
+    def connection_is_refused(page):
+        """Kernel refuses the connection; what Playwright says of that names the address."""
+
+    browser_is_refused = task.kernel_browser(task_id="browser_is_refused", kernel_conn_id="kernel_echo")(show)
+    for function in (
+        function_with_a_browser_fails,
+        download_is_not_there,
+        browser_has_ended,
+        connection_is_refused,
+        browser_is_refused,
+    ):
+        function()
+    KernelPlaywrightOperator(task_id="script_is_refused", code="return 1", kernel_conn_id="kernel_echo")
+
+    KernelCancelOrphansOperator(
+        task_id="orphans", what=["invocations", "browsers"], app_name="shop", dry_run_only=False
+    )
 
 
 class LeakyOperator(BaseOperator):
