@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from airflow_provider_kernel.testing import KernelEmulator
+from airflow_provider_kernel.testing.resources.limits import Limits
 from airflow_stack.services import MissingServiceError
 from airflow_stack.stack import AirflowStack
-from system.scenario import Matrix, Run
+from system.scenario import Run
 from system.table import as_markdown, as_text, failures_as_markdown
+from system.task_run import Matrix, TaskRun
 from system.under_test.browser_variants import browser_dag_ids
 from system.under_test.notices import GATE, NOTICES
 from system.under_test.variants import dag_ids
@@ -37,10 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="naive runs, with a deliberately naive operator, the rows that it must fail",
     )
     group.addoption(
-        "--full", action="store_true", help="outages of a minute, of every kind, in place of short ones of one kind"
+        "--full",
+        action="store_true",
+        help="outages of a minute, of every kind, in place of short ones of one kind; each row with every function "
+        "of a task with a browser",
     )
     group.addoption("--count", type=int, default=0, help="how often to kill a task with a page, again and again")
-    group.addoption("--table", type=Path, help="a file to write the table to, as Markdown")
+    group.addoption(
+        "--table", type=Path, help="a file to write the table to, as Markdown; that of the browsers is beside it"
+    )
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -103,6 +112,7 @@ def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("matrix")
     naive = request.config.getoption("--operator") == "naive"
     with KernelEmulator() as kernel:
+        kernel.room(Limits).max_concurrent_sessions = 100
         settings = {
             "PYTHONPATH": str(HERE),
             NOTICES: str(folder / "notices"),
@@ -145,12 +155,16 @@ def is_full(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def start(matrix: Matrix, kernel: KernelEmulator) -> Iterator[Callable[[str, str, str, str], Run]]:
-    """Start a run of a variant in a mode, for a row of some title; the end of the test ends what is left of it."""
-    runs: list[Run] = []
+def start(matrix: Matrix, kernel: KernelEmulator) -> Iterator[Callable[..., Any]]:
+    """
+    Start a run of a variant in a mode, for a row of some title; the end of the test ends what is left of it.
 
-    def start(variant: str, mode: str, row: str, title: str) -> Run:
-        run = Run(matrix, variant, mode, row, title)
+    ``kind`` says what its task owns: ``Run`` an invocation, ``BrowserRun`` a browser.
+    """
+    runs: list[TaskRun] = []
+
+    def start(variant: str, mode: str, row: str, title: str, kind: type[TaskRun] = Run) -> TaskRun:
+        run = kind(matrix, variant, mode, row, title)
         runs.append(run)
         return run.start()
 
@@ -161,9 +175,7 @@ def start(matrix: Matrix, kernel: KernelEmulator) -> Iterator[Callable[[str, str
 
 
 @pytest.fixture
-def scenario(
-    start: Callable[[str, str, str, str], Run], mode: str, request: pytest.FixtureRequest
-) -> Callable[[str], Run]:
+def scenario(start: Callable[..., Any], mode: str, request: pytest.FixtureRequest) -> Callable[[str], Any]:
     """Start a run of a variant, for the row and in the mode of the test."""
     row = request.node.get_closest_marker("row")
     return lambda variant: start(variant, mode, *row.args)
@@ -234,11 +246,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         text = failures_as_markdown(config.stash.setdefault(_FAILED, []))
         terminalreporter.section("what the naive operator fails")
         terminalreporter.write_line(text)
+        if table:
+            table.write_text(text)
     elif matrix.outcomes:
-        text = as_markdown(matrix.outcomes, executor=executor, cores=os.cpu_count())
         terminalreporter.section("the kill matrix")
         terminalreporter.write_line(as_text(matrix.outcomes))
-    else:
-        return
-    if table:
-        table.write_text(text)
+        if table:
+            arguments = shlex.join(map(str, config.invocation_params.args))
+            command = f"uv run pytest {arguments}".replace(str(table), "<file>")
+            texts = as_markdown(matrix.outcomes, executor=executor, cores=os.cpu_count(), command=command)
+            for kind, text in texts.items():
+                # That of the invocations has the name, that of the browsers one made from it.
+                (table if kind == "invocation" else table.with_stem(f"{table.stem}-{kind}s")).write_text(text)

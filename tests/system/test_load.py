@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from system.scenario import DEFERRABLE, TASK_ID
+from system.task_run import TASK_ID
+from system.under_test.variants import DEFERRABLE
 
 TASKS = 200
 KILLED = range(0, TASKS, 4)
@@ -15,7 +16,7 @@ KILLED = range(0, TASKS, 4)
 def test_load_of_kills_cancels_the_killed_and_finishes_the_others(scenario, stack):
     run = scenario("crowd")
     run.until_waiting(timeout=600)
-    run.act(items=KILLED)
+    run.act_on(KILLED)
     triggerer = stack.programs["triggerer"]
     for number, map_index in enumerate(KILLED):
         if number == len(KILLED) // 2:

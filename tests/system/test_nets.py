@@ -1,13 +1,13 @@
 """Who is next in line when the process that owned an invocation is gone: rows 22b to 27."""
 
 import signal
-import time
 
 import pytest
 
 from airflow_provider_kernel.testing import Fault
 from airflow_stack.rest import wait_until
-from system.scenario import BLOCKING, DEFERRABLE, TASK_ID
+from system.scenario import BLOCKING, DEFERRABLE
+from system.task_run import TASK_ID, received_at
 from system.under_test.variants import EXECUTION_TIMEOUT
 
 #: As long as most of what the process that is killed has, on a worker and in the triggerer.
@@ -22,15 +22,10 @@ def test_kernel_fails_from_the_kill_on(scenario, kernel, mode):
     kernel.add_fault(Fault("PATCH", f"/invocations/{invocation.id}", seconds=FAILS_SECONDS[mode], status=500))
     run.mark("failed")
     run.expect_cancelled(within=60)
-    run.down_until = at(kernel.requests("PATCH", f"/invocations/{invocation.id}")[0]) + FAILS_SECONDS[mode]
+    run.down_until = received_at(kernel.requests("PATCH", f"/invocations/{invocation.id}")[0]) + FAILS_SECONDS[mode]
     run.until_state("failed")
     run.expect_started(1)
     run.end()
-
-
-def at(request):
-    """Tell when Kernel received a request, in seconds since the epoch."""
-    return time.time() - time.monotonic() + request.received_at
 
 
 @pytest.mark.row("24", "SIGKILL to the task, and to its last try before that hears from Kernel", celery=True)

@@ -5,7 +5,9 @@ import signal
 import psutil
 import pytest
 
+from system.browser_scenario import BrowserRun
 from system.scenario import BLOCKING, DEFERRABLE, MAPPED_BLOCKING
+from system.under_test.browser_variants import CODE
 
 
 @pytest.mark.row("8", "SIGTERM to the task", celery=True)
@@ -149,23 +151,28 @@ def lost_worker(stack):
 
 
 @pytest.mark.row("14c", "API server away for 45 s")
-@pytest.mark.modes(BLOCKING, DEFERRABLE)
-def test_api_server_away(scenario, api_server_away):
-    run = scenario("patient").until_waiting()
-    run.act()
-    if run.is_deferrable:
-        with api_server_away:
-            run.until_looked_at(45)
-        run.expect_going_on()
-        run.expect_success()
-        run.expect_started(1)
-    else:
-        # Airflow kills the task after three heartbeats without an answer; on_kill cannot tell why it is called.
-        with api_server_away:
-            run.expect_cancelled(within=90)
+def test_api_server_away(start, api_server_away):
+    title = "API server away for 45 s"
+    deferred = start("patient", DEFERRABLE, "14c", title)
+    blocking = start("patient", BLOCKING, "14c", title)
+    browser = start("patient", CODE, "14c", title, kind=BrowserRun)
+    for run in (deferred, blocking, browser):
+        run.until_waiting()
+    for run in (deferred, blocking, browser):
+        run.act()
+    with api_server_away:
+        # After 40 s and three heartbeats without an answer, Airflow kills a task; on_kill cannot tell why.
+        blocking.expect_cancelled(within=90)
+        browser.expect_deleted(within=90)
+        deferred.until_looked_at(5)
+    deferred.expect_going_on()
+    deferred.expect_success()
+    deferred.expect_started(1)
+    for run in (blocking, browser):
         run.expect_new_one()
         run.expect_started(2)
-    run.end()
+    for run in (deferred, blocking, browser):
+        run.end()
 
 
 @pytest.mark.row("18", "marked failed while queued")

@@ -5,6 +5,7 @@ import os
 
 from airflow.sdk import DAG, task
 
+from under_test.notices import hold_the_slot
 from under_test.variants import DEFERRABLE, MAPPED, MAPPED_BLOCKING, VARIANTS, dag_id
 
 under_test = importlib.import_module(f"under_test.{os.environ['KILL_MATRIX_OPERATOR']}")
@@ -48,21 +49,11 @@ def make_dag(variant, mode, task_arguments, dag_arguments):
         else:
             under_test.Operator(payload=payloads[0], **arguments)
         if has_sibling:
-            go_on()
+            task(priority_weight=100)(hold_the_slot)()
 
 
 def _browser_for(seconds):
     return {"count": 1, "seconds": seconds}
-
-
-@task(priority_weight=100)
-def go_on():
-    """Keep the run going, and the DAG's only slot if it has but one, until the test opens the gate."""
-    from airflow.sdk import get_current_context
-
-    from under_test.notices import wait_at_the_gate
-
-    wait_at_the_gate(get_current_context()["ti"])
 
 
 for name, (modes, task_arguments, dag_arguments) in VARIANTS.items():

@@ -7,6 +7,7 @@ from airflow_provider_kernel.operators.orphans import KernelCancelOrphansOperato
 with DAG("sweep", schedule=None, max_active_runs=1):
     KernelCancelOrphansOperator(
         task_id="sweep",
+        what=["invocations", "browsers"],
         app_name="demo",
         dag_ids=["plain_blocking", "late_retry_blocking"],
         dry_run_only=False,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import get_current_context
 
 from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
-from under_test.browser_variants import CHECKS, CODE, PAGE
-from under_test.notices import GATE, note
+from under_test.browser_variants import CHECKS, CODE, PAGE, TITLE
+from under_test.notices import ACTED, FAILS, is_open, note
 
 
 class BrowserOperator(KernelBrowserTaskOperator):
@@ -29,54 +30,47 @@ class BrowserOperator(KernelBrowserTaskOperator):
 
 
 def blocked_in_its_page(page: Any, browser: Any) -> Any:
-    """Stay in the page until somebody ends that, in the first try; later ones wait for the gate."""
-    ti = _begin(browser)
-    while ti.try_number > 1 and not _is_open(ti):
-        page.wait_for_timeout(50)
-    if not _is_open(ti):
-        try:
-            page.wait_for_timeout(600_000)
-        except BaseException as error:
-            note("unwound", ti, error=type(error).__name__)
-            raise
-    return {"title": page.title()}
+    """Stay in the page until somebody ends that; after the act of the test, until the gate is open."""
+    page.goto(f"data:text/html,<title>{TITLE}</title>")
+    with _noted(browser) as ti:
+        while not is_open(ti):
+            page.wait_for_timeout(100 if is_open(ti, ACTED) else 600_000)
+        return _result(ti, browser, page.title())
 
 
 def waits_and_checks(browser: Any) -> Any:
-    """Wait for the gate, and look whether the task was killed."""
-    ti = _begin(browser)
-    try:
-        while not _is_open(ti):
+    """Wait for the gate without the browser, and look whether the task was killed."""
+    with _noted(browser) as ti:
+        while not is_open(ti):
             browser.check()
             time.sleep(0.05)
-    except BaseException as error:
-        note("unwound", ti, error=type(error).__name__)
-        raise
-    return _result_of(ti)
+        return _result(ti, browser, TITLE)
 
 
 def waits(browser: Any) -> Any:
-    """Wait for the gate, and look at nothing else."""
-    ti = _begin(browser)
-    while not _is_open(ti):
-        time.sleep(0.05)
-    return _result_of(ti)
+    """Wait for the gate without the browser, and look at nothing else."""
+    with _noted(browser) as ti:
+        while not is_open(ti):
+            time.sleep(0.05)
+        return _result(ti, browser, TITLE)
 
 
-BODIES = {PAGE: blocked_in_its_page, CHECKS: waits_and_checks, CODE: waits}
+FUNCTIONS = {PAGE: blocked_in_its_page, CHECKS: waits_and_checks, CODE: waits}
 
 
-def _begin(browser: Any) -> Any:
+@contextmanager
+def _noted(browser: Any) -> Iterator[Any]:
     ti: Any = get_current_context()["ti"]
     note("working", ti, session=browser.session_id)
-    return ti
+    try:
+        yield ti
+    except BaseException as error:
+        note("stopped", ti, error=type(error).__name__)
+        raise
 
 
-def _is_open(ti: Any) -> bool:
-    return os.path.exists(f"{os.environ[GATE]}/{ti.run_id}")
-
-
-def _result_of(ti: Any) -> dict[str, Any]:
-    if os.path.exists(f"{os.environ[GATE]}/{ti.run_id}.fails"):
+def _result(ti: Any, browser: Any, title: str) -> dict[str, Any]:
+    if is_open(ti, FAILS):
         raise RuntimeError("the function fails, as the test wants")
-    return {"title": ""}
+    browser.check_active()  # nobody has ended the browser of a task that goes on
+    return {"title": title, "session": browser.session_id}

@@ -15,6 +15,8 @@ from typing import Any
 NOTICES = "KILL_MATRIX_NOTICES"
 #: The environment variable with the path of the gate, at which tasks of gated DAGs wait until it is opened.
 GATE = "KILL_MATRIX_GATE"
+#: What is put after the name of a run, to tell its tasks that what ends them has happened, or that they shall fail.
+ACTED, FAILS = ".acted", ".fails"
 
 
 def note(what: str, ti: Any, **more: Any) -> None:
@@ -42,5 +44,22 @@ def wait_at_the_gate(ti: Any) -> None:
     :param ti: the task instance.
     """
     note("at the gate", ti)
-    while not os.path.exists(f"{os.environ[GATE]}/{ti.run_id}"):
+    while not is_open(ti):
         time.sleep(0.02)
+
+
+def is_open(ti: Any, what: str = "") -> bool:
+    """
+    Return whether the test has opened the gate of this run.
+
+    :param ti: the task instance.
+    :param what: what is put after the name of the run, to ask for something else.
+    """
+    return os.path.exists(f"{os.environ[GATE]}/{ti.run_id}{what}")
+
+
+def hold_the_slot() -> None:
+    """Keep the run going, and the DAG's only slot if it has but one, until the test opens the gate."""
+    from airflow.sdk import get_current_context
+
+    wait_at_the_gate(get_current_context()["ti"])
