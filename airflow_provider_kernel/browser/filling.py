@@ -30,7 +30,10 @@ def without_filled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if hasattr(function, _ATTRIBUTE):
         return function
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise KernelInputError(f"{error}; write a function that calls it") from None
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = tuple(
         name

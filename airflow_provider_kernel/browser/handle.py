@@ -57,12 +57,20 @@ class KernelBrowser:
         and for a connection that was cut.
 
         :raises KernelPlaywrightMissingError: without the extra ``[playwright]``.
+        :raises KernelBrowserGoneError: when the browser ended in the block.
         """
+        from airflow_provider_kernel.browser.failure import meaning_of
         from airflow_provider_kernel.browser.page import Connection, connected, require_playwright
 
         require_playwright()
-        with connected(self, Connection()) as page:
-            yield page
+        connection = Connection()
+        with connected(self, connection) as page:
+            try:
+                yield page
+            except Exception as error:
+                if (meaning := meaning_of(error, self, connection)) is not None:
+                    raise meaning from error
+                raise
 
     def check_active(self) -> None:
         """

@@ -98,6 +98,7 @@ def connected(browser: KernelBrowser, connection: Connection, *, address: str | 
     playwright = manager.start()
     try:
         try:
+            browser.check()  # a kill that came before found no process to end
             remote = playwright.chromium.connect_over_cdp(address)
             connection.has_connected(remote)
             remote.new_browser_cdp_session().send("Browser.setDownloadBehavior", _DOWNLOADS)
@@ -122,6 +123,7 @@ async def aconnected(
     playwright = await async_playwright().start()
     try:
         try:
+            browser.check()  # a kill that came before found no process to end
             remote = await playwright.chromium.connect_over_cdp(address)
             connection.has_connected(remote)
             session = await remote.new_browser_cdp_session()

@@ -36,7 +36,7 @@ class PageReport:
         self._page: Any = page
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
         self._page.on("console", self._add_message)
-        self._page.on("pageerror", lambda error: self._errors.append(str(error)))
+        self._page.on("pageerror", lambda error: self._errors.append(str(error)[:_MAX_CHARACTERS]))
 
     def log(self, *, give_up: Callable[[], object]) -> None:
         """
@@ -72,7 +72,7 @@ class PageReport:
 
     def _add_message(self, message: Any) -> None:
         if message.type == "error":
-            self._errors.append(message.text)
+            self._errors.append(message.text[:_MAX_CHARACTERS])
 
 
 def without_query(address: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.python import PythonOperator
 
-from airflow_provider_kernel._compat import RUNS_ASYNC_TASKS
+from airflow_provider_kernel._compat import RUNS_ASYNC_TASKS, AirflowTaskTimeout
 from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.browser.filling import filled_of, filling, refuse_given, without_filled
 from airflow_provider_kernel.browser_arguments import TEMPLATED
@@ -194,7 +194,7 @@ class _Use:
             try:
                 with filling(browser=self._browser, page=page):
                     yield
-            except Exception as error:
+            except (Exception, AirflowTaskTimeout) as error:
                 if self._is_killed():
                     raise
                 self._explain(error)
@@ -212,14 +212,14 @@ class _Use:
             try:
                 with filling(browser=self._browser, page=page):
                     yield
-            except Exception as error:
+            except (Exception, AirflowTaskTimeout) as error:
                 if self._is_killed():
                     raise
                 self._explain(error)
                 await report.alog()
                 raise
 
-    def _explain(self, error: Exception) -> None:
+    def _explain(self, error: BaseException) -> None:
         """Raise what an error of Playwright means, if the browser is gone or the connection to it."""
         from airflow_provider_kernel.browser.failure import meaning_of
 

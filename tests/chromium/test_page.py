@@ -111,13 +111,48 @@ def test_failed_function_logs_where_its_page_was(run, kernel_emulator, execution
     assert "token=secret" not in log
 
 
-def test_use_of_a_browser_that_has_ended_says_when_it_ended(run, kernel_emulator, execution_api, notes):
+@pytest.mark.parametrize("task_id", ["used_after_its_end", "ended_in_a_block"])
+def test_use_of_a_browser_that_has_ended_says_when_it_ended(run, kernel_emulator, execution_api, notes, task_id):
     def act(task):
         until_told()
         (browser,) = kernel_emulator.browsers
         kernel_emulator.room(Browsers).end(browser.session_id, "idle")
 
-    log = run("used_after_its_end", act)
+    log = run(task_id, act)
     assert execution_api.final_state == "failed"
     assert "has ended (at" in log
     assert "Kernel does not say why" in log
+
+
+def test_connection_that_was_cut_is_told_from_the_end_of_the_browser(run, kernel_emulator, execution_api, notes):
+    def act(task):
+        until_told()
+        with kernel_emulator.outage("refuse"):
+            kernel_emulator.wait_until(lambda: kernel_emulator.browsers[0].clients == 0)
+
+    log = run("used_after_its_end", act)
+    assert execution_api.final_state == "failed"
+    assert "was closed, but the browser runs" in log
+    assert "Kernel closes connections after about an hour" in log
+    assert_browser_was_deleted(kernel_emulator)
+
+
+def test_report_of_a_page_that_never_answers_is_bounded(run, kernel_emulator, execution_api, notes):
+    log = run("hangs")
+    assert execution_api.final_state == "failed"
+    assert "title: not known" in log
+    assert "the page never answers" in log
+    assert_browser_was_deleted(kernel_emulator)
+
+
+def test_kill_while_playwright_connects_unwinds(run, kernel_emulator, execution_api, notes):
+    connect = kernel_emulator.add_fault(Fault("GET", "/browser/*/cdp", hold=True))
+
+    def act(task):
+        connect.wait_until_held(timeout=30)
+        task.kill_as_airflow_does()
+        kernel_emulator.wait_until(lambda: kernel_emulator.browsers[0].end_cause == "deleted")
+
+    log = run("blocked", act)
+    connect.release()
+    assert "The task was killed while it" in log

@@ -7,6 +7,7 @@ from airflow.sdk import DAG, task
 
 PRICES = "data:text/html,<title>Prices</title><p class=price>20</p><p class=price>15</p>"
 DOWNLOAD = "data:text/html,<a id=x download=statement.txt href='data:text/plain,paid'>x</a>"
+HANGS = "data:text/html,<title>Hangs</title><script>setTimeout(() => { while (true); }, 50)</script>"
 BROKEN = "data:text/html,<title>Broken</title><script>console.error('no stock today')</script>"
 
 
@@ -67,8 +68,30 @@ with DAG("pages", schedule=None):
         page.wait_for_timeout(600_000)
 
     @task.kernel_browser
+    def ended_in_a_block(browser):
+        with browser.page() as page:
+            tell()
+            page.wait_for_timeout(600_000)
+
+    @task.kernel_browser
+    def hangs(page):
+        page.goto(HANGS, wait_until="commit")
+        page.wait_for_timeout(500)
+        raise ValueError("the page never answers")
+
+    @task.kernel_browser
     async def prices_async(page):
         await page.goto(PRICES)
         return await page.locator(".price").all_inner_texts()
 
-    prices() >> download() >> blocked() >> stubborn() >> fails() >> used_after_its_end() >> prices_async()
+    (
+        prices()
+        >> download()
+        >> blocked()
+        >> stubborn()
+        >> fails()
+        >> used_after_its_end()
+        >> ended_in_a_block()
+        >> hangs()
+        >> prices_async()
+    )

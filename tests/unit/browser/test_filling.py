@@ -108,3 +108,8 @@ def test_given_page_is_refused_with_what_to_rename():
 
 def test_name_that_is_not_filled_may_be_given():
     refuse_given(without_filled(lambda url: url), {"page": 1}, how="given")
+
+
+def test_callable_without_a_signature_is_refused_with_what_to_do():
+    with pytest.raises(KernelInputError, match="write a function that calls it"):
+        without_filled(dict)
