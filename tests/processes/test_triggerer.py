@@ -51,7 +51,7 @@ def test_stop_of_a_triggerer_process_during_a_cancel_leaves_one_more_attempt(
     stop_during_a_cancel(Fault("PATCH", ANY, hold=True, status=500))
     assert kernel_emulator.invocation(invocation_id).status == "failed"
     log = triggerer.log.read_text()
-    assert f"The process stops before invocation {invocation_id} is cancelled" in log
+    assert f"The process stops before invocation {invocation_id} has ended" in log
     assert f"Invocation {invocation_id} was cancelled; it is now failed" in log
 
 

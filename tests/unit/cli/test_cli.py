@@ -166,6 +166,9 @@ class FakeKernel:
             self.polled_often.set()
         return [self.invocation] if self.invoked else []
 
+    def browsers(self) -> tuple[()]:
+        return ()
+
     def count_browsers(self, invocation_id: str) -> int:
         return self.open_browsers
 
