@@ -159,6 +159,8 @@ class _Relay:
     async def _to_client(self) -> None:
         with contextlib.suppress(ConnectionClosed, WebSocketDisconnect):
             async for message in self._devtools:
+                if not self._session.is_active:
+                    continue  # a machine that is gone says nothing of its end, as a Chromium that ends would
                 text = message if isinstance(message, str) else message.decode()
                 await self._send(self._machine.to_machine(text))
 
