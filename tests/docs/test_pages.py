@@ -185,6 +185,11 @@ def test_kill_matrix_summary_agrees_with_its_tables():
     summary = PAGES["kill-matrix"].split("\n\n")[1]
     assert f"all {sum(scenarios)} scenarios" in summary
     assert f"at worst {worst} s, median {' s and '.join(medians)} s" in summary
+    of_browsers = [
+        (DOCS / "kill-matrix" / f"{executor}-browsers.inc").read_text() for executor in ("local", "celery")
+    ]
+    scenarios = [len(re.findall(r"^\| (?!row |---)", table, re.MULTILINE)) for table in of_browsers]
+    assert f"all {sum(scenarios)} with a browser" in summary
 
 
 def classes():
