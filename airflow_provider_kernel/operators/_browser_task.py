@@ -83,6 +83,7 @@ class BrowserTask:
         )
         self._on_killed = list(on_killed)
         self._failed_on_kill: list[Exception] = []
+        self._is_started = False
 
     @property
     def owner(self) -> Owner[BrowserSession]:
@@ -122,6 +123,7 @@ class BrowserTask:
         except BaseException as error:
             self._end_early(error)
             raise
+        self._is_started = True
         return self
 
     def __exit__(
@@ -153,7 +155,9 @@ class BrowserTask:
         if self._run.is_of_another_process:
             return
         try:
-            self._try.give_up(error)
+            # An error of the start may leave the browser to the next try. What the block raises is about something
+            # else, such as an invocation that it waits for, and leaves nothing.
+            self._try.give_up(type(error).__name__ if self._is_started else error)
             self._warn_of_profile(error)
         finally:
             self._close()

@@ -10,7 +10,7 @@ import uuid6
 from support.browser_operator import BrowserOperator
 from support.execution_api import task_instance
 
-from airflow_provider_kernel.client.errors import KernelTaskKilledError
+from airflow_provider_kernel.client.errors import KernelLostContactError, KernelTaskKilledError
 from airflow_provider_kernel.client.resources.browsers.errors import KernelBrowserLimitError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.ending import for_ending
@@ -139,6 +139,20 @@ def test_browser_is_ended_when_the_task_fails(run, kernel_emulator):
     result = run(BrowserOperator, work=work)
     assert result.state == "up_for_retry"
     assert [browser.end_cause for browser in kernel_emulator.browsers] == ["deleted"]
+
+
+@pytest.mark.parametrize("ends_nothing", [True, False])
+@pytest.mark.parametrize("max_tries", [0, 1])
+def test_lost_contact_with_something_else_ends_the_browser_all_the_same(
+    ends_nothing, max_tries, run, kernel_emulator, store
+):
+    """The function may wait for an invocation of its own, which is what the error speaks of."""
+
+    def work(operator, owned):
+        raise KernelLostContactError("invocation inv_1 may run on", ends_nothing=ends_nothing)
+
+    assert run(BrowserOperator, work=work, max_tries=max_tries).state in ("failed", "up_for_retry")
+    check_promise(kernel_emulator)
 
 
 def test_user_tag_that_looks_like_one_of_the_owner_fails_the_task_before_a_start(run, kernel_emulator):
