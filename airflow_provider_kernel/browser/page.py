@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,12 @@ class Connection:
 
     def __init__(self) -> None:
         self._remote: Any = None
+        self._pid = os.getpid()
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one that has connected. It must send nothing, nor wait."""
+        return self._pid != os.getpid()
 
     @property
     def is_open(self) -> bool:
@@ -108,8 +115,9 @@ def connected(browser: KernelBrowser, connection: Connection, *, address: str | 
             raise _unreachable(browser, error) from None
         yield page
     finally:
-        with contextlib.suppress(Error):  # its process may have been ended
-            playwright.stop()
+        if not connection.is_of_another_process:
+            with contextlib.suppress(Error):  # its process may have been ended
+                playwright.stop()
 
 
 @asynccontextmanager
@@ -134,8 +142,9 @@ async def aconnected(
             raise _unreachable(browser, error) from None
         yield page
     finally:
-        with contextlib.suppress(Error):  # its process may have been ended
-            await playwright.stop()
+        if not connection.is_of_another_process:
+            with contextlib.suppress(Error):  # its process may have been ended
+                await playwright.stop()
 
 
 def is_playwright_error(error: BaseException) -> bool:

@@ -195,7 +195,7 @@ class _Use:
                 with filling(browser=self._browser, page=page):
                     yield
             except (Exception, AirflowTaskTimeout) as error:
-                if self._is_killed():
+                if self._is_killed() or self._connection.is_of_another_process:
                     raise
                 self._explain(error)
                 report.log(give_up=self._connection.end)
@@ -213,7 +213,7 @@ class _Use:
                 with filling(browser=self._browser, page=page):
                     yield
             except (Exception, AirflowTaskTimeout) as error:
-                if self._is_killed():
+                if self._is_killed() or self._connection.is_of_another_process:
                     raise
                 self._explain(error)
                 await report.alog()
