@@ -42,7 +42,7 @@ from airflow_provider_kernel.client.validation import check_name
 #: What the keys of the tags begin with that say which task owns a browser.
 OWNER_TAG_PREFIX = "airflow_"
 #: How many tags of a user go together with those of the owner.
-MAX_USER_TAGS = MAX_TAGS - 8
+MAX_USER_TAGS = MAX_TAGS - 9
 
 
 class BrowserArgument(NamedTuple):

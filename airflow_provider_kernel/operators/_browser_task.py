@@ -74,7 +74,7 @@ class BrowserTask:
         self._hook = operator.hook
         self._resource = OwnedBrowser(
             body,
-            BrowserMark.of(context["ti"], self._hook.owner),
+            BrowserMark.of(context["ti"], self._hook.owner, is_owner_named=self._hook.is_owner_named),
             start_timeout=start_timeout,
             former_patience=_former_patience(context),
         )

@@ -26,6 +26,7 @@ MAP_INDEX = f"{OWNER_TAG_PREFIX}map"
 TRY = f"{OWNER_TAG_PREFIX}try"
 TASK_INSTANCE = f"{OWNER_TAG_PREFIX}ti"
 START = f"{OWNER_TAG_PREFIX}start"
+DAG_VERSION = f"{OWNER_TAG_PREFIX}dag_version"
 
 _HASHED = "sha256:"
 
@@ -36,6 +37,8 @@ class BrowserMark(NamedTuple):
 
     :param owner: names the Airflow.
     :param ti_id: the id of the task instance.
+    :param dag_version: the id of the DAG's version, which no other Airflow has, where nothing else says which
+        Airflow this is: two of them with the same DAGs must not end each other's browsers.
     """
 
     owner: str
@@ -45,11 +48,13 @@ class BrowserMark(NamedTuple):
     map_index: int
     try_number: int
     ti_id: str
+    dag_version: str | None = None
 
     @classmethod
-    def of(cls, ti: Any, owner: str) -> BrowserMark:
+    def of(cls, ti: Any, owner: str, *, is_owner_named: bool = True) -> BrowserMark:
         map_index = ti.map_index if is_mapped(ti) else -1
-        return cls(owner, ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, str(ti.id))
+        version = None if is_owner_named else str(ti.dag_version_id)
+        return cls(owner, ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, str(ti.id), version)
 
     @property
     def name(self) -> str:
@@ -65,6 +70,7 @@ class BrowserMark(NamedTuple):
             RUN: tag_value(self.run_id),
             TASK: tag_value(self.task_id),
             MAP_INDEX: str(self.map_index),
+            **({} if self.dag_version is None else {DAG_VERSION: tag_value(self.dag_version)}),
         }
 
     def tags(self, mark: StartMark) -> dict[str, str]:

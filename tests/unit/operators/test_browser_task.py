@@ -92,6 +92,11 @@ RUNNING = []
 
 
 @pytest.fixture(autouse=True)
+def airflow_has_a_name(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_KERNEL_OWNER", "airflow")
+
+
+@pytest.fixture(autouse=True)
 def none_is_running():
     RUNNING.clear()
 
@@ -386,6 +391,19 @@ def test_no_healthy_browser_is_ended(make_task, kernel_emulator):
         healthy.append(hook.browsers.create().session_id)
     assert task.next_try().run().state == "success"
     assert active(kernel_emulator) == healthy
+
+
+def test_browsers_of_two_airflows_without_a_name_are_told_apart(make_task, kernel_emulator, monkeypatch):
+    """By the id of the DAG's version, which only one Airflow has."""
+    monkeypatch.delenv("AIRFLOW_KERNEL_OWNER")
+    task = make_task(BrowserOperator)
+    with KernelHook() as hook:
+        tags = {**BrowserMark.of(task.ti, "airflow", is_owner_named=False).task_tags, "airflow_ti": "former"}
+        former = hook.browsers.create(tags=tags).session_id
+        another = hook.browsers.create(tags={**tags, "airflow_dag_version": "another"}).session_id
+    assert task.run().state == "success"
+    assert former not in active(kernel_emulator)
+    assert active(kernel_emulator) == [another]
 
 
 def test_browser_of_a_later_try_is_not_ended_by_a_process_that_comes_back(make_task, kernel_emulator):

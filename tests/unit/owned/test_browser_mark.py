@@ -85,4 +85,4 @@ def test_tags_of_a_user_and_of_the_owner_go_together():
         join_tags({"airflow_dag": "another"}, of.task_tags)
     with pytest.raises(KernelInputError):
         join_tags({f"k{n}": "" for n in range(43)}, of.task_tags)
-    assert len(join_tags({f"k{n}": "" for n in range(42)}, of.tags(start(of)))) == 50
+    assert len(join_tags({f"k{n}": "" for n in range(41)}, of.tags(start(of)))) == 49
