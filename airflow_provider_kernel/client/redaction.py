@@ -27,7 +27,7 @@ _LONGEST_FORM = 20_000
 #: What the encodings of a character begin with. Text without them can hold a key only as it is, or as base64.
 _ESCAPES = "\\%&"
 #: The token in an address of a browser. As text: every task loads this module, and few texts hold one.
-_JWT = r"(?i)(jwt(?:=|%3d|\\u003d)[\"']?)[\w.~+/-]+"
+_JWT = r"(?i)(jwt(?:=|%(?:25){0,3}3d|\\u003d)[\"']?)[\w.~+/-]+"
 _HTML_NAMES = {'"': "quot", "'": "apos", "&": "amp", "<": "lt", ">": "gt"}
 
 

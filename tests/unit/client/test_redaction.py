@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from airflow_provider_kernel.client.errors import KernelError, KernelNotFoundError
-from airflow_provider_kernel.client.redaction import mask, mask_start, printed_forms, register_key
+from airflow_provider_kernel.client.redaction import MASK, mask, mask_start, printed_forms, register_key
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
@@ -132,3 +132,13 @@ def test_no_error_shows_the_key(name):
     attributes = (getattr(error, name, None) for name in ("message", "code", "details", "request_id"))
     assert KEY not in "".join([str(error), repr(error), *map(repr, attributes)])
     assert "***" in str(error)
+
+
+@pytest.mark.parametrize("sign", ["=", "%3D", "%253d", "%25253D", "\\u003d", "='", '="'])
+def test_token_of_an_address_is_masked(sign):
+    text = f"wss://proxy.example:8443/browser/cdp?a=b&JWT{sign}eyJhbGciOi.s3cret-token_x&readOnly=true"
+    assert mask(text) == f"wss://proxy.example:8443/browser/cdp?a=b&JWT{sign}{MASK}&readOnly=true"
+
+
+def test_word_that_is_no_token_stays():
+    assert mask("jwt: no token; the jwt was refused") == "jwt: no token; the jwt was refused"
