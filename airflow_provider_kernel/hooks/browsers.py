@@ -68,6 +68,7 @@ class KernelBrowsers:
         :param options: the arguments of
             :func:`~airflow_provider_kernel.client.resources.browsers.options.browser_body`.
         :raises KernelBrowserLimitError: when there was no place in that time.
+        :raises KernelConflictError: when a browser has the ``name`` already. It is never taken for this one's.
         :raises KernelAmbiguousStartError: when Kernel may have started it, but sent no usable answer.
         """
         seconds = check_start_timeout("start_timeout", start_timeout)

@@ -174,7 +174,7 @@ class OwnedBrowser(EndableBrowser):
         yield Sleep(0.0)  # a kill that came meanwhile abandons the start here
         try:
             session = yield from flows.start_browser(
-                body, start_timeout=self._start_timeout, places=places, on_wait=log_wait
+                body, start_timeout=self._start_timeout, places=places, on_wait=log_wait, mark={START: token}
             )
         except KernelAmbiguousStartError as error:
             error.permanent = False  # the next try ends what there is, and then starts another one

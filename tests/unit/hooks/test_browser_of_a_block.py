@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from airflow_provider_kernel.client import KernelServerError
+from airflow_provider_kernel.client import KernelConflictError, KernelServerError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.testing import Fault
 
@@ -45,3 +45,11 @@ def test_browser_holds_no_secret(hook, kernel_emulator):
             assert "jwt=" not in text
             assert kernel_emulator.api_key not in text
         assert pickle.loads(stored).session_id == browser.session_id  # noqa: S301 (our own)
+
+
+def test_browser_of_somebody_else_that_has_the_name_goes_on(hook, kernel_emulator):
+    options = {"name": "shared", "tags": {"team": "pricing"}}
+    hook.browsers.create(**options)
+    with pytest.raises(KernelConflictError), hook.browser(**options):
+        pass
+    assert [each.is_active for each in kernel_emulator.browsers] == [True]

@@ -53,16 +53,19 @@ def start_browser(
     start_timeout: float = DEFAULT_START_TIMEOUT,
     places: Callable[[], Flow[Places]] | None = None,
     on_wait: Callable[[KernelError], None] = lambda error: None,
+    mark: Mapping[str, str] | None = None,
 ) -> Flow[BrowserSession]:
     """
     Start a browser, never twice; while Kernel has no place for it, or refuses connections, wait.
 
-    A 409 for the body's own ``name`` means that an earlier create was taken whose answer got lost, if the tags of
-    the browser that has the name are those of the body. Then that one is returned.
+    A 409 for the body's own ``name`` means that an earlier create was taken whose answer got lost, if the browser
+    that has the name has the tags of the ``mark``, too. Then that one is returned. Without a mark, a browser that
+    has the name is somebody else's, whatever its tags.
 
     :param start_timeout: for how long to wait for a place, in seconds.
     :param places: fetches what to say about the limit.
     :param on_wait: called before each pause.
+    :param mark: those of the body's tags that no other start gives.
     :raises KernelBrowserLimitError: when there was no place in that time. Nothing was started.
     :raises KernelConflictError: when another browser has the name.
     :raises KernelAmbiguousStartError: when Kernel may have started it although no usable answer came.
@@ -75,7 +78,7 @@ def start_browser(
         try:
             return (yield from request)
         except KernelConflictError as error:
-            own = yield from _own(body, error)
+            own = yield from _own(body.get("name"), mark, error)
             if own is not None:
                 return own
             problem: KernelError = error
@@ -95,9 +98,8 @@ def start_browser(
         pause = min(pause * 2, _PAUSES[1])
 
 
-def _own(body: Mapping[str, Any], conflict: KernelConflictError) -> Flow[BrowserSession | None]:
-    """Return the browser that has the name, if it is the body's own; ``None`` if the name is about to be free."""
-    name = body.get("name")
+def _own(name: Any, mark: Mapping[str, str] | None, conflict: KernelConflictError) -> Flow[BrowserSession | None]:
+    """Return the browser that has the name, if it is this start's own; ``None`` if the name is about to be free."""
     if not name:
         raise conflict
     try:
@@ -108,7 +110,7 @@ def _own(body: Mapping[str, Any], conflict: KernelConflictError) -> Flow[Browser
         raise KernelAmbiguousStartError(f"Whose browser {name} is cannot be found out: {error}") from error
     except KernelError as error:
         raise KernelAmbiguousStartError(f"Whose browser {name} is cannot be found out: {error}") from error
-    if found.name == name and has_tags(found, body.get("tags") or {}):
+    if mark and found.name == name and has_tags(found, mark):
         return found
     raise conflict
 

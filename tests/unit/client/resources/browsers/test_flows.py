@@ -40,7 +40,10 @@ def client(kernel_emulator, pauses):
 @pytest.fixture
 def start(client):
     def start(start_timeout=60.0, **options):
-        return client.run(flows.start_browser(browser_body(**options), start_timeout=start_timeout, places=places))
+        flow = flows.start_browser(
+            browser_body(**options), start_timeout=start_timeout, places=places, mark=options.get("tags")
+        )
+        return client.run(flow)
 
     return start
 
