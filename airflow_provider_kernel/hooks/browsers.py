@@ -181,13 +181,14 @@ class KernelBrowsers:
         """Stop a recording. Stop it before the session ends."""
         self._client().send(machine.stop_replay(session_id, replay_id))
 
-    def download_replay(self, session_id: str, replay_id: str) -> bytes | None:
+    def download_replay(self, session_id: str, replay_id: str, *, patience: float = 0.0) -> bytes | None:
         """
         Fetch a recording, an MP4 file.
 
-        :return: ``None`` while Kernel still prepares it.
+        :param patience: for how long to wait until Kernel has prepared it, in seconds.
+        :return: ``None`` if it is not ready in that time.
         """
-        return self._client().send(machine.download_replay(session_id, replay_id))
+        return self._client().run(flows.download_replay(session_id, replay_id, patience=patience))
 
     def _use(self, session_id: str, request: Request[T]) -> T:
         return self._client().run(flows.using(session_id, request))

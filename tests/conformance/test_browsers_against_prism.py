@@ -13,6 +13,7 @@ from conformance.prism import BROWSERS
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.response import done
 from airflow_provider_kernel.client.resources.browsers import machine, requests
 from airflow_provider_kernel.client.resources.browsers.options import browser_body
 
@@ -59,6 +60,8 @@ OPERATIONS = {
 #: Those that Prism can judge: it does not read the names of the parts of an upload, ``files[0][file]``. The
 #: official SDK sends the same ones in ``tests/contract``.
 READ = [each for each in OPERATIONS if not each[1].endswith("/fs/upload")]
+#: Those whose example of Prism's is the word "string": it makes neither base64 nor pictures.
+WITHOUT_EXAMPLE = ("/process/exec", "/computer/screenshot")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def documented():
 
 
 def test_prism_rejects_what_the_description_does_not_allow(prism, send):
-    wrong = Request("POST", "/browsers", requests.nothing, body=json.dumps({"timeout_seconds": 1}).encode())
+    wrong = Request("POST", "/browsers", done, body=json.dumps({"timeout_seconds": 1}).encode())
     with pytest.raises(errors.KernelBadRequestError):
         send(prism, wrong)
     assert prism.verdicts[-1][1]
@@ -123,5 +126,7 @@ def test_every_documented_answer_is_understood(judged, send, method, path, statu
     except errors.KernelAPIError as error:
         # Prism gives no files, and says so with a 500 or a 406.
         assert error.status_code == status or (status == 200 and error.status_code in (406, 500))  # noqa: PT017
+    except errors.KernelResponseError as error:
+        assert (path.endswith(WITHOUT_EXAMPLE), error.status_code, status) == (True, 200, 200)  # noqa: PT017
     else:
         assert status < 300

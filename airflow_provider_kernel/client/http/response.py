@@ -93,10 +93,19 @@ def rows_of(model: type[M]) -> Callable[[Response], list[M]]:
 
 def content(response: Response) -> bytes:
     """Return a body that is a file."""
-    if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
-        # What answers with a page is a proxy: the files of a browser come without their own type.
-        raise ValueError("it is a page, not a file")
+    refuse_page(response)
     return response.body
+
+
+def done(response: Response) -> None:
+    """Parse an answer that says only that something was done, which the page of a proxy does not say."""
+    refuse_page(response)
+
+
+def refuse_page(response: Response) -> None:
+    """Refuse a page: what answers with one is a proxy. The API sends none, nor do the machines of browsers."""
+    if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
+        raise ValueError("it is a page")
 
 
 def is_event_stream(status_code: int, headers: Mapping[str, str]) -> bool:

@@ -45,6 +45,8 @@ Places = tuple[int | None, int | None]
 _PAUSES = (1.0, 15.0)
 #: Between two looks for a file.
 _FILE_PAUSE = 0.25
+#: Between two looks for a recording, where Kernel does not say when to look.
+_REPLAY_PAUSE = 1.0
 
 
 def start_browser(
@@ -212,6 +214,22 @@ def read_file(session_id: str, path: str, *, patience: float = 0.0) -> Flow[byte
         yield Sleep(_FILE_PAUSE)
 
 
+def download_replay(session_id: str, replay_id: str, *, patience: float = 0.0) -> Flow[bytes | None]:
+    """
+    Fetch a recording, an MP4 file.
+
+    :param patience: for how long to wait until Kernel has prepared it, in seconds.
+    :return: ``None`` if it is not ready in that time.
+    """
+    ends_at = time.monotonic() + patience
+    while isinstance(found := (yield from machine.download_replay(session_id, replay_id)), machine.Pending):
+        pause = max(_REPLAY_PAUSE, found.retry_after or 0.0)
+        if time.monotonic() + pause > ends_at:
+            return None
+        yield Sleep(pause)
+    return found
+
+
 def run_script(
     session_id: str,
     code: str,
@@ -246,8 +264,9 @@ def run_command(
     try:
         result = yield from using(session_id, request)
     except KernelServerError as error:
-        # Kernel answers with 500 for a command whose time is over, and for one that cannot be started.
-        if "timed out" in (error.message or "").lower():
+        # Kernel answers with 500 for a command whose time is over, and for one that cannot be started. A proxy
+        # whose own time is over has another status, and the command goes on.
+        if error.status_code == 500 and "timed out" in (error.message or "").lower():
             raise KernelCommandTimeoutError(
                 f"The command took longer than {timeout_seconds} s, and was killed: {error}"
             ) from error

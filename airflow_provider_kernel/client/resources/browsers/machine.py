@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kernel.client import errors
@@ -18,7 +19,14 @@ from airflow_provider_kernel.client.http.request import (
     path_segment,
     query_parameters,
 )
-from airflow_provider_kernel.client.http.response import Response, content, json_of, nothing, rows_of
+from airflow_provider_kernel.client.http.response import (
+    Response,
+    content,
+    done,
+    json_of,
+    parse_retry_after,
+    rows_of,
+)
 from airflow_provider_kernel.client.resources.browsers.models import (
     CommandResult,
     FileInfo,
@@ -46,6 +54,18 @@ _files = rows_of(FileInfo)
 _replays = rows_of(Replay)
 
 _BINARY = "application/octet-stream"
+_PNG = b"\x89PNG"
+
+
+@dataclass
+class Pending:
+    """
+    A recording that Kernel still prepares.
+
+    :param retry_after: when Kernel wants to be asked again, in seconds.
+    """
+
+    retry_after: float | None
 
 
 def execute_playwright(
@@ -89,11 +109,15 @@ def exec_command(
     """
     if not is_whole_number(timeout_seconds) or timeout_seconds < 1:
         raise errors.KernelInputError(f"timeout_seconds is {short_repr(timeout_seconds)}; it takes seconds from 1")
+    if isinstance(args, (str, bytes)) or not isinstance(args, Sequence) or not all(map(_is_sendable, args)):
+        raise errors.KernelInputError(f"args is {short_repr(args)}; it takes a list of texts")
     body: dict[str, Any] = {"command": check_code("command", command), "args": list(args)}
     body["timeout_sec"] = timeout_seconds
     if cwd is not None:
         body["cwd"] = check_path("cwd", cwd)
     if env:
+        if not isinstance(env, Mapping) or not all(map(_is_sendable, (*env, *env.values()))):
+            raise errors.KernelInputError("env takes a mapping of text to text")  # without its values
         body["env"] = dict(env)
     return Request(
         "POST",
@@ -113,7 +137,7 @@ def read_file(session_id: str, path: str) -> Request[bytes]:
 def write_file(session_id: str, path: str, data: bytes) -> Request[None]:
     """``PUT /browsers/{id}/fs/write_file``: write a file, in place of one that is there."""
     where, query = _file_place(session_id, "write_file", path)
-    return Request("PUT", where, nothing, query=query, body=data, content_type=_BINARY)
+    return Request("PUT", where, done, query=query, body=_check_data("data", data), content_type=_BINARY)
 
 
 def list_files(session_id: str, path: str) -> Request[list[FileInfo]]:
@@ -132,6 +156,8 @@ def upload_files(session_id: str, files: Mapping[str, bytes]) -> Request[None]:
 
     :param files: the contents by path.
     """
+    if not files:
+        raise errors.KernelInputError("files is empty; it takes the contents by path")
     boundary = secrets.token_hex(16)
     parts: list[bytes] = []
     for number, (path, data) in enumerate(files.items()):
@@ -140,14 +166,14 @@ def upload_files(session_id: str, files: Mapping[str, bytes]) -> Request[None]:
         parts += [
             f'{head}[dest_path]"\r\n\r\n{path}\r\n'.encode(),
             f'{head}[file]"; filename="file{number}"\r\nContent-Type: {_BINARY}\r\n\r\n'.encode(),
-            data,
+            _check_data(f"files[{short_repr(path)}]", data),
             b"\r\n",
         ]
     parts.append(f"--{boundary}--\r\n".encode())
     return Request(
         "POST",
         f"{browser_path(session_id)}/fs/upload",
-        nothing,
+        done,
         body=b"".join(parts),
         content_type=f"multipart/form-data; boundary={boundary}",
     )
@@ -155,8 +181,15 @@ def upload_files(session_id: str, files: Mapping[str, bytes]) -> Request[None]:
 
 def take_screenshot(session_id: str) -> Request[bytes]:
     """``POST /browsers/{id}/computer/screenshot``: the screen, as a PNG."""
+
+    def parse(response: Response) -> bytes:
+        picture = content(response)
+        if not picture.startswith(_PNG):
+            raise ValueError("it is no PNG")
+        return picture
+
     return Request(
-        "POST", f"{browser_path(session_id)}/computer/screenshot", content, body=json_body({}), accept="image/png"
+        "POST", f"{browser_path(session_id)}/computer/screenshot", parse, body=json_body({}), accept="image/png"
     )
 
 
@@ -181,18 +214,20 @@ def list_replays(session_id: str) -> Request[list[Replay]]:
 
 def stop_replay(session_id: str, replay_id: str) -> Request[None]:
     """``POST /browsers/{id}/replays/{replay_id}/stop``. A second stop changes nothing."""
-    return Request("POST", f"{_replay_path(session_id, replay_id)}/stop", nothing)
+    return Request("POST", f"{_replay_path(session_id, replay_id)}/stop", done)
 
 
-def download_replay(session_id: str, replay_id: str) -> Request[bytes | None]:
+def download_replay(session_id: str, replay_id: str) -> Request[bytes | Pending]:
     """
-    ``GET /browsers/{id}/replays/{replay_id}``: the recording, an MP4 file.
+    ``GET /browsers/{id}/replays/{replay_id}``: the recording, an MP4 file, or when to ask again.
 
-    :return: ``None`` while Kernel still prepares it.
+    A 202 has no body. It is no empty recording.
     """
 
-    def parse(response: Response) -> bytes | None:
-        return None if response.status_code == 202 else content(response)
+    def parse(response: Response) -> bytes | Pending:
+        if response.status_code == 202:
+            return Pending(parse_retry_after(response.headers.get("retry-after")))
+        return content(response)
 
     return Request("GET", _replay_path(session_id, replay_id), parse, accept="video/mp4")
 
@@ -202,6 +237,16 @@ def check_path(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or not is_unicode(value):
         raise errors.KernelInputError(f"{what} is {short_repr(value)}; it takes an absolute path in the machine")
     return value
+
+
+def _is_sendable(value: Any) -> bool:
+    return isinstance(value, str) and is_unicode(value)
+
+
+def _check_data(what: str, value: Any) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise errors.KernelInputError(f"{what} is {type(value).__name__}; it takes bytes. Encode a text first")
+    return bytes(value)
 
 
 def _file_request(

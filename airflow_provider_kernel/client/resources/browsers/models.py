@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from airflow_provider_kernel.client.http.model import ApiModel, Name
+
+
+def _check_base64(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"is no base64: {error}") from None
+    return text
+
+
+Base64 = Annotated[str, AfterValidator(_check_base64)]
 
 
 class BrowserUsage(ApiModel):
@@ -109,18 +120,20 @@ class CommandResult(ApiModel):
     :param duration_ms: how long it ran, in milliseconds.
     """
 
+    strict_fields: ClassVar[frozenset[str]] = frozenset({"exit_code", "stdout_b64", "stderr_b64"})
+
     exit_code: int | None = None
     duration_ms: int | None = None
-    stdout_b64: str | None = Field(default=None, repr=False)
-    stderr_b64: str | None = Field(default=None, repr=False)
+    stdout_b64: Base64 | None = Field(default=None, repr=False)
+    stderr_b64: Base64 | None = Field(default=None, repr=False)
 
     @property
     def stdout(self) -> bytes:
-        return _decoded(self.stdout_b64)
+        return base64.b64decode(self.stdout_b64 or "")
 
     @property
     def stderr(self) -> bytes:
-        return _decoded(self.stderr_b64)
+        return base64.b64decode(self.stderr_b64 or "")
 
 
 class FileInfo(ApiModel):
@@ -145,10 +158,3 @@ class Replay(ApiModel):
     started_at: str | None = None
     finished_at: str | None = None
     replay_view_url: str | None = Field(default=None, repr=False)
-
-
-def _decoded(text: str | None) -> bytes:
-    try:
-        return base64.b64decode(text or "", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"The output of the command is not base64: {error}") from None

@@ -7,17 +7,19 @@ argument. What runs inside a browser stands in :mod:`airflow_provider_kernel.cli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
 from airflow_provider_kernel.client.http.request import Request, json_body, path_segment, query_parameters
-from airflow_provider_kernel.client.http.response import Response, json_of, nothing
+from airflow_provider_kernel.client.http.response import Response, done, json_of
 from airflow_provider_kernel.client.resources.browsers.models import BrowserSession
 from airflow_provider_kernel.client.resources.browsers.options import check_tags
 from airflow_provider_kernel.client.retry import Resend
-from airflow_provider_kernel.client.sanitize import short_repr
+from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
+from airflow_provider_kernel.client.validation import is_unicode
 
 _session = json_of(BrowserSession)
 _sessions = page_of(BrowserSession)
@@ -64,15 +66,8 @@ def get_browser(id_or_name: str, *, include_deleted: bool = False) -> Request[Br
 
     :param include_deleted: whether to show one that has ended, too; by its id.
     """
-
-    def parse(response: Response) -> BrowserSession:
-        found = _session(response)
-        if id_or_name not in (found.session_id, found.name):
-            raise ValueError(f"it is that of browser {found.session_id}, not of {id_or_name}")
-        return found
-
     query = query_parameters(include_deleted="true" if include_deleted else None)
-    return Request("GET", browser_path(id_or_name), parse, query=query)
+    return Request("GET", browser_path(id_or_name), _session_of(id_or_name), query=query)
 
 
 def update_browser(id_or_name: str, **fields: Any) -> Request[BrowserSession]:
@@ -81,7 +76,17 @@ def update_browser(id_or_name: str, **fields: Any) -> Request[BrowserSession]:
 
     :param fields: of the API: ``name``, ``tags`` (the whole set), ``proxy``, ``profile``, ``viewport``, and others.
     """
-    return Request("PATCH", browser_path(id_or_name), _session, body=json_body(fields))
+    try:
+        body = json_body(fields)
+        is_text = is_unicode(json.dumps(fields, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise errors.KernelInputError(
+            f"{', '.join(fields)} must be values that JSON can hold: {sanitize_line(str(error))}"
+        ) from None
+    if not is_text:
+        raise errors.KernelInputError(f"{', '.join(fields)} hold half a surrogate pair, which is no text")
+    # By its former name it is found once more, and answers with the new one.
+    return Request("PATCH", browser_path(id_or_name), _session_of(id_or_name, fields.get("name")), body=body)
 
 
 def delete_browser(id_or_name: str) -> Request[None]:
@@ -90,7 +95,20 @@ def delete_browser(id_or_name: str) -> Request[None]:
 
     Prefer the id: after the end, a name may belong to another session.
     """
-    return Request("DELETE", browser_path(id_or_name), nothing)
+    return Request("DELETE", browser_path(id_or_name), done)
+
+
+def _session_of(*names: str | None) -> Callable[[Response], BrowserSession]:
+    """Build the parser of an answer about a certain session, by its id or one of its names."""
+    wanted = [name for name in names if name]
+
+    def parse(response: Response) -> BrowserSession:
+        found = _session(response)
+        if found.session_id not in wanted and found.name not in wanted:
+            raise ValueError(f"it is that of browser {found.session_id}, not of {wanted[0]}")
+        return found
+
+    return parse
 
 
 def browser_path(id_or_name: str) -> str:
