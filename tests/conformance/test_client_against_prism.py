@@ -306,8 +306,10 @@ class TestTasksAndHook:
             hook.get_invocation("abc")
             hook.list_invocation_browsers("abc")
             hook.delete_invocation_browsers("abc")
-            list(hook.list_invocations(app_name="shop", since="5m"))
-            list(hook.list_apps(app_name="shop"))
+            with suppress(errors.KernelResponseError):  # random headers may say that an empty page is not the last
+                list(hook.list_invocations(app_name="shop", since="5m"))
+            with suppress(errors.KernelResponseError):
+                list(hook.list_apps(app_name="shop"))
             with suppress(KernelInvocationFinishedError):
                 hook.complete_invocation("abc", {"a": 1})
             hook.cancel_invocation("abc")

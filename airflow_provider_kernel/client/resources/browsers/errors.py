@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.sanitize import sanitize_line
 
+#: The fields of a session that carry its token.
+SECRETS = ("cdp_ws_url", "webdriver_ws_url", "browser_live_view_url", "base_url")
+
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.browsers.models import BrowserSession, ScriptResult
 
@@ -26,7 +29,8 @@ class KernelBrowserGoneError(KernelError):
     def __init__(self, session_id: str, session: BrowserSession | None = None) -> None:
         super().__init__(f"Browser {session_id} has ended{_facts(session)}")
         self.session_id = session_id
-        self.session = session
+        # Without its addresses: an error is stored, and travels between processes.
+        self.session = None if session is None else session.model_copy(update=dict.fromkeys(SECRETS))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.session_id, self.session), self.__dict__)

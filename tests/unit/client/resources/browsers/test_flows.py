@@ -1,5 +1,7 @@
 """What takes more than one request, against the emulator."""
 
+import pickle
+
 import pytest
 
 from airflow_provider_kernel.client import (
@@ -147,6 +149,7 @@ class TestEnd:
         assert f"at {kernel_emulator.browsers[0].ended_at}" in text
         assert "Kernel does not say why" in text
         assert "Raise idle_timeout" in text
+        assert b"jwt=" not in pickle.dumps(error.value)
 
     def test_missing_file_of_a_browser_that_runs_is_not_found(self, client, start):
         with pytest.raises(KernelNotFoundError):
