@@ -52,6 +52,10 @@ class _WebSocket(WebSocketsSansIOProtocol):
         self.app_state = {**self.app_state, CONNECTION: self}
 
     async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.http.response.start":
+            # uvicorn writes its own beside it; before 0.50, clients got both, and refused the answer.
+            headers = [header for header in message.get("headers", ()) if header[0].lower() != b"content-length"]
+            message = {**message, "headers": headers}
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             # The handshake was refused; uvicorn would log that it is missing.
