@@ -1,7 +1,7 @@
 """
 What ``@task.kernel_browser`` adds to a page: from ``execute`` to the first action, beside the bare official SDK.
 
-    uv run --group browser python tests/benchmarks/browser.py [--rounds 30]
+    uv run python tests/benchmarks/browser.py [--rounds 30]
 
 Kernel is the emulator, in a process of its own, with one Chromium that runs already and serves all sessions: what a
 browser takes to start is Kernel's time, and is left out on both sides. The two take turns:
