@@ -18,7 +18,7 @@ def test_dagrun_timeout(scenario):
 
 
 @pytest.mark.row("5", "execution_timeout", celery=True, naive_fails=[DEFERRABLE])
-@pytest.mark.modes(BLOCKING, DEFERRABLE, MAPPED)
+@pytest.mark.modes(BLOCKING, DEFERRABLE, full=(MAPPED,))
 def test_execution_timeout(scenario):
     run = scenario("timeout").until_waiting()
     run.act(at=run.until_noted("execute")["at"] + EXECUTION_TIMEOUT)
@@ -52,7 +52,7 @@ def test_trigger_crashes(scenario):
 
 
 @pytest.mark.row("20", "succeeds")
-@pytest.mark.modes(BLOCKING, DEFERRABLE, MAPPED)
+@pytest.mark.modes(BLOCKING, DEFERRABLE, full=(MAPPED,))
 def test_success_returns_the_output(scenario):
     run = scenario("short")
     run.until_state("success")

@@ -17,7 +17,7 @@ def test_marked_failed(scenario):
 
 
 @pytest.mark.row("1", "DAG run marked failed", celery=True)
-@pytest.mark.modes(BLOCKING, DEFERRABLE, MAPPED)
+@pytest.mark.modes(BLOCKING, DEFERRABLE, full=(MAPPED,))
 def test_dag_run_marked_failed(scenario):
     run = scenario("plain").until_waiting()
     run.mark_run("failed")
@@ -28,7 +28,7 @@ def test_dag_run_marked_failed(scenario):
 
 
 @pytest.mark.row("2", "marked success", celery=True)
-@pytest.mark.modes(BLOCKING, DEFERRABLE, MAPPED)
+@pytest.mark.modes(BLOCKING, DEFERRABLE, full=(MAPPED,))
 def test_marked_success(scenario):
     run = scenario("plain").until_waiting()
     run.mark("success")
