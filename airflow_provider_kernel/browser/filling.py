@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_kernel.client.errors import KernelInputError
 
@@ -44,7 +44,7 @@ def without_filled(function: Callable[..., Any]) -> Callable[..., Any]:
     reduced = signature.replace(parameters=others)
 
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         values = _values.get()
         if values is None:
             return function(*args, **kwargs)
@@ -56,9 +56,15 @@ def without_filled(function: Callable[..., Any]) -> Callable[..., Any]:
         full = inspect.BoundArguments(signature, in_order)
         return function(*full.args, **full.kwargs)
 
-    wrapper.__signature__ = reduced  # type: ignore[attr-defined]
+    # Airflow runs a generator to its end, but only where it sees that the function makes one.
+    @functools.wraps(function)
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        return (yield from call(*args, **kwargs))
+
+    wrapper: Any = generate if inspect.isgeneratorfunction(function) else call
+    wrapper.__signature__ = reduced
     setattr(wrapper, _ATTRIBUTE, names)
-    return wrapper
+    return cast("Callable[..., Any]", wrapper)
 
 
 def filled_of(function: Any) -> tuple[str, ...]:

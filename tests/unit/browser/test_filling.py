@@ -80,6 +80,22 @@ def test_async_function_stays_async():
     assert inspect.iscoroutinefunction(inspect.unwrap(without_filled(fetch)))
 
 
+def test_generator_function_stays_one_and_returns_its_result():
+    # Airflow's runner of functions exhausts it, for the events of assets that it yields.
+    def crawl(page, url):
+        yield "metadata"
+        return page, url
+
+    wrapped = without_filled(crawl)
+    assert inspect.isgeneratorfunction(wrapped)
+    with filling(page=PAGE):
+        steps = wrapped("u")
+        assert next(steps) == "metadata"
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+    assert end.value.value == (PAGE, "u")
+
+
 def test_variable_arguments_named_page_are_not_filled():
     def function(*page, **browser):
         return page, browser
