@@ -200,7 +200,7 @@ class OwnedBrowser(EndableBrowser):
                     "former try, and starts none"
                 )
             log.info("Ending browser %s, which a former try of this task has left", found.session_id)
-            yield from flows.end_browser(found.session_id)
+            yield from _end(found.session_id, patience=0.0)
             were_there = True
         return were_there
 

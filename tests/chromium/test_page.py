@@ -63,6 +63,12 @@ def test_rows_of_a_page_are_the_result(run, kernel_emulator, execution_api, note
     assert_browser_was_deleted(kernel_emulator)
 
 
+def test_generator_function_has_its_page_to_its_end(run, kernel_emulator, execution_api, notes):
+    run("generated_prices")
+    assert execution_api.xcoms["return_value"] == ["20", "15"]
+    assert_browser_was_deleted(kernel_emulator)
+
+
 def test_download_of_a_page_is_fetched_under_its_own_name(run, execution_api, notes):
     run("download")
     assert execution_api.xcoms["return_value"] == "paid"

@@ -31,6 +31,12 @@ with DAG("pages", schedule=None):
         return [{"price": int(row.inner_text())} for row in page.locator(".price").all()]
 
     @task.kernel_browser
+    def generated_prices(page):
+        yield "what Airflow takes no notice of"
+        page.goto(PRICES)
+        return page.locator(".price").all_inner_texts()
+
+    @task.kernel_browser
     def download(page, browser):
         page.goto(DOWNLOAD)
         with page.expect_download() as started:
@@ -86,6 +92,7 @@ with DAG("pages", schedule=None):
 
     (
         prices()
+        >> generated_prices()
         >> download()
         >> blocked()
         >> stubborn()

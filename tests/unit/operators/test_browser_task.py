@@ -1,5 +1,6 @@
 """The browser of a task process, against the emulator: started once, and ended on every path."""
 
+import json
 import signal
 import threading
 import time
@@ -325,6 +326,20 @@ def test_browser_of_a_lost_start_of_a_crashed_try_is_ended_first(fault, make_tas
     again.task.work = lambda operator, owned: active(kernel_emulator)
     assert again.run().state == "success"
     assert left not in execution_api.xcoms["return_value"]
+    check_promise(kernel_emulator)
+
+
+@pytest.mark.usefixtures("store")
+def test_former_browser_whose_end_takes_longer_than_its_answer_has_time_fails_no_try(
+    make_task, kernel_emulator, monkeypatch
+):
+    connection = json.loads(kernel_emulator.airflow_connection)
+    extra = {**connection.get("extra", {}), "read_timeout": 0.5, "max_attempts": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_KERNEL_DEFAULT", json.dumps({**connection, "extra": extra}))
+    task = make_task(BrowserOperator)
+    leave_a_browser(task, kernel_emulator)
+    kernel_emulator.add_fault(Fault("DELETE", ONE, delay_answer=2.0))
+    assert task.next_try().run().state == "success"
     check_promise(kernel_emulator)
 
 
