@@ -36,7 +36,7 @@ class PageReport:
         self._page: Any = page
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
         self._page.on("console", self._add_message)
-        self._page.on("pageerror", lambda error: self._errors.append(str(error)[:_MAX_CHARACTERS]))
+        self._page.on("pageerror", lambda error: self._add(str(error)))
 
     def log(self, *, give_up: Callable[[], object]) -> None:
         """
@@ -68,11 +68,15 @@ class PageReport:
         address = without_query(self._page.url)
         log.error("The page was %s, title: %s", address, sanitize_line(title, _MAX_CHARACTERS) or "(empty)")
         for text in self._errors:
-            log.error("Its console said: %s", sanitize_line(text, _MAX_CHARACTERS))
+            log.error("Its console said: %s", text)
 
     def _add_message(self, message: Any) -> None:
         if message.type == "error":
-            self._errors.append(message.text[:_MAX_CHARACTERS])
+            self._add(message.text)
+
+    def _add(self, text: str) -> None:
+        # Cut only after secrets are masked: half of one is not known to be one.
+        self._errors.append(sanitize_line(text, _MAX_CHARACTERS))
 
 
 def without_query(address: str) -> str:
