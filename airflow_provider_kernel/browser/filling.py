@@ -72,6 +72,11 @@ def filled_of(function: Any) -> tuple[str, ...]:
     return getattr(function, _ATTRIBUTE, ())
 
 
+def is_async(function: Any) -> bool:
+    """Return whether a function is ``async``, under whatever wrapper."""
+    return inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
 @contextmanager
 def filling(**values: Any) -> Iterator[None]:
     """Fill the parameters of functions that are called in the block."""

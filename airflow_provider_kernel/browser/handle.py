@@ -60,7 +60,8 @@ class KernelBrowser:
         :raises KernelBrowserGoneError: when the browser ended in the block.
         """
         from airflow_provider_kernel.browser.failure import meaning_of
-        from airflow_provider_kernel.browser.page import Connection, connected, require_playwright
+        from airflow_provider_kernel.browser.installed import require_playwright
+        from airflow_provider_kernel.browser.page import Connection, connected
 
         require_playwright()
         connection = Connection()

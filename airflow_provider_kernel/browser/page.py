@@ -7,7 +7,6 @@ Playwright is imported when a task needs a page, never when a DAG is parsed.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,21 +15,15 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]
 
 from airflow_provider_kernel.browser.handle import DOWNLOADS, mask_address
-from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelConnectionError
+from airflow_provider_kernel.client.errors import KernelConnectionError
 from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.browser.handle import KernelBrowser
 
-INSTALL = "pip install 'airflow-provider-kernel[playwright]'"
-
 #: Under their own names, in the browser's machine: Playwright's own setting names a folder of the worker.
 _DOWNLOADS = {"behavior": "allow", "downloadPath": DOWNLOADS, "eventsEnabled": True}
-
-
-class KernelPlaywrightMissingError(KernelConfigurationError):
-    """Playwright is not installed where the task runs."""
 
 
 class Connection:
@@ -67,24 +60,6 @@ class Connection:
 
     def has_connected(self, remote: Any) -> None:
         self._remote = remote
-
-
-def has_playwright() -> bool:
-    """Return whether Playwright is installed, without importing it."""
-    return importlib.util.find_spec("playwright") is not None
-
-
-def require_playwright() -> None:
-    """
-    Raise where there is no Playwright.
-
-    :raises KernelPlaywrightMissingError: when it is not installed.
-    """
-    if not has_playwright():
-        raise KernelPlaywrightMissingError(
-            f"The function takes a page, and Playwright is not installed on this worker: {INSTALL}. It needs no "
-            "browser there"
-        )
 
 
 @contextmanager

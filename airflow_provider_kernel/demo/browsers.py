@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def what_is_missing() -> str | None:
     """Say what an emulated browser and its page lack here, and how to install it; None if they lack nothing."""
-    from airflow_provider_kernel.browser.page import INSTALL, has_playwright
+    from airflow_provider_kernel.browser.installed import INSTALL, has_playwright
     from airflow_provider_kernel.testing.resources.browsers.chromium import MissingChromiumError, find_chromium
 
     if not has_playwright():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +10,8 @@ from airflow.providers.standard.operators.python import PythonOperator
 
 from airflow_provider_kernel._compat import RUNS_ASYNC_TASKS, AirflowTaskTimeout
 from airflow_provider_kernel.arguments import check_arguments
-from airflow_provider_kernel.browser.filling import filled_of, filling, refuse_given, without_filled
+from airflow_provider_kernel.browser.filling import filled_of, filling, is_async, refuse_given, without_filled
+from airflow_provider_kernel.browser.installed import INSTALL, has_playwright, require_playwright
 from airflow_provider_kernel.browser_arguments import TEMPLATED
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.client.resources.browsers.options import check_start_timeout
@@ -109,7 +108,7 @@ class KernelBrowserTaskOperator(KernelClientMixin, TakesBrowserOptions, PythonOp
         :raises KernelBrowserGoneError: when the browser ended while the function used it.
         """
         from airflow_provider_kernel.browser.handle import KernelBrowser
-        from airflow_provider_kernel.browser.page import Connection, require_playwright
+        from airflow_provider_kernel.browser.page import Connection
         from airflow_provider_kernel.operators._browser_task import own_browser
 
         self._begin_run()
@@ -154,7 +153,7 @@ class KernelBrowserTaskOperator(KernelClientMixin, TakesBrowserOptions, PythonOp
 
     @property
     def _is_async(self) -> bool:
-        return inspect.iscoroutinefunction(inspect.unwrap(self.python_callable))
+        return is_async(self.python_callable)
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()
@@ -195,10 +194,8 @@ class _Use:
                 with filling(browser=self._browser, page=page):
                     yield
             except (Exception, AirflowTaskTimeout) as error:
-                if self._is_killed() or self._connection.is_of_another_process:
-                    raise
-                self._explain(error)
-                report.log(give_up=self._connection.end)
+                if self._explain(error):
+                    report.log(give_up=self._connection.end)
                 raise
 
     @asynccontextmanager
@@ -213,18 +210,23 @@ class _Use:
                 with filling(browser=self._browser, page=page):
                     yield
             except (Exception, AirflowTaskTimeout) as error:
-                if self._is_killed() or self._connection.is_of_another_process:
-                    raise
-                self._explain(error)
-                await report.alog()
+                if self._explain(error):
+                    await report.alog()
                 raise
 
-    def _explain(self, error: BaseException) -> None:
-        """Raise what an error of Playwright means, if the browser is gone or the connection to it."""
+    def _explain(self, error: BaseException) -> bool:
+        """
+        Raise what an error of Playwright means, if the browser is gone or the connection to it.
+
+        :return: whether the page can say more: not after a kill, nor in a process that was forked from the task's.
+        """
         from airflow_provider_kernel.browser.failure import meaning_of
 
+        if self._is_killed() or self._connection.is_of_another_process:
+            return False
         if (meaning := meaning_of(error, self._browser, self._connection)) is not None:
             raise meaning from error
+        return True
 
 
 def check_function(function: Any) -> None:
@@ -233,14 +235,14 @@ def check_function(function: Any) -> None:
 
     :raises KernelInputError: for an ``async`` function on an Airflow that runs none.
     """
-    if not RUNS_ASYNC_TASKS and inspect.iscoroutinefunction(inspect.unwrap(function)):
+    if not RUNS_ASYNC_TASKS and is_async(function):
         raise KernelInputError(
             f"{function.__name__} is async, which Airflow runs from version 3.2 on. Write it without async, or "
             "upgrade Airflow"
         )
-    if "page" in filled_of(function) and importlib.util.find_spec("playwright") is None:
+    if "page" in filled_of(function) and not has_playwright():
         log.warning(
-            "%s takes a page, and Playwright is not installed here. Where the task runs it needs it: pip install "
-            "'airflow-provider-kernel[playwright]'",
+            "%s takes a page, and Playwright is not installed here. Where the task runs it needs it: %s",
             function.__name__,
+            INSTALL,
         )

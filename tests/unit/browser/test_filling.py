@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from airflow_provider_kernel.browser.filling import filled_of, filling, refuse_given, without_filled
+from airflow_provider_kernel.browser.filling import filled_of, filling, is_async, refuse_given, without_filled
 from airflow_provider_kernel.client.errors import KernelInputError
 
 PAGE, BROWSER = object(), object()
@@ -77,7 +77,7 @@ def test_async_function_stays_async():
     async def fetch(page, url):
         return page, url
 
-    assert inspect.iscoroutinefunction(inspect.unwrap(without_filled(fetch)))
+    assert is_async(without_filled(fetch))
 
 
 def test_generator_function_stays_one_and_returns_its_result():

@@ -125,12 +125,12 @@ class TestArguments:
 
 class TestFunctions:
     def test_missing_playwright_is_a_warning_when_the_dag_is_parsed(self, monkeypatch, caplog):
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(module, "has_playwright", lambda: False)
         task.kernel_browser(prices)("u")
         assert "pip install 'airflow-provider-kernel[playwright]'" in caplog.text
 
     def test_function_without_a_page_needs_no_playwright(self, monkeypatch, caplog):
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(module, "has_playwright", lambda: False)
         task.kernel_browser(lambda browser: None)
         assert not caplog.records
 

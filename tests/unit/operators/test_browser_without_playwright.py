@@ -4,7 +4,7 @@ from airflow.sdk import DAG
 from support.execution_api import ExecutionAPI, task_instance
 from support.in_process import run_task
 
-from airflow_provider_kernel.browser import page as module
+from airflow_provider_kernel.browser import installed
 from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 
 
@@ -15,7 +15,7 @@ def run(function):
 
 
 def test_task_fails_before_there_is_a_browser_and_without_a_retry(kernel_connection, kernel_emulator, monkeypatch):
-    monkeypatch.setattr(module, "has_playwright", lambda: False)
+    monkeypatch.setattr(installed, "has_playwright", lambda: False)
     result = run(lambda page: None)
     assert result.state == "failed"
     assert "pip install 'airflow-provider-kernel[playwright]'" in str(result.error)
@@ -23,6 +23,6 @@ def test_task_fails_before_there_is_a_browser_and_without_a_retry(kernel_connect
 
 
 def test_function_without_a_page_runs(kernel_connection, kernel_emulator, monkeypatch):
-    monkeypatch.setattr(module, "has_playwright", lambda: False)
+    monkeypatch.setattr(installed, "has_playwright", lambda: False)
     assert run(lambda browser: browser.session_id).state == "success"
     assert kernel_emulator.browsers[0].end_cause == "deleted"
