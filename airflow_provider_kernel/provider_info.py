@@ -33,28 +33,30 @@ _CONFIG: dict[str, Any] = {
     },
 }
 
+_INTEGRATION = "Kernel"
+#: The modules of each kind, as Airflow names the kinds.
+_MODULES = {
+    "hooks": ["airflow_provider_kernel.hooks.kernel"],
+    "operators": [
+        "airflow_provider_kernel.operators.browser",
+        "airflow_provider_kernel.operators.invocation",
+        "airflow_provider_kernel.operators.invocation_task",
+        "airflow_provider_kernel.operators.orphans",
+        "airflow_provider_kernel.operators.playwright",
+    ],
+    "sensors": ["airflow_provider_kernel.sensors.invocation"],
+    "triggers": [
+        "airflow_provider_kernel.triggers.finished",
+        "airflow_provider_kernel.triggers.invocation",
+    ],
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata for the entry point ``apache_airflow_provider``."""
     from airflow_provider_kernel import __version__
     from airflow_provider_kernel.connection_form import conn_fields, ui_field_behaviour
 
-    integration = "Kernel"
-    modules_of = {
-        "hooks": ["airflow_provider_kernel.hooks.kernel"],
-        "operators": [
-            "airflow_provider_kernel.operators.browser",
-            "airflow_provider_kernel.operators.invocation",
-            "airflow_provider_kernel.operators.invocation_task",
-            "airflow_provider_kernel.operators.orphans",
-            "airflow_provider_kernel.operators.playwright",
-        ],
-        "sensors": ["airflow_provider_kernel.sensors.invocation"],
-        "triggers": [
-            "airflow_provider_kernel.triggers.finished",
-            "airflow_provider_kernel.triggers.invocation",
-        ],
-    }
     return {
         "package-name": "airflow-provider-kernel",
         "name": "Kernel",
@@ -64,7 +66,7 @@ def get_provider_info() -> dict[str, Any]:
         "versions": [__version__],
         "integrations": [
             {
-                "integration-name": integration,
+                "integration-name": _INTEGRATION,
                 "external-doc-url": "https://www.kernel.sh/docs",
                 # Drawn for this package; see the folder integration-logos.
                 "logo": "/integration-logos/airflow-provider-kernel.svg",
@@ -72,8 +74,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         **{
-            kind: [{"integration-name": integration, "python-modules": modules}]
-            for kind, modules in modules_of.items()
+            kind: [{"integration-name": _INTEGRATION, "python-modules": modules}]
+            for kind, modules in _MODULES.items()
         },
         "notifications": ["airflow_provider_kernel.notifications.kernel.KernelInvocationNotifier"],
         "task-decorators": [

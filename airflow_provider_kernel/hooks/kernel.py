@@ -232,11 +232,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
         :raises KernelError: when it was not started.
         """
         request = requests.create_invocation(
-            app_name,
-            action_name,
-            payload=payload,
-            version=version,
-            async_timeout_seconds=async_timeout_seconds,
+            app_name, action_name, payload=payload, version=version, async_timeout_seconds=async_timeout_seconds
         )
         return self.get_conn().run(flows.start_invocation(request))
 
@@ -269,7 +265,7 @@ class KernelHook(BrowserAccess, SafeLogMixin, BaseHook):
             comes after a short pause, too.
         :param on_browser: called once, with its first browser, if one is found while it runs. Without it, browsers
             are not fetched. If it fails, that is logged, and the wait goes on.
-        :param client: sends the polls in place of the hook's own client, which would open another connection.
+        :param client: sends the polls in place of the hook's own client.
         :return: the invocation, succeeded or failed.
         :raises KernelInvocationTimeoutError: when the deadline has passed.
         :raises KernelLostContactError: when the key was refused for five minutes; without a deadline also when no

@@ -12,7 +12,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 _SECONDS = 30.0
-#: What is both told of a cookie and taken for one.
+#: The fields of a cookie that Chromium both returns and accepts.
 _COOKIE = ("name", "value", "domain", "path", "secure", "httpOnly", "sameSite", "expires", "priority")
 
 
