@@ -26,10 +26,10 @@ from airflow_provider_kernel.client.json_encoding import (
 from airflow_provider_kernel.client.resources.invocations.errors import KernelOutputError, KernelOutputTooLargeError
 from airflow_provider_kernel.client.sanitize import sanitize_line, short_repr
 from airflow_provider_kernel.client.validation import is_unicode
-from airflow_provider_kernel.lifecycle.resource import ownership_key, xcom_key
+from airflow_provider_kernel.lifecycle.names import ownership_key, xcom_key
 
 if TYPE_CHECKING:
-    from airflow_provider_kernel.client.resources.invocations.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 
 #: How deep lists and dicts may be nested. MySQL stores 99 levels, Airflow's link to the supervisor some 200.
 MAX_DEPTH = 90
@@ -66,7 +66,7 @@ _TOO_LARGE = "is a number beyond 64 bits"
 
 
 def hand_on(
-    invocation: Invocation,
+    invocation: InvocationState,
     *,
     output_as: str,
     is_pushed: bool,
@@ -88,7 +88,7 @@ def hand_on(
     return value
 
 
-def _hand_on(invocation: Invocation, *, output_as: str, is_pushed: bool, multiple_outputs: bool) -> Any:
+def _hand_on(invocation: InvocationState, *, output_as: str, is_pushed: bool, multiple_outputs: bool) -> Any:
     if output_as == "json_text":
         return as_json_text(invocation.output)
     if not is_pushed:
@@ -142,7 +142,7 @@ def hand_on_result(
     return value
 
 
-def hand_on_response(invocation: Invocation, *, is_pushed: bool, multiple_outputs: bool) -> Any:
+def hand_on_response(invocation: InvocationState, *, is_pushed: bool, multiple_outputs: bool) -> Any:
     """Turn the output with which an earlier try has ended an invocation into what this try returns."""
     try:
         return hand_on(invocation, output_as="value", is_pushed=is_pushed, multiple_outputs=multiple_outputs)
@@ -322,7 +322,7 @@ def _place(keys: list[Any]) -> str:
     return f"{place[:half]}…{place[-half:]}"
 
 
-def _error(invocation: Invocation, place: str, problem: str, *, advice: str) -> KernelOutputError:
+def _error(invocation: InvocationState, place: str, problem: str, *, advice: str) -> KernelOutputError:
     error = KernelOutputError(
         f"Invocation {invocation.id} succeeded, but its output cannot be put into XCom: {place} {problem}. The "
         "output can still be read with KernelHook.get_invocation"

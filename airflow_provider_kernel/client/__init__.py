@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         KernelClient as KernelClient,
     )
     from airflow_provider_kernel.client.config import KernelConfig as KernelConfig
-    from airflow_provider_kernel.client.destination import Destination as Destination
-    from airflow_provider_kernel.client.errors import (
-        Attempts as Attempts,
+    from airflow_provider_kernel.client.destination import (
         ConnectionProblem as ConnectionProblem,
+        Destination as Destination,
+    )
+    from airflow_provider_kernel.client.errors import (
         KernelAmbiguousStartError as KernelAmbiguousStartError,
         KernelAPIError as KernelAPIError,
         KernelAuthenticationError as KernelAuthenticationError,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus as InvocationStatus
     from airflow_provider_kernel.client.resources.limits import OrgLimits as OrgLimits
     from airflow_provider_kernel.client.retry import (
+        Attempts as Attempts,
         Resend as Resend,
         RetryPolicy as RetryPolicy,
     )
@@ -108,9 +110,9 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "client": "AsyncKernelClient KernelClient",
     "config": "KernelConfig",
-    "destination": "Destination",
+    "destination": "ConnectionProblem Destination",
     "errors": (
-        "Attempts ConnectionProblem KernelAPIError KernelAmbiguousStartError KernelAuthenticationError "
+        "KernelAPIError KernelAmbiguousStartError KernelAuthenticationError "
         "KernelBadRequestError KernelConfigurationError KernelConfigurationUnavailableError "
         "KernelConflictError KernelConnectionError KernelError KernelInputError KernelInvocationKilledError "
         "KernelLostContactError KernelNotFoundError KernelPermissionError KernelRateLimitError "
@@ -135,7 +137,7 @@ _PUBLIC = {
     "resources.invocations.models": "Invocation",
     "resources.invocations.status": "InvocationStatus",
     "resources.limits": "OrgLimits",
-    "retry": "Resend RetryPolicy",
+    "retry": "Attempts Resend RetryPolicy",
     "unset": "UNSET",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -13,7 +13,6 @@ from airflow_provider_kernel.client.flow import EventStream, Flow
 from airflow_provider_kernel.client.http.deadline import Deadline
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response_body import ContentDecoder
-from airflow_provider_kernel.client.http.sse import SSEDecoder
 from airflow_provider_kernel.client.http.transport import Transport
 from airflow_provider_kernel.client.redaction import register_key
 from airflow_provider_kernel.client.safe_logger import SafeLogger
@@ -87,6 +86,8 @@ class BaseClient(HoldsKey):
         return Deadline.of_exchange(self.config.connect_timeout, read_timeout)
 
     def _event_decoder(self, stream: EventStream[E], headers: Mapping[str, str]) -> Callable[[bytes], Iterator[E]]:
+        from airflow_provider_kernel.client.http.sse import SSEDecoder
+
         content, events = ContentDecoder(headers.get("content-encoding", "")), SSEDecoder(stream.idle_timeout)
 
         def feed(chunk: bytes) -> Iterator[E]:

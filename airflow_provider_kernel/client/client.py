@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_kernel.client import flow as flows
 from airflow_provider_kernel.client.base_client import BaseClient
@@ -24,7 +24,7 @@ from airflow_provider_kernel.client.http.answer import aclosing, aread_answer, c
 from airflow_provider_kernel.client.http.concurrency import RequestLimiter
 from airflow_provider_kernel.client.http.log_filter import suppress_logs
 from airflow_provider_kernel.client.http.pagination import Page
-from airflow_provider_kernel.client.http.request import Request, StreamRequest
+from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import is_event_stream
 from airflow_provider_kernel.client.http.transport import (
     AsyncHttpClient,
@@ -36,6 +36,9 @@ from airflow_provider_kernel.client.http.transport import (
 )
 from airflow_provider_kernel.client.per_process import PerProcess
 from airflow_provider_kernel.client.safe_logger import SafeLogger, get_logger
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.http.sse import StreamRequest
 
 T = TypeVar("T")
 E = TypeVar("E")

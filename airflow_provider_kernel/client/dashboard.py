@@ -77,8 +77,3 @@ def dashboard_link(
         link += quote(value, safe="", errors="replace")
         end = place.end()
     return None if first_value_at is None else link + template[end:]
-
-
-def see(link: str | None) -> str:
-    """Return the end of a log line that names a link, if there is one."""
-    return "" if link is None else f"; see {link}"

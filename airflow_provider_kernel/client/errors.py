@@ -1,6 +1,8 @@
 """
 The errors of this package, as one tree. Those of invocations are in ``resources/invocations/errors.py``.
 
+Every DAG file loads them. So what only an error of a request needs is loaded with that.
+
 ::
 
     KernelError
@@ -31,28 +33,16 @@ The errors of this package, as one tree. Those of invocations are in ``resources
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.client.destination import ConnectionProblem as ConnectionProblem, Destination
 from airflow_provider_kernel.client.redaction import mask
 from airflow_provider_kernel.client.sanitize import escape_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-
-@dataclass(frozen=True)
-class Attempts:
-    """How often a request was sent, and the seconds from the first sending to the last answer."""
-
-    count: int
-    seconds: float
-
-    def __str__(self) -> str:
-        times = "1 attempt" if self.count == 1 else f"{self.count} attempts"
-        return f"{times} in {self.seconds:.1f} s"
-
+    from airflow_provider_kernel.client.destination import ConnectionProblem, Destination
+    from airflow_provider_kernel.client.retry import Attempts
 
 #: What to do where something else than the API has answered.
 _OF_FOREIGN = "Check that the connection's host is the Kernel API and that no proxy answers in its place"
@@ -164,16 +154,16 @@ class KernelConnectionError(KernelError):
     An answer that belongs to another request counts as a lost answer, too.
 
     :param sent: whether the request may have reached the server. ``False`` only when no connection was made.
-    :param problem: which step failed.
+    :param problem: which step failed. Default: the network.
     """
 
-    def __init__(
-        self, message: str = "", *, sent: bool = True, problem: ConnectionProblem = ConnectionProblem.NETWORK
-    ) -> None:
+    def __init__(self, message: str = "", *, sent: bool = True, problem: ConnectionProblem | None = None) -> None:
+        from airflow_provider_kernel.client.destination import ConnectionProblem
+
         super().__init__(message)
         self.sent = sent
-        self.problem = problem
-        self.advice = problem.value
+        self.problem = problem or ConnectionProblem.NETWORK
+        self.advice = self.problem.value
 
     def sent_to(self, destination: Destination) -> None:
         """Do what the base class does, and name the host in the advice."""
@@ -186,6 +176,8 @@ class KernelTimeoutError(KernelConnectionError):
     """The API did not answer in time."""
 
     def __init__(self, message: str = "", *, sent: bool = True) -> None:
+        from airflow_provider_kernel.client.destination import ConnectionProblem
+
         super().__init__(message, sent=sent, problem=ConnectionProblem.TIMEOUT)
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying
 
@@ -32,7 +32,6 @@ from airflow_provider_kernel.client.bounds import (
     MAX_WALKED_PAGES,
 )
 from airflow_provider_kernel.client.errors import (
-    Attempts,
     KernelError,
     KernelResponseError,
     KernelResponseTooLargeError,
@@ -46,10 +45,13 @@ from airflow_provider_kernel.client.http.pagination import (
     offset_of,
     with_paging,
 )
-from airflow_provider_kernel.client.http.request import Request, StreamRequest
+from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.warn_once import warn_once
-from airflow_provider_kernel.client.retry import RetryPolicy
+from airflow_provider_kernel.client.retry import Attempts, RetryPolicy
 from airflow_provider_kernel.client.safe_logger import SafeLogger
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.http.sse import StreamRequest
 
 T = TypeVar("T")
 E = TypeVar("E")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import (
     RetryCallState,
@@ -125,6 +125,17 @@ def may_resend(resend: Resend, error: BaseException) -> bool:
     if isinstance(error, KernelAPIError):
         return is_transient(error.status_code)
     return isinstance(error, KernelConnectionError)
+
+
+class Attempts(NamedTuple):
+    """How often a request was sent, and the seconds from the first sending to the last answer."""
+
+    times: int
+    seconds: float
+
+    def __str__(self) -> str:
+        times = "1 attempt" if self.times == 1 else f"{self.times} attempts"
+        return f"{times} in {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
-from airflow_provider_kernel.arguments import check_constants
+from airflow_provider_kernel.invocation_arguments import check_constants
 from airflow_provider_kernel.operators.invocation_task import KernelInvocationTaskOperator
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.errors import (
-    ConnectionProblem,
     KernelAPIError,
     KernelAuthenticationError,
     KernelConfigurationError,

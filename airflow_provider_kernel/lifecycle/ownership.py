@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.lifecycle import own_xcoms
 from airflow_provider_kernel.lifecycle.ledger import StartRecord
-from airflow_provider_kernel.lifecycle.resource import ownership_key
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.lifecycle.task_instances import TaskState, fetch_task_state
 
 log = get_logger(__name__)

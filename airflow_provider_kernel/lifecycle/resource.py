@@ -1,8 +1,8 @@
 """
 The life of a remote object in types: its owner, the mark of its start, how to start and end it, how its end went.
 
-Every rule that more than one operator, trigger or callback follows has its one place here. Every DAG file that has
-such an operator loads it. So it imports next to nothing, and has no dataclass, which takes 0.5 ms to define.
+Every rule that more than one operator, trigger or callback follows has its one place here. Every process that
+starts or ends something loads it. So it imports next to nothing, and has no dataclass: to define one takes 0.5 ms.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
+from airflow_provider_kernel.lifecycle.names import DEFAULT_CANCEL_ON_KILL, DEFAULT_WAIT_FOR_COMPLETION
+
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.flow import Flow
     from airflow_provider_kernel.client.http.pagination import Page
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.lifecycle.ledger import StartRecord
 
 R = TypeVar("R")
-
-DEFAULT_CANCEL_ON_KILL = True
-DEFAULT_WAIT_FOR_COMPLETION = True
 
 
 class Ownership(Enum):
@@ -210,13 +209,3 @@ def end_failed(
     if next_in_line:
         line = f"{line}. Next in line: {next_in_line}"
     return EndReport(((logging.ERROR, line),), error=error)
-
-
-def xcom_key(kind: str) -> str:
-    """Name the XCom under which a task publishes the id of what it owns."""
-    return f"{kind}_id"
-
-
-def ownership_key(kind: str) -> str:
-    """Name the XCom that holds a task's ownership record."""
-    return f"kernel_{kind}_owner"

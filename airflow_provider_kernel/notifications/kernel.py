@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
@@ -26,6 +25,7 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.lifecycle.occasion import (
     Occasion,
     describe_task_end,

@@ -13,9 +13,9 @@ from airflow_provider_kernel.client.resources.browsers.options import DEFAULT_ST
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.timestamps import utc_now
+from airflow_provider_kernel.lifecycle.names import xcom_key
 from airflow_provider_kernel.lifecycle.owner import Owner
 from airflow_provider_kernel.lifecycle.owning_try import OwningTry
-from airflow_provider_kernel.lifecycle.resource import xcom_key
 from airflow_provider_kernel.owned.browser import LAG_SECONDS, OwnedBrowser
 from airflow_provider_kernel.owned.browser_mark import BrowserMark
 

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser, see
 from airflow_provider_kernel.client.errors import KernelError, KernelInputError, KernelTaskKilledError
 from airflow_provider_kernel.client.safe_logger import SafeLogMixin, side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.links.kernel import DASHBOARD
 from airflow_provider_kernel.operators._partial import CheckedPartial
 from airflow_provider_kernel.operators._run import Run
 from airflow_provider_kernel.templating import TextRenderingMixin
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_kernel.client.resources.invocations.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.state import InvocationState
     from airflow_provider_kernel.hooks.kernel import KernelHook
 
 
@@ -125,6 +123,8 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         self, ti: Any, invocation_id: str, *, app_name: str | None = None, session_id: str | None = None
     ) -> None:
         """Put the link to the dashboard on the task's page, unless it leads nowhere in particular."""
+        from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
+
         template = self.hook.config.dashboard_url  # an error of the connection is the task's
         with side_information("The task has no link to the dashboard", self.log):
             run, lacks_browser = self._run, session_id is None and needs_browser(template)
@@ -133,6 +133,8 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             if link is not None and link != run.dashboard:
                 run.dashboard = link
                 if lacks_browser or not self._ends_soon:  # else Airflow stores it in a moment
+                    from airflow_provider_kernel.links.kernel import DASHBOARD
+
                     DASHBOARD.write(ti, link, log=self.log)
 
     @property
@@ -145,6 +147,8 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
         run = self._run
         if run.dashboard is not None:
             return run.dashboard or None
+        from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
+
         try:
             template = self.hook.config.dashboard_url
         except KernelError:  # it is what the task fails with
@@ -154,7 +158,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             run.dashboard = link or ""
         return link
 
-    def _carried_by(self, event: dict[str, Any] | None) -> Invocation | None:
+    def _carried_by(self, event: dict[str, Any] | None) -> InvocationState | None:
         """Return the result that the event of a trigger carries, if it does, and take over the link."""
         from airflow_provider_kernel.owned.carried_result import read_carried
 
@@ -176,7 +180,7 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
             )
 
     def result_of(
-        self, invocation: Invocation, context: Context, *, app_name: str | None, max_output_bytes: int
+        self, invocation: InvocationState, context: Context, *, app_name: str | None, max_output_bytes: int
     ) -> Any:
         """
         Log how an invocation ended, and the link to it. Return its output, or raise its error.
@@ -225,14 +229,12 @@ class KernelClientMixin(TextRenderingMixin, SafeLogMixin):
 
     def is_mapped_over(self, ti: Any) -> bool:
         """Whether Airflow requires an output that a task can be mapped over; of a mapped task it requires none."""
+        operator: Any = self
+        if operator.get_dag() is None or next(operator.iter_mapped_dependants(), None) is None:
+            return False
         from airflow_provider_kernel.lifecycle.task_instances import is_mapped
 
-        operator: Any = self
-        return (
-            not is_mapped(ti)
-            and operator.get_dag() is not None
-            and next(operator.iter_mapped_dependants(), None) is not None
-        )
+        return not is_mapped(ti)
 
     @contextmanager
     def calling_kernel(self, *, runs_code_of_users: bool = False) -> Iterator[None]:
@@ -281,3 +283,8 @@ class KernelBaseOperator(KernelClientMixin, BaseOperator):
     def run_with_hook(self, context: Context) -> Any:
         """Do the work of the operator, and return what goes into XCom."""
         raise NotImplementedError
+
+
+def see(link: str | None) -> str:
+    """Return the end of a log line that names a link, if there is one."""
+    return "" if link is None else f"; see {link}"

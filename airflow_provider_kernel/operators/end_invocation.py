@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_kernel._compat import AirflowSkipException
-from airflow_provider_kernel.arguments import check_arguments, check_rendered
-from airflow_provider_kernel.client.dashboard import see
+from airflow_provider_kernel.arguments import check_rendered
 from airflow_provider_kernel.client.errors import KernelInputError, KernelNotFoundError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationFinishedError
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.client.validation import is_missing
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.lifecycle.resource import EndReason
-from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
-from airflow_provider_kernel.operators.base import KernelBaseOperator
+from airflow_provider_kernel.operators._links import DASHBOARD_LINKS
+from airflow_provider_kernel.operators.base import KernelBaseOperator, see
 from airflow_provider_kernel.validation import check_invocation_id
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """
 The operators for invocations, to be imported from here.
 
-Those that end what something else started stand in :mod:`airflow_provider_kernel.operators.end_invocation`.
+Those that end what something else started stand in :mod:`airflow_provider_kernel.operators.end_invocation`, and
+are loaded at their first use: most DAG files have none.
 """
 
 from __future__ import annotations
@@ -13,27 +14,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
-from airflow_provider_kernel.arguments import check_arguments
-from airflow_provider_kernel.client.dashboard import needs_browser
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET
-from airflow_provider_kernel.lifecycle.resource import (
+from airflow_provider_kernel.invocation_arguments import check_arguments
+from airflow_provider_kernel.lifecycle.names import (
     DEFAULT_CANCEL_ON_KILL,
     DEFAULT_WAIT_FOR_COMPLETION,
-    end_failed,
     xcom_key,
 )
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.operators._limits import backstop, first_limit, kernel_seconds, limits_of
-from airflow_provider_kernel.operators._partial import LinksProperty, shown_links
+from airflow_provider_kernel.operators._links import LinksProperty, shown_links
 from airflow_provider_kernel.operators.base import KernelBaseOperator
-from airflow_provider_kernel.operators.end_invocation import (
-    KernelCancelInvocationOperator,
-    KernelCompleteInvocationOperator,
-    KernelUpdateInvocationOperator,
-)
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
     DEFAULT_MAX_OUTPUT_BYTES,
@@ -48,8 +42,14 @@ if TYPE_CHECKING:
     from airflow_provider_kernel.client.http.request import Request
     from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.state import InvocationState
     from airflow_provider_kernel.lifecycle.owner import Owner
     from airflow_provider_kernel.lifecycle.owning_try import OwningTry
+    from airflow_provider_kernel.operators.end_invocation import (
+        KernelCancelInvocationOperator as KernelCancelInvocationOperator,
+        KernelCompleteInvocationOperator as KernelCompleteInvocationOperator,
+        KernelUpdateInvocationOperator as KernelUpdateInvocationOperator,
+    )
     from airflow_provider_kernel.owned.invocation import OwnedInvocation
 
 __all__ = [
@@ -59,8 +59,22 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
+_ELSEWHERE = frozenset(__all__) - {"KernelInvokeOperator"}
+
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.5
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from airflow_provider_kernel.operators import end_invocation
+
+    return getattr(end_invocation, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -223,6 +237,7 @@ class KernelInvokeOperator(KernelBaseOperator):
         if next_method == "__fail__":  # the deferral timed out, or the trigger crashed
             from airflow_provider_kernel.lifecycle.next_in_line import AFTER_WORKER
             from airflow_provider_kernel.lifecycle.ownership import fetch_owned_id
+            from airflow_provider_kernel.lifecycle.resource import end_failed
 
             self._begin_run(is_resumed=True)
             with self.calling_kernel():
@@ -356,6 +371,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         return LogStream(self.hook.config, invocation_id, log=log, on_end=owner.wake)
 
     def _poll(self, owner: Owner[Invocation], invocation_id: str, deadline: float, *, ti: Any) -> Invocation:
+        from airflow_provider_kernel.client.dashboard import needs_browser
+
         def show(invocation: Invocation, browser: Browser) -> None:
             self.show_dashboard(ti, invocation.id, app_name=self.app_name, session_id=browser.session_id)
             if self.live_view_link:
@@ -373,7 +390,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _finish(self, close_record: Callable[[], None], invocation: Invocation, context: Context) -> Any:
+    def _finish(self, close_record: Callable[[], None], invocation: InvocationState, context: Context) -> Any:
         try:
             # After a success the ledger stays open: should the worker crash now, the next try uses this result.
             return self.result_of(

@@ -13,8 +13,6 @@ from airflow_provider_kernel._compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
-from airflow_provider_kernel.arguments import check_arguments
-from airflow_provider_kernel.client.dashboard import see
 from airflow_provider_kernel.client.errors import KernelError, KernelLostContactError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFinishedError,
@@ -30,9 +28,10 @@ from airflow_provider_kernel.handoff import (
     check_output,
     redact,
 )
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.lifecycle.resource import EndReason
-from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
-from airflow_provider_kernel.operators.base import KernelClientMixin
+from airflow_provider_kernel.operators._links import DASHBOARD_LINKS
+from airflow_provider_kernel.operators.base import KernelClientMixin, see
 from airflow_provider_kernel.templating import read_values
 from airflow_provider_kernel.validation import check_invocation_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.arguments import check_arguments
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 
 if TYPE_CHECKING:

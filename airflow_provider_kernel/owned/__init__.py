@@ -6,9 +6,10 @@ The safety net and the sweep go through :func:`kinds`, so that a new kind is one
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_kernel.lifecycle.resource import ListedResource
+if TYPE_CHECKING:
+    from airflow_provider_kernel.lifecycle.resource import ListedResource
 
 
 def kinds(*, dag_id: str, run_id: str) -> dict[str, ListedResource[Any]]:

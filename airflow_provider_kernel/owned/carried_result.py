@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from airflow_provider_kernel.client.redaction import mask
-from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 from airflow_provider_kernel.client.validation import is_unicode
 
@@ -35,6 +33,18 @@ _FIELDS = (
 )
 
 
+class CarriedResult(InvocationState):
+    """
+    The result that an event carries.
+
+    :param fields: the fields of the invocation by name; those that are not there are ``None``.
+    """
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        for name in _FIELDS:
+            setattr(self, name, fields.get(name))
+
+
 def carried_bytes(task: Any) -> int:
     """
     Return how large a result the event may carry; 0 for none. For a process of a task.
@@ -48,7 +58,7 @@ def carried_bytes(task: Any) -> int:
     return min(MAX_CARRIED_BYTES, task.max_output_bytes) if task.do_xcom_push and XCom is BaseXCom else 0
 
 
-def carry(invocation: Invocation, *, max_bytes: int) -> dict[str, str] | None:
+def carry(invocation: InvocationState, *, max_bytes: int) -> dict[str, str] | None:
     """
     Write a result for the event.
 
@@ -66,14 +76,13 @@ def _is_harmless(text: str) -> bool:
     return "\0" not in text and is_unicode(text) and mask(text) == text
 
 
-def read_carried(event: Mapping[str, Any] | None) -> Invocation | None:
+def read_carried(event: Mapping[str, Any] | None) -> CarriedResult | None:
     """Read the result that an event carries; ``None`` where it carries none, or none that can be used."""
     event = event or {}
     carried = event.get("invocation")
-    if carried is None:
+    # That of another version of this package may be anything.
+    if not isinstance(carried, dict) or not all(isinstance(value, str) for value in carried.values()):
         return None
-    try:
-        invocation = Invocation.model_validate(carried)
-    except ValidationError:  # of another version of this package
-        return None
-    return invocation if invocation.is_final and invocation.id == event.get("invocation_id") else None
+    result = CarriedResult(carried)
+    is_usable = result.status == InvocationStatus.SUCCEEDED and result.id == event.get("invocation_id")
+    return result if is_usable else None

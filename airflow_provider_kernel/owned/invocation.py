@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from airflow_provider_kernel.arguments import check_correlation
 from airflow_provider_kernel.client.errors import (
     KernelError,
     KernelLostContactError,
@@ -34,6 +33,7 @@ from airflow_provider_kernel.client.safe_logger import get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.invocation_arguments import check_correlation
 from airflow_provider_kernel.lifecycle.ledger import StartRecord, fingerprint
 from airflow_provider_kernel.lifecycle.ownership import fetch_ownerships
 from airflow_provider_kernel.lifecycle.resource import EndReport, StartMark, WaitStatus

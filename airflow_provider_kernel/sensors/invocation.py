@@ -16,15 +16,15 @@ from airflow_provider_kernel._compat import (
     AirflowTaskTimeout,
     conf,
 )
-from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.errors import KernelError
 from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelInvocationTimeoutError,
 )
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.operators._limits import EXECUTION_TIMEOUT, Limit, first_limit
-from airflow_provider_kernel.operators._partial import DASHBOARD_LINKS
+from airflow_provider_kernel.operators._links import DASHBOARD_LINKS
 from airflow_provider_kernel.operators.base import KernelClientMixin
 from airflow_provider_kernel.validation import (
     DEFAULT_MAX_LOG_LINES,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_kernel.client.outage import Outage
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
+    from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 
 #: Replaces a ``poke_interval`` of 0 in the triggerer, whose event loop all tasks share.
 _MIN_POLL_SECONDS = 1.0
@@ -142,7 +143,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 self.show_dashboard(context["ti"], invocation.id, app_name=invocation.app_name)
                 return invocation
 
-    def _fetch_deferred(self) -> Invocation | None:
+    def _fetch_deferred(self) -> InvocationState | None:
         """Fetch the invocation after a deferral; ``None`` when the time of the sensor is over."""
         event, self._run.event = self._run.event, None
         if (carried := self._carried_by(event)) is not None:
@@ -274,7 +275,7 @@ class KernelInvocationSensor(KernelClientMixin, BaseSensorOperator):
                 break
         return delays or [delay or _MIN_POLL_SECONDS]
 
-    def _return_output(self, invocation: Invocation, context: Context) -> Any:
+    def _return_output(self, invocation: InvocationState, context: Context) -> Any:
         try:
             return self.result_of(
                 invocation, context, app_name=invocation.app_name, max_output_bytes=self.max_output_bytes

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_kernel import _compat
-from airflow_provider_kernel.arguments import check_arguments
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.errors import KernelConfigurationError, KernelError
 from airflow_provider_kernel.client.outage import Outage
@@ -26,6 +25,7 @@ from airflow_provider_kernel.client.safe_logger import SafeLogMixin, get_logger
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
 from airflow_provider_kernel.hooks.kernel import KernelHook
+from airflow_provider_kernel.invocation_arguments import check_arguments
 from airflow_provider_kernel.triggers._polling import shared_poller
 from airflow_provider_kernel.validation import DEFAULT_POLL_INTERVAL
 from airflow_provider_kernel.xcom import storable_text

@@ -13,8 +13,6 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.triggers.base import TriggerEvent
-
 from airflow_provider_kernel.client.client import AsyncKernelClient
 from airflow_provider_kernel.client.config import KernelConfig
 from airflow_provider_kernel.client.dashboard import dashboard_link, needs_browser
@@ -30,7 +28,8 @@ from airflow_provider_kernel.client.resources.invocations.wait import (
 )
 from airflow_provider_kernel.client.safe_logger import side_information
 from airflow_provider_kernel.connection_form import DEFAULT_CONN_ID
-from airflow_provider_kernel.lifecycle.resource import DEFAULT_CANCEL_ON_KILL, EndReport, WaitStatus
+from airflow_provider_kernel.lifecycle.names import DEFAULT_CANCEL_ON_KILL
+from airflow_provider_kernel.lifecycle.resource import EndReport, WaitStatus
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
 from airflow_provider_kernel.owned.carried_result import carry
@@ -38,6 +37,8 @@ from airflow_provider_kernel.owned.invocation import EndableInvocation
 from airflow_provider_kernel.validation import DEFAULT_MAX_LOG_LINES, DEFAULT_POLL_INTERVAL
 
 if TYPE_CHECKING:
+    from airflow.triggers.base import TriggerEvent
+
     from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.task_log.afollow import AsyncLogStream
     from airflow_provider_kernel.triggers._polling import SharedPoller
@@ -46,19 +47,6 @@ if TYPE_CHECKING:
 _TAKEN_UP_SECONDS = 10.0
 #: How long Airflow may take to hide a link; the end of the trigger waits for it.
 _HIDE_SECONDS = 5.0
-
-
-class InvocationEvent(TriggerEvent):
-    """The event of :class:`KernelInvocationTrigger`. Airflow logs it, and a result is not for the log."""
-
-    def __init__(self, payload: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(payload, **kwargs)  # type: ignore[no-untyped-call]
-
-    def __repr__(self) -> str:
-        shown = {name: value for name, value in self.payload.items() if name != "invocation"}
-        return f"{type(self).__name__}<{shown!r}>"
-
-    __str__ = __repr__
 
 
 class KernelInvocationTrigger(OwningTrigger):
@@ -177,6 +165,8 @@ class KernelInvocationTrigger(OwningTrigger):
             await self.on_cancelled()
             raise
         self.release()
+        from airflow_provider_kernel.triggers._event import InvocationEvent
+
         yield InvocationEvent({"invocation_id": self.invocation_id, **event})
 
     async def _outcome(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 from contract import troubles
 
 from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.testing import Fault
 
@@ -74,13 +75,13 @@ class TestWhenTheServerKeepsRefusing:
             start(client)
         assert caught.value.status_code == troubles.ALL[trouble]["status"]
         assert not caught.value.permanent
-        assert caught.value.attempts.count == len(kernel_emulator.requests("POST")) == 5
+        assert caught.value.attempts.times == len(kernel_emulator.requests("POST")) == 5
         assert kernel_emulator.invocations == ()
 
     def test_create_while_nothing_listens_raises_a_retryable_error(self, client, kernel_emulator):
         with kernel_emulator.outage(), pytest.raises(errors.KernelConnectionError) as caught:
             start(client)
-        assert caught.value.problem is errors.ConnectionProblem.REFUSED
+        assert caught.value.problem is ConnectionProblem.REFUSED
         assert not caught.value.sent
         assert not caught.value.permanent
         assert "5 attempts in" in str(caught.value)

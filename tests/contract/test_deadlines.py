@@ -14,6 +14,7 @@ from contract import troubles
 from contract.wire import Server
 
 from airflow_provider_kernel.client import errors
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.resources.invocations import flows, requests
 from airflow_provider_kernel.client.retry import RetryPolicy
 from airflow_provider_kernel.testing import Fault
@@ -59,7 +60,7 @@ class TestASlowAnswer:
             client.send(GET)
         fault.release()
         assert caught.value.sent
-        assert caught.value.problem is errors.ConnectionProblem.TIMEOUT
+        assert caught.value.problem is ConnectionProblem.TIMEOUT
         assert "raise read_timeout" in str(caught.value)
 
 
@@ -178,7 +179,7 @@ class TestNoConnection:
         finally:
             full.close()
         assert not caught.value.sent
-        assert caught.value.attempts.count == 3
+        assert caught.value.attempts.times == 3
 
     def test_unresolved_host_name_counts_as_not_sent(self, connect, monkeypatch):
         class Nowhere:
@@ -191,8 +192,8 @@ class TestNoConnection:
         client = connect(Nowhere)
         with pytest.raises(errors.KernelConnectionError, match="cannot be resolved") as caught:
             client.run(flows.start_invocation(CREATE))
-        assert (caught.value.sent, caught.value.problem) == (False, errors.ConnectionProblem.NAME)
-        assert caught.value.attempts.count == 5
+        assert (caught.value.sent, caught.value.problem) == (False, ConnectionProblem.NAME)
+        assert caught.value.attempts.times == 5
 
     def test_server_without_tls_is_not_retried(self, connect):
         def answer(server, client, number):
@@ -207,9 +208,9 @@ class TestNoConnection:
             server.handle = lambda client: client.recv(100) and client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             with pytest.raises(errors.KernelConnectionError) as caught:
                 connect(Https).send(GET)
-        assert (caught.value.sent, caught.value.problem) == (False, errors.ConnectionProblem.NO_TLS)
+        assert (caught.value.sent, caught.value.problem) == (False, ConnectionProblem.NO_TLS)
         assert f"write {Https.base_url.replace('https:', 'http:')} as the host" in str(caught.value)
-        assert caught.value.attempts.count == server.connections == 1
+        assert caught.value.attempts.times == server.connections == 1
 
 
 class TestTheCaps:
@@ -222,7 +223,7 @@ class TestTheCaps:
             client.send(GET)
         assert len(kernel_emulator.journal) == attempts
         assert len(client.waits) == attempts - 1
-        assert caught.value.attempts.count == attempts
+        assert caught.value.attempts.times == attempts
         assert f"({attempts} attempt{'s' if attempts > 1 else ''} in 0." in str(caught.value)
 
     def test_retries_stop_at_the_total_time(self, connect, kernel_emulator):
@@ -235,9 +236,9 @@ class TestTheCaps:
         took = time.monotonic() - started
         fault.release()
         tried = caught.value.attempts
-        assert 2 <= tried.count == len(kernel_emulator.journal) <= 6
+        assert 2 <= tried.times == len(kernel_emulator.journal) <= 6
         assert 0.5 <= tried.seconds <= took < 5
-        assert f"({tried.count} attempts in {tried.seconds:.1f} s, " in str(caught.value)
+        assert f"({tried.times} attempts in {tried.seconds:.1f} s, " in str(caught.value)
 
     def test_total_time_of_retries_includes_the_first_attempt(self, connect, kernel_emulator):
         policy = RetryPolicy(max_attempts=50, max_seconds=0.2, base_seconds=0)
@@ -246,7 +247,7 @@ class TestTheCaps:
         with pytest.raises(errors.KernelTimeoutError) as caught:
             client.send(GET)
         fault.release()
-        assert caught.value.attempts.count == len(kernel_emulator.journal) == 1
+        assert caught.value.attempts.times == len(kernel_emulator.journal) == 1
         assert caught.value.attempts.seconds >= 0.3
 
     def test_retry_sleep_past_the_total_time_is_not_begun(self, connect, kernel_emulator):

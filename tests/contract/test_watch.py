@@ -92,7 +92,7 @@ class TestTrouble:
         fault.release()
         assert len(troubled) == 1
         # The next look is the next attempt: no look is sent twice, and no wait is another than those between looks.
-        assert troubled[0].attempts.count == 1
+        assert troubled[0].attempts.times == 1
         assert looks(kernel_emulator) == 5
         assert len(client.waits) == 4
 

@@ -47,9 +47,7 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.argument_checks",
         "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.client",
-        "airflow_provider_kernel.client.dashboard",
         "airflow_provider_kernel.client.defaults",
-        "airflow_provider_kernel.client.destination",
         "airflow_provider_kernel.client.errors",
         "airflow_provider_kernel.client.log_group",
         "airflow_provider_kernel.client.resources",
@@ -64,21 +62,50 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.client.unset",
         "airflow_provider_kernel.client.validation",
         "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
+        "airflow_provider_kernel.invocation_arguments",
         "airflow_provider_kernel.lifecycle",
-        "airflow_provider_kernel.lifecycle.resource",
+        "airflow_provider_kernel.lifecycle.names",
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
         "airflow_provider_kernel.operators._limits",
+        "airflow_provider_kernel.operators._links",
         "airflow_provider_kernel.operators._partial",
         "airflow_provider_kernel.operators._run",
         "airflow_provider_kernel.operators.base",
-        "airflow_provider_kernel.operators.end_invocation",
         "airflow_provider_kernel.operators.invocation",
         "airflow_provider_kernel.provider_info",
         "airflow_provider_kernel.templating",
         "airflow_provider_kernel.validation",
     }
+
+
+RESUMED = """
+task = KernelInvokeOperator(task_id="t", app_name="shop", action_name="price", deferrable=True)
+result = {"id": "i", "status": "succeeded", "output": "7"}
+assert task.execute_complete({"ti": None}, {"invocation_id": "i", "invocation": result, "dashboard": None}) == 7
+"""
+
+
+def test_task_that_resumes_with_its_result_loads_neither_a_client_nor_a_model():
+    loaded = loaded_by(
+        RESUMED, first="from airflow_provider_kernel.operators.invocation import KernelInvokeOperator"
+    )
+    ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
+    assert ours == {
+        "airflow_provider_kernel.client.json_encoding",
+        "airflow_provider_kernel.client.resources.invocations.result",
+        "airflow_provider_kernel.client.resources.invocations.state",
+        "airflow_provider_kernel.operators._success",
+        "airflow_provider_kernel.owned",
+        "airflow_provider_kernel.owned.carried_result",
+        "airflow_provider_kernel.xcom",
+    }
+
+
+def test_browser_tasks_load_nothing_of_invocations():
+    loaded = loaded_by("import airflow_provider_kernel.decorators.kernel_browser")
+    assert [module for module in loaded if "invocation" in module] == []
 
 
 def test_provider_discovery_loads_no_library():

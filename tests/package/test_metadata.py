@@ -83,6 +83,11 @@ def test_provider_info_names_existing_modules_and_classes(info):
         assert hook.hook_name == connection["hook-name"]
 
 
+def members(module):
+    """Give what a module holds, and what it loads at its first use."""
+    return [getattr(module, name) for name in dir(module)]
+
+
 def classes(info, *kinds):
     """Give the public classes that are to be imported from the modules of some kinds."""
     for kind in kinds:
@@ -90,7 +95,7 @@ def classes(info, *kinds):
             for name in entry["python-modules"]:
                 module = import_module(name)
                 exported = getattr(module, "__all__", ())
-                for found in vars(module).values():
+                for found in members(module):
                     if isinstance(found, type) and (found.__module__ == name or found.__name__ in exported):
                         yield found
 
@@ -116,7 +121,7 @@ def test_provider_info_names_every_public_class(info):
                 and not found.__name__.startswith("_")
                 and found.__name__ != "KernelBaseOperator"
             ]
-            shown = {found for module in named for found in vars(import_module(module)).values() if found in public}
+            shown = {found for module in named for found in members(import_module(module)) if found in public}
             assert set(public) == shown, name
 
 

@@ -25,8 +25,8 @@ from airflow.sdk.execution_time.comms import (
     XComSequenceSliceResult,
 )
 
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord
-from airflow_provider_kernel.lifecycle.resource import ownership_key
 
 if TYPE_CHECKING:
     import pytest

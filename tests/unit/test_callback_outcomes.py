@@ -22,7 +22,7 @@ from airflow_provider_kernel.callbacks import (
     kernel_task_safety_net,
 )
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.resource import ownership_key
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.notifications.kernel import KernelInvocationNotifier
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 

@@ -16,7 +16,7 @@ from airflow_provider_kernel._compat import AirflowSkipException
 from airflow_provider_kernel.client.errors import KernelInputError
 from airflow_provider_kernel.decorators.kernel_browser import KernelBrowserDecoratedOperator
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.resource import ownership_key
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.operators import invocation as invoke
 from airflow_provider_kernel.operators.browser import KernelBrowserTaskOperator
 from airflow_provider_kernel.operators.end_invocation import KernelCompleteInvocationOperator

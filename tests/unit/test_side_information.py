@@ -70,7 +70,7 @@ def test_task_succeeds_when_no_log_line_can_be_written(invoke, monkeypatch):
 def test_task_succeeds_when_its_link_cannot_be_made(
     operator_class, run, kernel_emulator, kernel_connection, monkeypatch
 ):
-    monkeypatch.setattr("airflow_provider_kernel.operators.base.dashboard_link", fail)
+    monkeypatch.setattr("airflow_provider_kernel.client.dashboard.dashboard_link", fail)
     arguments = TALK
     if operator_class is KernelInvocationSensor:
         with KernelHook() as hook:

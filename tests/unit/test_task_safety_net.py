@@ -15,7 +15,7 @@ from airflow_provider_kernel.callbacks import (
     kernel_task_safety_net,
 )
 from airflow_provider_kernel.hooks.kernel import KernelHook
-from airflow_provider_kernel.lifecycle.resource import ownership_key
+from airflow_provider_kernel.lifecycle.names import ownership_key
 
 OVERTIME = "AIRFLOW__CORE__TASK_SUCCESS_OVERTIME"
 NEXT_IN_LINE = "Next in line: the DAG's safety net, the sweep, and Kernel's own time limit"

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from airflow_provider_kernel.client.errors import ConnectionProblem
+from airflow_provider_kernel.client.destination import ConnectionProblem
 
 #: A connection that ends in the handshake. In an event loop, a reset leaves that more bytes are wanted.
 _CUTS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError, ConnectionResetError)

@@ -15,7 +15,6 @@ from airflow_provider_kernel.client.sanitize import short_repr
 from airflow_provider_kernel.client.validation import LONGEST_NAME, check_id, is_unicode
 
 T = TypeVar("T")
-E = TypeVar("E")
 
 JSON = "application/json"
 
@@ -77,22 +76,6 @@ class Request(Generic[T]):
                     f"the answer belongs to another request: its {name} is {short_repr(found)}, "
                     f"not {short_repr(wanted)}"
                 )
-
-
-@dataclass(eq=False)
-class StreamRequest(Request[None], Generic[E]):
-    """A request that is answered with server-sent events."""
-
-    parse_event: Callable[[str], E] = field(kw_only=True)
-
-    def refuse(self, response: Response) -> errors.KernelError:
-        """Build the error for a response that is not an event stream."""
-        try:
-            self.receive(response)
-        except errors.KernelError as error:
-            return error
-        status = response.status_code
-        return errors.KernelResponseError(f"{status}, but no event stream", status_code=status)
 
 
 def is_same_name(found: str, wanted: str) -> bool:

@@ -1,16 +1,38 @@
-"""Server-sent events: from bytes to the data of each event, bounded in size and in time."""
+"""Server-sent events: the request, and from bytes to the data of each event, bounded in size and in time."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from airflow_provider_kernel.client.bounds import MAX_EVENT_BYTES
-from airflow_provider_kernel.client.errors import KernelResponseError, KernelTimeoutError
+from airflow_provider_kernel.client.errors import KernelError, KernelResponseError, KernelTimeoutError
+from airflow_provider_kernel.client.http.request import Request
+from airflow_provider_kernel.client.http.response import Response
+
+E = TypeVar("E")
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(eq=False)
+class StreamRequest(Request[None], Generic[E]):
+    """A request that is answered with server-sent events."""
+
+    parse_event: Callable[[str], E] = field(kw_only=True)
+
+    def refuse(self, response: Response) -> KernelError:
+        """Build the error for a response that is not an event stream."""
+        try:
+            self.receive(response)
+        except KernelError as error:
+            return error
+        status = response.status_code
+        return KernelResponseError(f"{status}, but no event stream", status_code=status)
 
 
 class SSEDecoder:

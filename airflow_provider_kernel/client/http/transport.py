@@ -16,9 +16,8 @@ from typing import Any, cast
 import httpx
 
 from airflow_provider_kernel.client.config import KernelConfig
-from airflow_provider_kernel.client.destination import Destination
+from airflow_provider_kernel.client.destination import ConnectionProblem, Destination
 from airflow_provider_kernel.client.errors import (
-    ConnectionProblem,
     KernelConfigurationError,
     KernelConnectionError,
     KernelError,

@@ -16,7 +16,7 @@ from support.histories.clock import CLOCK
 from support.histories.plans import RESUMING
 from support.histories.process import Process, current
 
-from airflow_provider_kernel.lifecycle.resource import ownership_key
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.operators.invocation import KernelInvokeOperator
 
 OWNER_KEY = ownership_key("invocation")

@@ -10,7 +10,8 @@ from support.histories.plans import ENDING, IN_FLIGHT, Outage
 from support.histories.process import Process, current
 
 from airflow_provider_kernel.client.client import AsyncKernelClient, KernelClient
-from airflow_provider_kernel.client.errors import ConnectionProblem, KernelConnectionError, KernelTimeoutError
+from airflow_provider_kernel.client.destination import ConnectionProblem
+from airflow_provider_kernel.client.errors import KernelConnectionError, KernelTimeoutError
 from airflow_provider_kernel.client.http.response import Response
 from airflow_provider_kernel.client.resources.invocations.wait import Poll
 

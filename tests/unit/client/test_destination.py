@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.defaults import DEFAULT_BASE_URL
 from airflow_provider_kernel.client.destination import ConnectionProblem, Destination
+from airflow_provider_kernel.client.retry import Attempts
 
 SHOP = Destination("https://shop.example.com", "connection 'shop'")
 FOREIGN = "Something answers at https://shop.example.com, but it is not the Kernel API"
@@ -14,7 +15,7 @@ CHECK_HOST = "Check that the connection's host is the Kernel API and that no pro
 
 
 def sent(error, destination=SHOP):
-    error.request, error.attempts = "GET /apps", errors.Attempts(1, 0.2)
+    error.request, error.attempts = "GET /apps", Attempts(1, 0.2)
     error.sent_to(destination)
     return error
 

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_kernel import client
 from airflow_provider_kernel.client import errors
-from airflow_provider_kernel.client.errors import Attempts, ConnectionProblem
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.resources.browsers.errors import (
     KernelBrowserGoneError,
     KernelBrowserLimitError,
@@ -23,6 +23,7 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelOutputTooLargeError,
 )
 from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.retry import Attempts
 
 FINISHED = Invocation(
     id="abc",

@@ -8,7 +8,8 @@ import pytest
 import tenacity
 
 from airflow_provider_kernel.client import errors
-from airflow_provider_kernel.client.errors import ConnectionProblem, KernelConfigurationError
+from airflow_provider_kernel.client.destination import ConnectionProblem
+from airflow_provider_kernel.client.errors import KernelConfigurationError
 from airflow_provider_kernel.client.flow import Sleep, with_retries
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.http.response import Response, error_from

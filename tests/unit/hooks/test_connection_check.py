@@ -9,8 +9,8 @@ from support.hook_keys import KEY, PROJECT_KEY
 
 from airflow_provider_kernel.client.client import KernelClient
 from airflow_provider_kernel.client.config import KernelConfig
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.errors import (
-    ConnectionProblem,
     KernelConnectionError,
 )
 from airflow_provider_kernel.client.retry import RetryPolicy

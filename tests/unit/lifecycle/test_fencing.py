@@ -9,8 +9,8 @@ from support.triggerer import task_instance
 
 from airflow_provider_kernel.lifecycle.fencing import ASK_SECONDS, Fence, may_end
 from airflow_provider_kernel.lifecycle.ledger import Ledger, StartRecord
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.lifecycle.ownership import OwnershipPublisher, OwnershipRecord
-from airflow_provider_kernel.lifecycle.resource import ownership_key
 from airflow_provider_kernel.lifecycle.task_instances import TaskState
 
 OBJECT = StartRecord(token="start", external_id="object", try_number=1)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership, xcom_key
+from airflow_provider_kernel.lifecycle.resource import EndReason, Ownership
 
 
 def test_end_reason_is_the_text_that_users_read():
@@ -26,7 +26,3 @@ def test_end_reason_is_the_text_that_users_read():
 )
 def test_ownership_follows_from_the_arguments_of_the_operator(arguments, ownership):
     assert Ownership.from_arguments(arguments) is ownership
-
-
-def test_xcom_key_of_an_invocation():
-    assert xcom_key("invocation") == "invocation_id"

@@ -9,8 +9,8 @@ from support.triggerer import task_instance
 from airflow_provider_kernel.client.errors import KernelTaskKilledError
 from airflow_provider_kernel.hooks.kernel import KernelHook
 from airflow_provider_kernel.lifecycle.kill import KILL_SECONDS
+from airflow_provider_kernel.lifecycle.names import ownership_key
 from airflow_provider_kernel.lifecycle.ownership import OwnershipRecord
-from airflow_provider_kernel.lifecycle.resource import ownership_key
 from airflow_provider_kernel.operators import _responder
 from airflow_provider_kernel.operators._responder import InvocationResponder
 from airflow_provider_kernel.testing import Fault

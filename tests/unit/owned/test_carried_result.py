@@ -26,7 +26,9 @@ def ended(**changes):
 @pytest.mark.parametrize("changes", [{}, {"output": None}, {"status_reason": "done"}, {"output": "é" * 100}])
 def test_event_carries_all_of_a_result_but_the_payload(changes):
     carried = carry(ended(payload='{"secret": 1}', **changes), max_bytes=1000)
-    assert read_carried({"invocation_id": "i", "invocation": carried}) == ended(**changes)
+    result = read_carried({"invocation_id": "i", "invocation": carried})
+    assert vars(result) == ended(**changes).model_dump(exclude={"payload"})
+    assert (result.is_final, result.seconds) == (True, ended().seconds)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,8 @@ def test_event_does_not_carry_what_is_large_or_a_database_may_refuse(changes):
         {"invocation_id": "i", "invocation": "text"},
         {"invocation_id": "i", "invocation": {"id": "i"}},
         {"invocation_id": "i", "invocation": {**ENDED, "output": 7.5, "status": ["succeeded"]}},
-        {"invocation_id": "i", "invocation": {**ENDED, "status": "running", "finished_at": None}},
+        {"invocation_id": "i", "invocation": {**ENDED, "status": "running"}},
+        {"invocation_id": "i", "invocation": {**ENDED, "status": "failed"}},
         {"invocation_id": "other", "invocation": ENDED},
     ],
 )

@@ -19,7 +19,7 @@ from airflow_provider_kernel.client.errors import (
     KernelError,
     KernelNotFoundError,
 )
-from airflow_provider_kernel.client.http.request import StreamRequest
+from airflow_provider_kernel.client.http.sse import StreamRequest
 from airflow_provider_kernel.client.outage import NOT_FOUND_GRACE_SECONDS
 from airflow_provider_kernel.client.resources.invocations import requests
 from airflow_provider_kernel.client.resources.invocations.event_models import (

@@ -8,9 +8,8 @@ its payload has the same bytes. A token in the payload, where the user allows on
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_kernel.client.errors import KernelAmbiguousStartError
 from airflow_provider_kernel.client.flow import Flow, Pages, Sleep
@@ -29,8 +28,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 _CLOCK_TOLERANCE = timedelta(seconds=3)
 
 
-@dataclass(frozen=True)
-class StartCriteria:
+class StartCriteria(NamedTuple):
     """
     What was requested to start, as far as the list of invocations shows it.
 
@@ -42,8 +40,12 @@ class StartCriteria:
     app_name: str
     action_name: str
     version: str
-    payload: str | None = field(default=None, repr=False)
+    payload: str | None = None
     correlation: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        # The payload may hold anything.
+        return f"{type(self).__name__}({self.app_name!r}, {self.action_name!r}, {self.version!r})"
 
     @classmethod
     def by(cls, request: Request[Invocation], correlation: tuple[str, str] | None = None) -> StartCriteria:

@@ -14,7 +14,6 @@ from airflow_provider_kernel.client import errors
 from airflow_provider_kernel.client.http.pagination import PAGE_SIZE, Page, page_of, paging_parameters
 from airflow_provider_kernel.client.http.request import (
     Request,
-    StreamRequest,
     json_body,
     path_segment,
     query_parameters,
@@ -35,6 +34,7 @@ from airflow_provider_kernel.client.unset import UNSET, Unset
 from airflow_provider_kernel.client.validation import check_name
 
 if TYPE_CHECKING:
+    from airflow_provider_kernel.client.http.sse import StreamRequest
     from airflow_provider_kernel.client.resources.invocations.browser_models import Browser
     from airflow_provider_kernel.client.resources.invocations.event_models import Event
 
@@ -156,7 +156,9 @@ def follow_invocation(invocation_id: str, *, since: str) -> StreamRequest[Event]
 
     :param since: from when on to replay log lines: an RFC 3339 time, or a duration back from now such as ``"2h"``.
     """
-    from airflow_provider_kernel.client.resources.invocations.event_models import parse_event  # few read a stream
+    # Few processes read a stream.
+    from airflow_provider_kernel.client.http.sse import StreamRequest
+    from airflow_provider_kernel.client.resources.invocations.event_models import parse_event
 
     path, query = f"{_invocation_path(invocation_id)}/events", query_parameters(since=since)
     return StreamRequest("GET", path, nothing, query=query, parse_event=parse_event)

@@ -9,11 +9,11 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
     KernelInvocationFailedError,
     KernelOutputTooLargeError,
 )
-from airflow_provider_kernel.client.resources.invocations.models import Invocation
+from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
 
 
-def check_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> None:
+def check_result(invocation: InvocationState, *, max_output_bytes: int | None = None) -> None:
     """
     Raise the error that a finished invocation ended with, if it did.
 
@@ -31,7 +31,7 @@ def check_result(invocation: Invocation, *, max_output_bytes: int | None = None)
         )
 
 
-def unwrap_result(invocation: Invocation, *, max_output_bytes: int | None = None) -> Any:
+def unwrap_result(invocation: InvocationState, *, max_output_bytes: int | None = None) -> Any:
     """
     Turn a finished invocation into its output, or into the error that it ended with.
 

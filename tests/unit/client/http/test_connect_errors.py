@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from airflow_provider_kernel.client.errors import ConnectionProblem
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.http.connect_errors import classify_connect_error
 
 NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")

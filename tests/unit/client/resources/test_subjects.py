@@ -10,6 +10,7 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 
 from airflow_provider_kernel.client import resources
+from airflow_provider_kernel.client.http import sse
 from airflow_provider_kernel.client.http.model import ApiModel
 from airflow_provider_kernel.client.http.request import Request
 from airflow_provider_kernel.client.resources.browsers import models
@@ -17,7 +18,7 @@ from airflow_provider_kernel.client.resources.invocations import browser_models,
 from airflow_provider_kernel.client.resources.invocations.requests import update_invocation
 
 #: Models that a module imports only when it needs them.
-LATE = {**vars(browser_models), **vars(event_models), **vars(models)}
+LATE = {**vars(sse), **vars(browser_models), **vars(event_models), **vars(models)}
 
 
 def functions_about_one_object():

@@ -5,6 +5,7 @@ from itertools import count, repeat
 import pytest
 
 from airflow_provider_kernel.client import errors, outage
+from airflow_provider_kernel.client.destination import ConnectionProblem
 from airflow_provider_kernel.client.flow import Sleep
 from airflow_provider_kernel.client.http.response import Response, error_from
 from airflow_provider_kernel.client.resources.invocations import wait
@@ -21,7 +22,7 @@ DELAYS = [0.5, 0.75, 1.0, 1.25, 3.0]
 
 READ_TIMEOUT = errors.KernelTimeoutError("no answer in time")
 REFUSED = errors.KernelConnectionError("refused", sent=False)
-NO_NAME = errors.KernelConnectionError("no name", sent=False, problem=errors.ConnectionProblem.NAME)
+NO_NAME = errors.KernelConnectionError("no name", sent=False, problem=ConnectionProblem.NAME)
 NOT_KERNEL = errors.KernelResponseError("HTML", status_code=200)
 
 
@@ -49,7 +50,7 @@ STATUSES = (
     599,
 )
 ABSENT = http(404)
-NOT_TRUSTED = errors.KernelConnectionError("certificate", sent=False, problem=errors.ConnectionProblem.TLS)
+NOT_TRUSTED = errors.KernelConnectionError("certificate", sent=False, problem=ConnectionProblem.TLS)
 ANY_ERROR = [
     *(http(status) for status in STATUSES if status != 404),
     *(ABSENT, READ_TIMEOUT, REFUSED, NO_NAME, NOT_TRUSTED, NOT_KERNEL, errors.KernelConfigurationError("odd")),
