@@ -57,6 +57,11 @@ def tell(record_property):
     return lambda text: record_property("told", text)
 
 
+def pytest_xdist_auto_num_workers():
+    """Run two tests for each core: most of them wait, for a process or for a limit of time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs_airflow(version, why): what only this version of Airflow and later ones have"

@@ -155,9 +155,8 @@ def test_each_part_of_the_package_is_in_the_matrix():
     found = {
         f"{module}.{name}"
         for module in modules
-        for name, cls in vars(importlib.import_module(module)).items()
-        if inspect.isclass(cls)
-        and issubclass(cls, BaseOperator | BaseTrigger)
+        for name, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass)
+        if issubclass(cls, BaseOperator | BaseTrigger)
         and name.startswith("Kernel")
         and (cls.__module__ == module or module.endswith("operators.invocation"))
         and not name.endswith("BaseOperator")
