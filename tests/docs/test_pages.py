@@ -200,7 +200,7 @@ def classes():
         yield name, getattr(import_module(module), member)
     for kind in ("operators", "sensors", "triggers"):
         for name in (name for group in info[kind] for name in group["python-modules"]):
-            for member, cls in vars(import_module(name)).items():
+            for member, cls in inspect.getmembers(import_module(name)):
                 if re.fullmatch(r"Kernel(?!Base)\w+(Operator|Sensor|Trigger)", member):
                     yield f"{name}.{member}", cls
 
