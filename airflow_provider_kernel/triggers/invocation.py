@@ -153,6 +153,9 @@ class KernelInvocationTrigger(OwningTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        # Before the wait: at its end this triggerer may have no file left to open.
+        from airflow_provider_kernel.triggers._event import InvocationEvent
+
         use_own_log()
         self.hold(pickup=time.time() - self.deferred_at)
         try:
@@ -165,8 +168,6 @@ class KernelInvocationTrigger(OwningTrigger):
             await self.on_cancelled()
             raise
         self.release()
-        from airflow_provider_kernel.triggers._event import InvocationEvent
-
         yield InvocationEvent({"invocation_id": self.invocation_id, **event})
 
     async def _outcome(self) -> dict[str, Any]:
