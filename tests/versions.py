@@ -8,6 +8,7 @@ the rows that have one of them are run.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -66,7 +67,9 @@ def run(home: Path, airflow: str, python: str, pins: tuple[str, ...], tests: tup
     install = [uv, "pip", "install", "--quiet", "--no-config", *dated, "--python", str(home / "bin" / "python")]
     call([*install, wanted, *pins, ".", "--group", "dev"])
     print(f"\n=== Airflow {airflow}, Python {python}", flush=True)
-    command = [str(home / "bin" / "pytest"), "-q", "-p", "no:cacheprovider", *tests]
+    # One test for each core: two demos run beside, each with a whole Airflow.
+    workers = f"--numprocesses={os.cpu_count() or 1}"
+    command = [str(home / "bin" / "pytest"), "-q", "-p", "no:cacheprovider", workers, *tests]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
     last = done.stdout.strip().splitlines()[-1:] or ["no output"]
     if done.returncode:
