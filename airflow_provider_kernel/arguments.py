@@ -114,7 +114,7 @@ def check_rendered(owner: Any, name: str, *, template: Any = None, jinja_env: An
     value = getattr(owner, name)
     try:
         arguments_of(type(owner)).checks[name](name, value)
-        if template is not None and value != template:
+        if template is not None and value != template:  # else nothing of it was a template
             from airflow_provider_kernel.template_results import check_template_results
 
             check_template_results(name, template, value, jinja_env)

@@ -38,10 +38,20 @@ from airflow_provider_kernel.arguments import (
     pushes_items,
 )
 from airflow_provider_kernel.client.errors import KernelInputError
-from airflow_provider_kernel.client.resources.invocations.status import check_final_status
-from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.client.validation import check_name, is_missing
+
+
+def _check_async_timeout(name: str, value: Any) -> None:
+    from airflow_provider_kernel.client.resources.invocations.time_limits import check_async_timeout
+
+    check_async_timeout(name, value)
+
+
+def _check_final_status(name: str, value: Any) -> None:
+    from airflow_provider_kernel.client.resources.invocations.status import check_final_status
+
+    check_final_status(name, value)
 
 
 def check_correlation(key: str, payload: Any) -> None:
@@ -107,7 +117,7 @@ TABLE.update(
                 "action_name": check_name,
                 "payload": check_json,
                 "version": check_name,
-                "async_timeout_seconds": or_none(check_async_timeout),
+                "async_timeout_seconds": or_none(_check_async_timeout),
                 "wait_for_completion": check_flag,
                 "deferrable": check_flag,
                 "poll_interval": check_seconds,
@@ -134,7 +144,7 @@ TABLE.update(
             joint_checks=(_correlation,),
         ),
         "KernelUpdateInvocationOperator": Arguments(
-            {**_END, "status": check_final_status, "invocation_output": check_json}, **_ENDS
+            {**_END, "status": _check_final_status, "invocation_output": check_json}, **_ENDS
         ),
         "KernelCompleteInvocationOperator": Arguments({**_END, "invocation_output": check_json}, **_ENDS),
         "KernelCancelInvocationOperator": Arguments({**_END, "reason": check_text}, **_ENDS),
@@ -170,7 +180,7 @@ TABLE.update(
         ),
         "KernelInvocationNotifier": Arguments(
             {
-                "status": or_none(check_final_status),
+                "status": or_none(_check_final_status),
                 "output": check_json,
                 "output_from": or_none(check_name),
                 "reason": or_none(check_text),

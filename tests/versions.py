@@ -67,7 +67,7 @@ def run(home: Path, airflow: str, python: str, pins: tuple[str, ...], tests: tup
     install = [uv, "pip", "install", "--quiet", "--no-config", *dated, "--python", str(home / "bin" / "python")]
     call([*install, wanted, *pins, ".", "--group", "dev"])
     print(f"\n=== Airflow {airflow}, Python {python}", flush=True)
-    # One test for each core: two demos run beside, each with a whole Airflow.
+    # One test for each core: .ci/run has two demos beside this, each with a whole Airflow.
     workers = f"--numprocesses={os.cpu_count() or 1}"
     command = [str(home / "bin" / "pytest"), "-q", "-p", "no:cacheprovider", workers, *tests]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)

@@ -17,8 +17,9 @@ Names are imported at their first use: a DAG file that needs an error class load
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_provider_kernel.client.late_names import late_names
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.client import (
@@ -140,18 +141,7 @@ _PUBLIC = {
     "retry": "Attempts Resend RetryPolicy",
     "unset": "UNSET",
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _PUBLIC.items() for name in names.split()}
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = late_names(__name__, _HOMES)

@@ -59,10 +59,10 @@ def kernel_seconds(async_timeout_seconds: int | None, execution_timeout: timedel
     return max(MIN_ASYNC_TIMEOUT_SECONDS, min(seconds, MAX_ASYNC_TIMEOUT_SECONDS))
 
 
-def backstop(async_timeout_seconds: int | None) -> Limit:
+def backstop(async_timeout_seconds: int | None, execution_timeout: timedelta | None) -> Limit:
     """Return when a task that waits from now on for an invocation of its own stops to believe in Kernel's limit."""
-    seconds = (async_timeout_seconds or DEFAULT_ASYNC_TIMEOUT_SECONDS) + _GRACE_SECONDS
-    return Limit("async_timeout_seconds", time.time() + seconds)
+    seconds = kernel_seconds(async_timeout_seconds, execution_timeout) or DEFAULT_ASYNC_TIMEOUT_SECONDS
+    return Limit("async_timeout_seconds", time.time() + seconds + _GRACE_SECONDS)
 
 
 def limits_of(

@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_kernel._compat import TaskDeferred, conf
 from airflow_provider_kernel.client.errors import KernelError
-from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+from airflow_provider_kernel.client.late_names import late_names
 from airflow_provider_kernel.client.timestamps import utc_now
 from airflow_provider_kernel.client.unset import UNSET
 from airflow_provider_kernel.invocation_arguments import check_arguments
-from airflow_provider_kernel.lifecycle.names import (
-    DEFAULT_CANCEL_ON_KILL,
-    DEFAULT_WAIT_FOR_COMPLETION,
-    xcom_key,
-)
+from airflow_provider_kernel.lifecycle.names import DEFAULT_CANCEL_ON_KILL, DEFAULT_WAIT_FOR_COMPLETION, xcom_key
 from airflow_provider_kernel.links.kernel import DASHBOARD, LIVE_VIEW
-from airflow_provider_kernel.operators._limits import backstop, first_limit, kernel_seconds, limits_of
 from airflow_provider_kernel.operators._links import LinksProperty, shown_links
 from airflow_provider_kernel.operators.base import KernelBaseOperator
 from airflow_provider_kernel.validation import (
@@ -59,22 +54,10 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-_ELSEWHERE = frozenset(__all__) - {"KernelInvokeOperator"}
+__getattr__, __dir__ = late_names(__name__, dict.fromkeys(__all__, f"{__package__}.end_invocation"))
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.5
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ELSEWHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from airflow_provider_kernel.operators import end_invocation
-
-    return getattr(end_invocation, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
 
 
 class KernelInvokeOperator(KernelBaseOperator):
@@ -288,6 +271,8 @@ class KernelInvokeOperator(KernelBaseOperator):
         return invocation_id
 
     def _log_start(self) -> None:
+        from airflow_provider_kernel.operators._limits import limits_of
+
         self._run.start_began = time.monotonic()
         self.log.info("Invoking %s/%s, version %s", self.app_name, self.action_name, self.version)
         level, line = limits_of(self.async_timeout_seconds, self.execution_timeout, waits=self.wait_for_completion)
@@ -295,6 +280,7 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _resource(self, context: Context) -> OwnedInvocation:
         from airflow_provider_kernel.client.resources.invocations.requests import create_invocation
+        from airflow_provider_kernel.operators._limits import kernel_seconds
         from airflow_provider_kernel.owned.invocation import OwnedInvocation
 
         def build(payload: Any) -> Request[Invocation]:
@@ -303,7 +289,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 self.action_name,
                 payload=payload,
                 version=self.version,
-                async_timeout_seconds=self._time_limit(),
+                async_timeout_seconds=kernel_seconds(self.async_timeout_seconds, self.execution_timeout),
             )
 
         return OwnedInvocation(
@@ -317,7 +303,11 @@ class KernelInvokeOperator(KernelBaseOperator):
 
     def _wait(self, owner: Owner[Invocation], invocation_id: str, context: Context) -> Invocation:
         """Wait on the worker, or defer unless the invocation is over at once."""
+        from airflow_provider_kernel.client.resources.invocations.errors import KernelInvocationTimeoutError
+        from airflow_provider_kernel.operators._limits import backstop, first_limit
+
         poll = partial(self._poll, owner, invocation_id, ti=context["ti"])
+        own_limit = backstop(self.async_timeout_seconds, self.execution_timeout)
         if self.deferrable:
             from airflow_provider_kernel.lifecycle.task_instances import check_still_running
 
@@ -336,8 +326,7 @@ class KernelInvokeOperator(KernelBaseOperator):
             self._run.defer(stop_on_signal(invocation_id))
             check_still_running(context["ti"])
             owner.release()  # to the trigger
-            started = context["ti"].start_date or utc_now()
-            limit = first_limit(backstop(self._time_limit()), started, self.execution_timeout)
+            limit = first_limit(own_limit, context["ti"].start_date or utc_now(), self.execution_timeout)
             # No timeout= for Airflow: once it has passed, the trigger's on_kill is never called again.
             self.defer(
                 trigger=KernelInvocationTrigger(
@@ -356,10 +345,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 method_name="execute_complete",
             )
         with self._log_stream(owner, invocation_id):
-            return poll(backstop(self._time_limit()).ends_at)  # Airflow enforces the execution_timeout
-
-    def _time_limit(self) -> int | None:
-        return kernel_seconds(self.async_timeout_seconds, self.execution_timeout)
+            return poll(own_limit.ends_at)  # Airflow enforces the execution_timeout
 
     def _log_stream(self, owner: Owner[Invocation], invocation_id: str) -> AbstractContextManager[object]:
         if not self.stream_logs:

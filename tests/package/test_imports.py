@@ -2,11 +2,16 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import airflow_provider_kernel
+from airflow_provider_kernel import browser_arguments, invocation_arguments
+from airflow_provider_kernel.arguments import TABLE
 from airflow_provider_kernel.emulator_extra import MODULES
 
 PROGRAM = """
@@ -26,6 +31,10 @@ def loaded_by(then, *, first=""):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def ours(modules):
+    return {module for module in modules if module.startswith("airflow_provider_kernel.")}
+
+
 def packages(modules):
     return {module.partition(".")[0] for module in modules}
 
@@ -41,20 +50,15 @@ def test_operators_load_no_library_beyond_those_of_airflow_sdk():
 
 def test_operators_load_neither_the_clients_nor_the_emulator():
     loaded = loaded_by("import airflow_provider_kernel.operators.invocation")
-    ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
-    assert ours == {
+    assert ours(loaded) == {
         "airflow_provider_kernel._compat",
         "airflow_provider_kernel.argument_checks",
         "airflow_provider_kernel.arguments",
         "airflow_provider_kernel.client",
         "airflow_provider_kernel.client.defaults",
         "airflow_provider_kernel.client.errors",
+        "airflow_provider_kernel.client.late_names",
         "airflow_provider_kernel.client.log_group",
-        "airflow_provider_kernel.client.resources",
-        "airflow_provider_kernel.client.resources.invocations",
-        "airflow_provider_kernel.client.resources.invocations.time_limits",
-        "airflow_provider_kernel.client.resources.invocations.errors",
-        "airflow_provider_kernel.client.resources.invocations.status",
         "airflow_provider_kernel.client.safe_logger",
         "airflow_provider_kernel.client.redaction",
         "airflow_provider_kernel.client.sanitize",
@@ -68,7 +72,6 @@ def test_operators_load_neither_the_clients_nor_the_emulator():
         "airflow_provider_kernel.links",
         "airflow_provider_kernel.links.kernel",
         "airflow_provider_kernel.operators",
-        "airflow_provider_kernel.operators._limits",
         "airflow_provider_kernel.operators._links",
         "airflow_provider_kernel.operators._partial",
         "airflow_provider_kernel.operators._run",
@@ -91,11 +94,14 @@ def test_task_that_resumes_with_its_result_loads_neither_a_client_nor_a_model():
     loaded = loaded_by(
         RESUMED, first="from airflow_provider_kernel.operators.invocation import KernelInvokeOperator"
     )
-    ours = {module for module in loaded if module.startswith("airflow_provider_kernel.")}
-    assert ours == {
+    assert ours(loaded) == {
         "airflow_provider_kernel.client.json_encoding",
+        "airflow_provider_kernel.client.resources",
+        "airflow_provider_kernel.client.resources.invocations",
+        "airflow_provider_kernel.client.resources.invocations.errors",
         "airflow_provider_kernel.client.resources.invocations.result",
         "airflow_provider_kernel.client.resources.invocations.state",
+        "airflow_provider_kernel.client.resources.invocations.status",
         "airflow_provider_kernel.operators._success",
         "airflow_provider_kernel.owned",
         "airflow_provider_kernel.owned.carried_result",
@@ -128,6 +134,19 @@ def imported_by(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
+
+
+@pytest.mark.parametrize("rows", [invocation_arguments, browser_arguments], ids=lambda module: module.__name__)
+def test_module_of_a_class_loads_the_row_of_its_arguments(rows):
+    named = set(re.findall(r'"(Kernel\w+)": Arguments', Path(rows.__file__).read_text()))
+    assert named <= TABLE.keys()
+    root = Path(airflow_provider_kernel.__file__).parent
+    defined = {
+        found: path
+        for path in root.rglob("*.py")
+        for found in re.findall(r"^class (Kernel\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    assert {name for name in named if rows.__name__ not in imported_by(defined[name])} == set()
 
 
 def test_only_emulator_and_demo_import_the_modules_of_the_extra():

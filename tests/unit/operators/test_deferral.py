@@ -459,7 +459,7 @@ def test_deferrable_defaults_to_airflows_configuration():
 def test_execution_timeout_counts_from_the_start_of_the_task():
     """Airflow keeps a task's first start over its deferrals."""
     started = datetime.now(timezone.utc) - timedelta(minutes=9)
-    limit = first_limit(backstop(900), started, timedelta(minutes=10))
+    limit = first_limit(backstop(900, None), started, timedelta(minutes=10))
     assert limit == ("execution_timeout", started.timestamp() + 600)
 
 
