@@ -1,6 +1,8 @@
+"""What becomes of the programs of the emulator. A program's output ends when no process has it open any more."""
+
 from __future__ import annotations
 
-import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,33 +22,30 @@ from airflow_provider_kernel.testing.resources.browsers.host import Host
 host = Host()
 ended = host.run(["sleep", "1000"], env={}, cwd=host.folder)
 host.kill(ended)
-running = host.run(["sh", "-c", "sleep 1000 & wait"], env={}, cwd=host.folder)
 (host.folder / "file").write_text("x")
-print(running.pid, host._guardian.pid, host.folder, flush=True)
+print(host._guardian.pid, host.folder, flush=True)
+host.run(["sh", "-c", "sleep 1000 & echo runs; wait"], env={}, cwd=host.folder)
 sys.stdin.read()
 """
 
 
 @pytest.fixture
 def owner():
-    """Run a process that has a host, and return what it has: process group, guardian, folder."""
+    """Run a process that has a host, and return what it has: guardian, folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    group, guardian, folder = process.stdout.readline().split()
-    yield process, int(group), psutil.Process(int(guardian)), Path(folder)
+    guardian, folder = process.stdout.readline().split()
+    assert process.stdout.readline() == "runs\n"
+    yield process, psutil.Process(int(guardian)), Path(folder)
     process.kill()
     process.wait()
     process.stdin.close()
     process.stdout.close()
 
 
-def members(group):
-    return [
-        process
-        for process in psutil.process_iter()
-        if process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
-    ]
+def is_over(output):
+    return select.select([output], [], [], 20)[0] and not output.read()
 
 
 def end(process, how):
@@ -59,21 +58,23 @@ def end(process, how):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, "exit"], ids=str)
 def test_nothing_is_left_when_the_process_of_the_emulator_ends(owner, how):
-    process, group, guardian, folder = owner
-    assert len(members(group)) == 2
+    process, guardian, folder = owner
     assert (folder / "file").exists()
     end(process, how)
     guardian.wait(timeout=20)
-    assert members(group) == []
+    assert is_over(process.stdout)
     assert not folder.exists()
 
 
 def test_programs_and_folder_end_with_the_host():
     host = Host()
-    process = host.run(["sh", "-c", "sleep 1000 & wait"], env={"A": "1"}, cwd=host.new_folder())
+    command = ["sh", "-c", "sleep 1000 & echo $A; wait"]
+    process = host.run(command, env={"A": "1"}, cwd=host.new_folder(), stdout=subprocess.PIPE)
     folder = host.folder
+    assert process.stdout.readline() == b"1\n"
     host.kill(process)
-    assert members(process.pid) == []
+    assert is_over(process.stdout)
+    process.stdout.close()
     host.close()
     assert not folder.exists()
 
