@@ -144,4 +144,4 @@ _PUBLIC = {
 _HOMES = {name: f"{__name__}.{module}" for module, names in _PUBLIC.items() for name in names.split()}
 
 __all__ = sorted(_HOMES)
-__getattr__, __dir__ = late_names(__name__, _HOMES)
+__getattr__, __dir__ = late_names(globals(), _HOMES)

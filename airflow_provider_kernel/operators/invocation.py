@@ -54,7 +54,7 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-__getattr__, __dir__ = late_names(__name__, dict.fromkeys(__all__, f"{__package__}.end_invocation"))
+__getattr__, __dir__ = late_names(globals(), dict.fromkeys(__all__, f"{__package__}.end_invocation"))
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.5
