@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import shutil
 import tempfile
@@ -96,16 +95,6 @@ def pytest_terminal_summary(terminalreporter):
 
 _give_airflow_a_home_of_its_own()
 _forget_kernel_settings()
-
-
-@pytest.fixture(autouse=True)
-def errors_of_signals_are_not_lost():
-    """
-    Remove what Hypothesis has added to the garbage collection.
-
-    A signal may come while it runs, and Python drops what its handler raises: the error of a time limit, of a kill.
-    """
-    gc.callbacks[:] = [each for each in gc.callbacks if "hypothesis" not in (each.__module__ or "")]
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -21,8 +24,26 @@ def run_task(*, ti: TaskInstance, task: Any, client: Client) -> Any:
     :param task: the operator or sensor, in a DAG.
     :param client: a client of the Execution API.
     """
-    if "client" in signature(run_task_in_process).parameters:
-        return run_task_in_process(ti=ti, task=task, client=client)
-    # Before Airflow 3.3, the client is always that of the in-process server, which needs a database.
-    with patch.object(InProcessTestSupervisor, "_api_client", staticmethod(lambda dag=None: client)):
-        return run_task_in_process(ti=ti, task=task)
+    with _without_garbage_collection():
+        if "client" in signature(run_task_in_process).parameters:
+            return run_task_in_process(ti=ti, task=task, client=client)
+        # Before Airflow 3.3, the client is always that of the in-process server, which needs a database.
+        with patch.object(InProcessTestSupervisor, "_api_client", staticmethod(lambda dag=None: client)):
+            return run_task_in_process(ti=ti, task=task)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """
+    Let no time limit of Airflow get lost.
+
+    Its alarm raises an error wherever the task is. In a finalizer, or in a callback of the garbage collection such
+    as Hypothesis leaves behind, Python drops that error. A process of many tests has much to collect.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

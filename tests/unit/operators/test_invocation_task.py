@@ -264,7 +264,7 @@ def test_output_that_kernel_refuses_fails_the_invocation(respond, current, kerne
 )
 def test_execution_timeout_leaves_the_invocation_to_a_retry_or_fails_it(max_tries, state, status, respond, current):
     def function():
-        threading.Event().wait()
+        threading.Event().wait(60)
 
     assert respond(function, max_tries=max_tries, execution_timeout=timedelta(seconds=0.5)).run().state == state
     assert current().status == status
