@@ -57,7 +57,7 @@ __all__ = [
 __getattr__, __dir__ = late_names(globals(), dict.fromkeys(__all__, f"{__package__}.end_invocation"))
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
-FIRST_POLL_SECONDS = 0.5
+FIRST_POLL_SECONDS = 0.4
 
 
 class KernelInvokeOperator(KernelBaseOperator):
