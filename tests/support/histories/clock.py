@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from support.histories.process import current
 
-from airflow_provider_kernel import lifecycle, owned
-from airflow_provider_kernel.client import client
+from airflow_provider_kernel import client, lifecycle, operators, owned, triggers
+from airflow_provider_kernel.client import client as clients
 
 if TYPE_CHECKING:
     import pytest
@@ -53,16 +53,15 @@ CLOCK = Clock()
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Make the package, and tenacity, go by the clock. A pause between two requests only moves it."""
-    for room in (lifecycle, owned):  # some are imported late
+    for room in (client, lifecycle, operators, owned, triggers):  # some modules are imported late
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
             import_module(module.name)
-    import_module("airflow_provider_kernel.triggers.invocation")
     for name, module in list(sys.modules.items()):
         is_of_package = name.startswith(PACKAGE) and not name.startswith(REAL)
         if is_of_package and getattr(module, "time", None) is time:
             patch.setattr(module, "time", CLOCK)
     patch.setattr(tenacity, "time", CLOCK)
-    drive, adrive = client._drive, client._adrive
+    drive, adrive = clients._drive, clients._adrive
 
     def drive_without_pauses(flow, answer, sleep):
         def move(seconds):
@@ -78,5 +77,5 @@ def install(patch: pytest.MonkeyPatch) -> None:
 
         return adrive(flow, answer, move)
 
-    patch.setattr(client, "_drive", drive_without_pauses)
-    patch.setattr(client, "_adrive", adrive_without_pauses)
+    patch.setattr(clients, "_drive", drive_without_pauses)
+    patch.setattr(clients, "_adrive", adrive_without_pauses)
