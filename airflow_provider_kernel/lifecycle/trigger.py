@@ -231,7 +231,7 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
                 continue
 
     def _begin(self, end: Callable[[], Coroutine[Any, Any, EndReport | None]]) -> asyncio.Task[EndReport | None]:
-        if self._ending is None or self._ending.done():
+        if self._ending is None or _has_failed(self._ending):
             self._ending = asyncio.create_task(end())
             _ends.add(self._ending)
             self._ending.add_done_callback(_ends.discard)
@@ -319,6 +319,14 @@ class OwningTrigger(SafeLogMixin, BaseTrigger):
         except Exception as error:  # noqa: BLE001 (whatever keeps Airflow from answering)
             self.log.warning("The state of the task could not be fetched: %s", _text(error))
             return if_unknown
+
+
+def _has_failed(ending: asyncio.Task[EndReport | None]) -> bool:
+    """Whether an end is over, and the object may still be there."""
+    if not ending.done():
+        return False
+    report = None if ending.cancelled() or ending.exception() else ending.result()
+    return report is None or not report.is_done
 
 
 def _at_last(order: _Order) -> _Order:

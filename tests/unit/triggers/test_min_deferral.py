@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from support.invocation_trigger import ANY, BROWSERS, EVENTS, needs_on_kill, row
+from support.invocation_trigger import ANY, BROWSERS, EVENTS, cancels_are_done, needs_on_kill, row
 from support.triggerer import task_instance
 
 from airflow_provider_kernel.lifecycle.trigger import OwningTrigger
@@ -60,6 +60,21 @@ async def test_kill_of_a_task_whose_event_is_held_sends_no_event(
     await triggerer.kill(task)
     assert triggerer.events == []
     assert kernel_emulator.invocation(invocation_id).status == "succeeded"
+
+
+@needs_on_kill
+async def test_kill_after_a_deadline_whose_event_is_held_ends_nothing_again(
+    min_deferral, held, start, triggerer, changes
+):
+    min_deferral(3600)
+    invocation_id = start()
+    task = await triggerer.start(row(invocation_id=invocation_id, deadline=0.0))
+    await held.wait()
+    before = changes()
+    await triggerer.kill(task)
+    await cancels_are_done()
+    assert triggerer.events == []
+    assert changes() == before
 
 
 class TestPolls:
