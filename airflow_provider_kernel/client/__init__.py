@@ -144,4 +144,5 @@ _PUBLIC = {
 _HOMES = {name: f"{__name__}.{module}" for module, names in _PUBLIC.items() for name in names.split()}
 
 __all__ = sorted(_HOMES)
-__getattr__, __dir__ = late_names(globals(), _HOMES)
+if not TYPE_CHECKING:  # else a name that does not exist would pass
+    __getattr__, __dir__ = late_names(globals(), _HOMES)

@@ -1,4 +1,4 @@
-"""The XCom keys of a task that owns an object, and two defaults: what of this room DAG files load."""
+"""The XCom keys of a task that owns an object, and two defaults: what most DAG files load of this room."""
 
 from __future__ import annotations
 

@@ -54,7 +54,11 @@ __all__ = [
     "KernelUpdateInvocationOperator",
 ]
 
-__getattr__, __dir__ = late_names(globals(), dict.fromkeys(__all__, f"{__package__}.end_invocation"))
+if not TYPE_CHECKING:  # else a name that does not exist would pass
+    __getattr__, __dir__ = late_names(
+        globals(),
+        dict.fromkeys(set(__all__) - {"KernelInvokeOperator"}, "airflow_provider_kernel.operators.end_invocation"),
+    )
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.4

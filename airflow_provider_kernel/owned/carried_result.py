@@ -84,5 +84,5 @@ def read_carried(event: Mapping[str, Any] | None) -> CarriedResult | None:
     if not isinstance(carried, dict) or not all(isinstance(value, str) for value in carried.values()):
         return None
     result = CarriedResult(carried)
-    is_usable = result.status == InvocationStatus.SUCCEEDED and result.id == event.get("invocation_id")
-    return result if is_usable else None
+    is_its_own = "id" in carried and result.id == event.get("invocation_id")
+    return result if is_its_own and result.status == InvocationStatus.SUCCEEDED else None

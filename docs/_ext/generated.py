@@ -29,7 +29,6 @@ from option_outcomes import (
     WHY_NO_MODE,
 )
 
-import airflow_provider_kernel.invocation_arguments  # noqa: F401 (it fills the table)
 from airflow_provider_kernel.arguments import TABLE
 from airflow_provider_kernel.browser_arguments import (
     BROWSER_ARGUMENTS,

@@ -55,12 +55,14 @@ PYTHON_OPERATOR = "import airflow.providers.standard.operators.python"
 PACKAGE = "airflow_provider_kernel"
 #: What a DAG file of ours imports at most, but for ``@task.kernel_invocation``.
 ALL = (
-    f"import {PACKAGE}.operators.invocation, {PACKAGE}.operators.orphans, {PACKAGE}.sensors.invocation, "
-    f"{PACKAGE}.notifications.kernel, {PACKAGE}.callbacks"
+    f"from {PACKAGE}.operators.invocation import *; "
+    f"import {PACKAGE}.operators.orphans, {PACKAGE}.sensors.invocation, {PACKAGE}.notifications.kernel, "
+    f"{PACKAGE}.callbacks"
 )
 #: Name: what is imported before and not counted, and what is counted.
 OURS = {
-    "our operators": ("", f"import {PACKAGE}.operators.invocation"),
+    "KernelInvokeOperator": ("", f"import {PACKAGE}.operators.invocation"),
+    "all our operators": ("", f"from {PACKAGE}.operators.invocation import *"),
     "and sensor, callbacks": ("", ALL),
     "@task.kernel_invocation": (PYTHON_OPERATOR, f"import {PACKAGE}.decorators.kernel_invocation"),
 }
@@ -123,10 +125,10 @@ def main() -> int:
     print(f"\nprovider_info: {median(info) * 1e3:.1f} ms")
     goals = Goals()
     for name in OURS:
-        limit = 0.6 if name == "our operators" else 1.5
+        limit = 0.6 if name == "KernelInvokeOperator" else 1.5
         goals.at_most(f"{name}, percent of airflow.sdk", share(name, 0), limit)
     for name in others:
-        goals.at_most(f"our operators / {name}", share("our operators", 0) / share(name, 0), 1)
+        goals.at_most(f"all our operators / {name}", share("all our operators", 0) / share(name, 0), 1)
     goals.at_most("the module provider_info, ms", median(info) * 1e3, 20)
     return goals.tell()
 

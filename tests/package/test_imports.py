@@ -41,46 +41,61 @@ def packages(modules):
 
 def test_operators_load_no_library_beyond_those_of_airflow_sdk():
     loaded = loaded_by(
-        "import airflow_provider_kernel.operators.invocation",
+        "from airflow_provider_kernel.operators.invocation import *",
         first="from airflow.sdk import DAG, BaseOperator",
     )
     foreign = packages(loaded) - {"airflow_provider_kernel", "airflow"} - sys.stdlib_module_names
     assert foreign == set()
 
 
-def test_operators_load_neither_the_clients_nor_the_emulator():
-    loaded = loaded_by("import airflow_provider_kernel.operators.invocation")
-    assert ours(loaded) == {
-        "airflow_provider_kernel._compat",
-        "airflow_provider_kernel.argument_checks",
-        "airflow_provider_kernel.arguments",
-        "airflow_provider_kernel.client",
-        "airflow_provider_kernel.client.defaults",
-        "airflow_provider_kernel.client.errors",
-        "airflow_provider_kernel.client.late_names",
-        "airflow_provider_kernel.client.log_group",
-        "airflow_provider_kernel.client.safe_logger",
-        "airflow_provider_kernel.client.redaction",
-        "airflow_provider_kernel.client.sanitize",
-        "airflow_provider_kernel.client.timestamps",
-        "airflow_provider_kernel.client.unset",
-        "airflow_provider_kernel.client.validation",
-        "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
-        "airflow_provider_kernel.invocation_arguments",
-        "airflow_provider_kernel.lifecycle",
-        "airflow_provider_kernel.lifecycle.names",
-        "airflow_provider_kernel.links",
-        "airflow_provider_kernel.links.kernel",
-        "airflow_provider_kernel.operators",
-        "airflow_provider_kernel.operators._links",
-        "airflow_provider_kernel.operators._partial",
-        "airflow_provider_kernel.operators._run",
-        "airflow_provider_kernel.operators.base",
-        "airflow_provider_kernel.operators.invocation",
-        "airflow_provider_kernel.provider_info",
-        "airflow_provider_kernel.templating",
-        "airflow_provider_kernel.validation",
-    }
+#: What a DAG file loads that starts invocations.
+STARTING = {
+    "airflow_provider_kernel._compat",
+    "airflow_provider_kernel.argument_checks",
+    "airflow_provider_kernel.arguments",
+    "airflow_provider_kernel.client",
+    "airflow_provider_kernel.client.defaults",
+    "airflow_provider_kernel.client.errors",
+    "airflow_provider_kernel.client.late_names",
+    "airflow_provider_kernel.client.log_group",
+    "airflow_provider_kernel.client.safe_logger",
+    "airflow_provider_kernel.client.redaction",
+    "airflow_provider_kernel.client.sanitize",
+    "airflow_provider_kernel.client.timestamps",
+    "airflow_provider_kernel.client.unset",
+    "airflow_provider_kernel.client.validation",
+    "airflow_provider_kernel.connection_form",  # by airflow.sdk itself, which reads the provider's metadata
+    "airflow_provider_kernel.invocation_arguments",
+    "airflow_provider_kernel.lifecycle",
+    "airflow_provider_kernel.lifecycle.names",
+    "airflow_provider_kernel.links",
+    "airflow_provider_kernel.links.kernel",
+    "airflow_provider_kernel.operators",
+    "airflow_provider_kernel.operators._links",
+    "airflow_provider_kernel.operators._partial",
+    "airflow_provider_kernel.operators._run",
+    "airflow_provider_kernel.operators.base",
+    "airflow_provider_kernel.operators.invocation",
+    "airflow_provider_kernel.provider_info",
+    "airflow_provider_kernel.templating",
+    "airflow_provider_kernel.validation",
+}
+#: What it loads besides to end some.
+ENDING = {
+    "airflow_provider_kernel.client.resources",
+    "airflow_provider_kernel.client.resources.invocations",
+    "airflow_provider_kernel.client.resources.invocations.errors",
+    "airflow_provider_kernel.client.resources.invocations.status",
+    "airflow_provider_kernel.lifecycle.resource",
+    "airflow_provider_kernel.operators.end_invocation",
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "modules"), [("KernelInvokeOperator", STARTING), ("*", STARTING | ENDING)], ids=["one", "all"]
+)
+def test_operators_load_neither_the_clients_nor_the_emulator(names, modules):
+    assert ours(loaded_by(f"from airflow_provider_kernel.operators.invocation import {names}")) == modules
 
 
 RESUMED = """
@@ -109,7 +124,7 @@ def test_task_that_resumes_with_its_result_loads_neither_a_client_nor_a_model():
     }
 
 
-def test_browser_tasks_load_nothing_of_invocations():
+def test_dag_file_with_browser_tasks_loads_nothing_of_invocations():
     loaded = loaded_by("import airflow_provider_kernel.decorators.kernel_browser")
     assert [module for module in loaded if "invocation" in module] == []
 
@@ -129,24 +144,40 @@ def test_client_loads_nothing_of_airflow():
 
 def imported_by(path):
     """Yield the modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return _imported(ast.walk(ast.parse(path.read_text())))
+
+
+def imported_first(path):
+    """Yield the modules that are loaded with a file."""
+    return _imported(ast.parse(path.read_text()).body)
+
+
+def _imported(nodes):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
 
 
+def rows_of(module):
+    return set(re.findall(r'"(Kernel\w+)": Arguments', Path(module.__file__).read_text()))
+
+
 @pytest.mark.parametrize("rows", [invocation_arguments, browser_arguments], ids=lambda module: module.__name__)
 def test_module_of_a_class_loads_the_row_of_its_arguments(rows):
-    named = set(re.findall(r'"(Kernel\w+)": Arguments', Path(rows.__file__).read_text()))
-    assert named <= TABLE.keys()
+    named = rows_of(rows)
     root = Path(airflow_provider_kernel.__file__).parent
     defined = {
         found: path
         for path in root.rglob("*.py")
         for found in re.findall(r"^class (Kernel\w+)\(", path.read_text(), re.MULTILINE)
     }
-    assert {name for name in named if rows.__name__ not in imported_by(defined[name])} == set()
+    assert {name for name in named if rows.__name__ not in imported_first(defined[name])} == set()
+
+
+def test_each_row_is_in_one_of_two_modules():
+    assert rows_of(invocation_arguments) | rows_of(browser_arguments) == TABLE.keys()
 
 
 def test_only_emulator_and_demo_import_the_modules_of_the_extra():

@@ -63,6 +63,7 @@ def test_event_does_not_carry_what_is_large_or_a_database_may_refuse(changes):
         {"invocation_id": "i", "invocation": {**ENDED, "status": "running"}},
         {"invocation_id": "i", "invocation": {**ENDED, "status": "failed"}},
         {"invocation_id": "other", "invocation": ENDED},
+        {"invocation": {"status": "succeeded"}},
     ],
 )
 def test_event_of_another_version_or_of_another_invocation_carries_nothing(event):

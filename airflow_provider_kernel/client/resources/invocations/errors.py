@@ -10,7 +10,6 @@ from airflow_provider_kernel.client.sanitize import escape_untrusted, sanitize_l
 
 if TYPE_CHECKING:
     from airflow_provider_kernel.client.resources.invocations.models import Invocation
-    from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 
 
 class KernelInvocationFinishedError(KernelError):
@@ -39,7 +38,7 @@ class KernelInvocationFailedError(KernelError):
     Its output may hold sensitive data and is therefore not part of the message; it is in ``invocation``.
     """
 
-    def __init__(self, invocation: InvocationState) -> None:
+    def __init__(self, invocation: Invocation) -> None:
         name = sanitize_line("/".join(filter(None, (invocation.app_name, invocation.action_name))), 200) or "?"
         reason = sanitize_line(invocation.status_reason or "") or "the API gives no reason"
         known = invocation.status in STATUSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_kernel.client.json_encoding import size_in_bytes
 from airflow_provider_kernel.client.resources.invocations.errors import (
@@ -11,6 +11,9 @@ from airflow_provider_kernel.client.resources.invocations.errors import (
 )
 from airflow_provider_kernel.client.resources.invocations.state import InvocationState
 from airflow_provider_kernel.client.resources.invocations.status import InvocationStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_kernel.client.resources.invocations.models import Invocation
 
 
 def check_result(invocation: InvocationState, *, max_output_bytes: int | None = None) -> None:
@@ -21,7 +24,8 @@ def check_result(invocation: InvocationState, *, max_output_bytes: int | None = 
     :param max_output_bytes: the limit of the output's text; ``None`` for none.
     """
     if invocation.status != InvocationStatus.SUCCEEDED:
-        raise KernelInvocationFailedError(invocation)
+        # What a process has not fetched itself has succeeded.
+        raise KernelInvocationFailedError(cast("Invocation", invocation))
     size = size_in_bytes(invocation.output or "")
     if max_output_bytes is not None and size > max_output_bytes:
         raise KernelOutputTooLargeError(
