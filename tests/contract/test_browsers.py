@@ -71,7 +71,7 @@ class TestSessions:
         def start(name, **tags):
             return client.send(requests.create_browser(browser_body(name=name, tags=tags))).session_id
 
-        first, second = start("one", a="1", b="x=y"), start("two", a="1")
+        first, second = start("page-one", a="1", b="x=y"), start("page-two", a="1")
         client.send(requests.delete_browser(second))
 
         def found(**options):
@@ -81,7 +81,7 @@ class TestSessions:
         assert found(tags={"a": "1"}, status="all") == {first, second}
         assert found(tags={"a": "1", "b": "x=y"}, status="all") == {first}
         assert found(status="deleted") == {second}
-        assert found(query="tw", status="all") == {second}
+        assert found(query="e-tw", status="all") == {second}
 
     def test_get_shows_an_ended_session_only_if_it_is_asked_for(self, client, session_id):
         client.send(requests.delete_browser(session_id))

@@ -99,14 +99,14 @@ class TestList:
     @pytest.fixture
     def shop(self, client, kernel_emulator):
         """Five runs of two apps: three succeed, one fails, one goes on; in the order they were started."""
-        kernel_emulator.register("shop", "buy", lambda ctx, payload: payload, version="2.1")
+        kernel_emulator.register("shop", "buy-all", lambda ctx, payload: payload, version="2.1")
         kernel_emulator.register("shop", "hang", lambda ctx: ctx.wait(), version="2.1")
         ids = [
             client.send(requests.create_invocation(app, action, version=version)).id
             for app, action, version in (
                 ("demo", "echo", "latest"),
                 ("demo", "fail", "latest"),
-                ("shop", "buy", "2.1"),
+                ("shop", "buy-all", "2.1"),
                 ("shop", "hang", "2.1"),
                 ("demo", "echo", "latest"),
             )
@@ -161,7 +161,7 @@ class TestList:
             ({"version": "2.1"}, [3, 2]),
             ({"status": "succeeded"}, [4, 2, 0]),
             ({"status": InvocationStatus.RUNNING}, [3]),
-            ({"query": "bUy"}, [2]),
+            ({"query": "bUy-a"}, [2]),
             ({"query": "a&b=c#d"}, []),
             ({"since": "1h"}, [4, 3, 2, 1, 0]),
             ({"since": "0s"}, []),

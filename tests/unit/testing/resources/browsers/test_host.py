@@ -25,6 +25,7 @@ host.kill(ended)
 (host.folder / "file").write_text("x")
 print(host._guardian.pid, host.folder, flush=True)
 host.run(["sh", "-c", "sleep 1000 & echo runs; wait"], env={}, cwd=host.folder)
+print("guarded", flush=True)
 sys.stdin.read()
 """
 
@@ -36,7 +37,7 @@ def owner():
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     guardian, folder = process.stdout.readline().split()
-    assert process.stdout.readline() == "runs\n"
+    assert {process.stdout.readline(), process.stdout.readline()} == {"runs\n", "guarded\n"}
     yield process, psutil.Process(int(guardian)), Path(folder)
     process.kill()
     process.wait()
