@@ -67,7 +67,7 @@ class BrowserRun(TaskRun):
 
     # --- expect
 
-    def expect_deleted(self, within: float = 30) -> None:
+    def expect_deleted(self, within: float = 60) -> None:
         """
         Expect that the browsers that there were are deleted.
 

@@ -140,11 +140,12 @@ class Run(TaskRun):
 
     # --- expect
 
-    def expect_cancelled(self, within: float = 30) -> None:
+    def expect_cancelled(self, within: float = 60) -> None:
         """
         Expect that what ran is ended, with its browsers.
 
-        :param within: seconds.
+        :param within: seconds. A callback of a DAG whose file is being read waits until the file is read again,
+            after ``[dag_processor] min_file_process_interval``.
         """
         ids = self._victims
 
