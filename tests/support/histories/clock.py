@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from support.histories.process import current
 
-from airflow_provider_kernel import client, lifecycle, operators, owned, triggers
+from airflow_provider_kernel import client, lifecycle, operators, owned
 from airflow_provider_kernel.client import client as clients
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ CLOCK = Clock()
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Make the package, and tenacity, go by the clock. A pause between two requests only moves it."""
-    for room in (client, lifecycle, operators, owned, triggers):  # some modules are imported late
+    for room in (client, lifecycle, operators, owned):  # some modules are imported late
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
             import_module(module.name)
+    import_module("airflow_provider_kernel.triggers.invocation")
     for name, module in list(sys.modules.items()):
         is_of_package = name.startswith(PACKAGE) and not name.startswith(REAL)
         if is_of_package and getattr(module, "time", None) is time:
