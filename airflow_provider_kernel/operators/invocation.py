@@ -55,10 +55,8 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else a name that does not exist would pass
-    __getattr__, __dir__ = late_names(
-        globals(),
-        dict.fromkeys(set(__all__) - {"KernelInvokeOperator"}, "airflow_provider_kernel.operators.end_invocation"),
-    )
+    _HOME = "airflow_provider_kernel.operators.end_invocation"
+    __getattr__, __dir__ = late_names(globals(), dict.fromkeys(set(__all__) - {"KernelInvokeOperator"}, _HOME))
 
 #: A deferrable task polls once before it defers, so many seconds after it began to start its invocation.
 FIRST_POLL_SECONDS = 0.4
@@ -313,8 +311,6 @@ class KernelInvokeOperator(KernelBaseOperator):
         poll = partial(self._poll, owner, invocation_id, ti=context["ti"])
         own_limit = backstop(self.async_timeout_seconds, self.execution_timeout)
         if self.deferrable:
-            from airflow_provider_kernel.lifecycle.task_instances import check_still_running
-
             try:
                 owner.wait(max(0.0, (self._run.start_began or 0.0) + FIRST_POLL_SECONDS - time.monotonic()))
                 invocation = poll(time.time())
@@ -324,6 +320,7 @@ class KernelInvokeOperator(KernelBaseOperator):
                 with self._log_stream(owner, invocation_id):
                     return invocation
             from airflow_provider_kernel.lifecycle.inline import stop_on_signal
+            from airflow_provider_kernel.lifecycle.task_instances import check_still_running
             from airflow_provider_kernel.owned.carried_result import carried_bytes
             from airflow_provider_kernel.triggers.invocation import KernelInvocationTrigger
 
